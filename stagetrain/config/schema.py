@@ -1,0 +1,223 @@
+"""The pipeline file: every key, its type and what it means.
+
+    pipeline = pipeline_type().model_validate({...})     # `load.load_pipeline` does this with file and line in every error
+
+A field's text below is its documentation, here and in editors (`stagetrain schema`). Keys marked *cosmetic* do not count when
+a stage is judged up to date.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, Literal, Union
+
+import pydantic
+from pydantic import Field, StringConstraints
+
+from stagetrain.config import specs
+from stagetrain.config.options import Strict, options_model
+
+Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
+Positive = Annotated[int, Field(gt=0)]
+
+FRESH = 'fresh'
+"""What `init` calls the initialiser."""
+
+
+class DataSource(Strict):
+    """One data set, or one part of it."""
+
+    format: str
+    """Name of a registered format: voc, tfrecord."""
+    path: str
+    """Folder (voc), file or file pattern (tfrecord). Relative paths are relative to the pipeline file."""
+    split: str | None = None
+    """voc: a file of `ImageSets/Main` without `.txt`."""
+    include_difficult: bool = False
+    """voc: train on objects that the annotator marked as difficult. In evaluation they always count as 'ignore'."""
+
+
+class Data(Strict):
+    """What is trained and validated on."""
+
+    classes: Annotated[list[str], Field(min_length=1)]
+    """Class names; the first has id 1, id 0 is the background."""
+    train: DataSource
+    validation: DataSource
+    on_bad: Literal['skip', 'error'] = 'error'
+    """What happens to images and boxes that cannot be used: stop before training, or leave them out and count them."""
+    max_image_pixels: Positive = 50_000_000
+    """Images with more pixels are bad: a 2 MB JPEG can decode to gigabytes."""
+    cache_gib: Annotated[float, Field(ge=0)] = 2.0
+    """Cosmetic. Memory for decoded images."""
+
+
+class Source(Strict):
+    """A weight file; exactly one key."""
+
+    keras_h5: str | None = None
+    """A Keras `.h5` of weights; layers are matched by name. Only arrays are read."""
+    checkpoint: str | None = None
+    """A TensorFlow checkpoint (path prefix or folder), e.g. of the Model Garden."""
+
+    @pydantic.model_validator(mode='after')
+    def _exactly_one(self) -> Source:
+        _require_one(self, ('keras_h5', 'checkpoint'))
+        return self
+
+
+class Init(Strict):
+    """Where a module's weights come from, in long form; `{backbone: imagenet}` is short for `{backbone: {from: imagenet}}`."""
+
+    model_config = pydantic.ConfigDict(populate_by_name=False)
+
+    origin: str = Field(alias='from')
+    """An earlier stage, a key of `sources`, or `fresh`."""
+    skip_mismatch: bool = False
+    """Leave variables fresh that the source lacks or has in another shape; what was skipped is recorded."""
+    weights: Literal['last', 'best'] = 'last'
+    """For a stage: which of its checkpoints."""
+
+
+class Proposals(Strict):
+    """Region proposals of an earlier stage, stored once per image and view, that replace this stage's own RPN."""
+
+    origin: str = Field(alias='from')
+    """The stage whose RPN makes them."""
+    max_per_image: Positive = 2000
+    """Proposals kept for each training image (the paper: 2000)."""
+    pre_nms_top_k: Positive = 12000
+    """Highest-scoring boxes of each level that enter non-maximum suppression in making training proposals."""
+    nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """IoU threshold of non-maximum suppression."""
+
+
+class Train(Strict):
+    """How long and with which optimizer a stage trains. Given at top level it is the default of every stage."""
+
+    steps: Positive | None = None
+    """Optimizer steps. Exactly one of `steps` and `epochs`."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the training set."""
+    batch_size: Positive = 4
+    """Images a step, over all replicas."""
+    optimizer: options_model('optimization').model_fields['optimizer'].annotation  # type: ignore[valid-type]
+    """The Model Garden's: `{type: sgd, sgd: {momentum: 0.9}}`."""
+    learning_rate: options_model('optimization').model_fields['learning_rate'].annotation  # type: ignore[valid-type]
+    """The Model Garden's: `{type: stepwise, stepwise: {boundaries: [...], values: [...]}}`. Its steps count from the stage's start."""
+    warmup: options_model('optimization').model_fields['warmup'].annotation | None = None  # type: ignore[valid-type]
+    """The Model Garden's: `{type: linear, linear: {warmup_steps: ..., warmup_learning_rate: ...}}`."""
+    checkpoint_interval: Positive = 200
+    """Cosmetic. Steps between checkpoints; at most so many are lost when a machine dies."""
+    summary_interval: Positive = 20
+    """Cosmetic. Steps between lines of `metrics.jsonl`."""
+    validation_interval: Positive | None = None
+    """Steps between evaluations on the validation set; none: only at the end. Decides what `best` is."""
+    max_to_keep: Positive = 2
+    """Cosmetic. Checkpoints kept; at least two are wise, for the newest may be torn."""
+
+    @pydantic.model_validator(mode='after')
+    def _exactly_one(self) -> Train:
+        _require_one(self, ('steps', 'epochs'))
+        return self
+
+
+class Stage(Strict):
+    """Trains some variables with some losses for some steps, starting from sources; leaves a checkpoint."""
+
+    name: Name
+    init: dict[str, Init] = Field(default_factory=dict)
+    """Module -> where its weights come from. A module that a loss needs and that is not named starts fresh; one that is named
+    but that no loss needs is carried along into the checkpoint."""
+    freeze_variables: list[str] = Field(default_factory=list)
+    """Scopes: regular expressions on canonical names (`backbone/conv1/kernel`), full match. These stay bit-identical."""
+    train_variables: list[str] | None = None
+    """Scopes; when given, everything else is frozen. `freeze_variables` wins where both match."""
+    allow_frozen_fresh: list[str] = Field(default_factory=list)
+    """Scopes of variables that may be frozen at their random initial value; without it that is an error."""
+    loss_weights: dict[str, Annotated[float, Field(ge=0)]]
+    """Loss term -> weight. 0 or absent: the term is not built at all."""
+    proposals: Proposals | None = None
+    """Stored proposals; without it a detector stage runs its own RPN."""
+    seed: int | None = None
+    """Overrides the pipeline's seed in this stage."""
+    train: Train
+
+    @pydantic.field_validator('init', mode='before')
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {module: {'from': origin} if isinstance(origin, str) else origin for module, origin in value.items()}
+        return value
+
+
+class Variant(Strict):
+    """Something to compare with: stages of its own, or the pipeline stopped early. Exactly one key."""
+
+    stages: Annotated[list[Stage], Field(min_length=1)] | None = None
+    """Stages that run beside the pipeline's own, e.g. one that trains everything at once."""
+    until: str | None = None
+    """A stage of the pipeline, whose result is the variant's; with `proposals` this is the paper's 'unshared' ablation."""
+
+    @pydantic.model_validator(mode='after')
+    def _exactly_one(self) -> Variant:
+        _require_one(self, ('stages', 'until'))
+        return self
+
+
+class Runtime(Strict):
+    """How the machine is used."""
+
+    deterministic: bool = True
+    """Deterministic ops: the same seed gives the same bits. Costs nothing on CPU; on GPU some ops are slower or refused."""
+    intra_op_threads: Annotated[int, Field(ge=1)] = 2
+    """Size of TensorFlow's thread pool inside an op. Pinned, for bits depend on it; it counts for up to date."""
+    inter_op_threads: Annotated[int, Field(ge=1)] = 2
+    """Size of TensorFlow's thread pool between ops. Pinned and counted likewise."""
+    strategy: Literal['one_device', 'mirrored', 'tpu'] = 'one_device'
+    """`tf.distribute` strategy. 'mirrored' and 'tpu' are written but untested here."""
+
+
+class Evaluation(Strict):
+    """How validation is run."""
+
+    batch_size: Positive = 8
+    """Cosmetic. Images a step."""
+    num_proposals: list[Positive] = Field(default_factory=lambda: [100, 300, 1000])
+    """Numbers of proposals at which the recall of the RPN is measured."""
+
+
+class PipelineBase(Strict):
+    """A pipeline: model, data, sources, stages, comparisons."""
+
+    name: Name = 'pipeline'
+    """Cosmetic. Shown in reports."""
+    seed: int = 0
+    """All random numbers derive from (seed, stage, step, image)."""
+    plugins: list[str] = Field(default_factory=list)
+    """Python modules that register detectors, backbones or formats; imported before the file is checked."""
+    model: Any
+    """The detector: `type` and the Model Garden's own options, with its `losses` and `parser`."""
+    data: Data
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    """Weight files by name."""
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    """In order; the last one's checkpoint is the pipeline's result."""
+    compare: dict[Name, Variant] = Field(default_factory=dict)
+    """Variants to compare the pipeline with."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    runtime: Runtime = Field(default_factory=Runtime)
+
+
+@functools.cache
+def pipeline_type() -> type[PipelineBase]:
+    """Returns the type of a pipeline file with every detector registered so far."""
+    detectors = tuple(spec.options for spec in specs.detectors())
+    model = Annotated[Union[detectors], Field(discriminator='type')] if len(detectors) > 1 else detectors[0]  # type: ignore[valid-type]
+    return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, model=(model, ...))
+
+
+def _require_one(value: Strict, names: tuple[str, ...]) -> None:
+    given = [name for name in names if getattr(value, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f'expected exactly one of {", ".join(names)}; found {" and ".join(given) or "none"}')

@@ -1,0 +1,158 @@
+"""What a pipeline file may name: detectors, backbones and data formats, told without importing TensorFlow.
+
+A spec holds the facts that planning needs (modules, loss terms, option types) and the place of the code that does the work, as
+`package.module:attribute`, imported only by the process that carries a stage out. To add a detector, a backbone or a data format:
+one new file that registers a spec, named under `plugins:` of the pipeline file when it lives outside this package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+
+from stagetrain.config import options
+from stagetrain.errors import ConfigError, known_names, suggestion
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorSpec:
+    """A detector: `modules` in network order, and which of them each loss term needs in its graph."""
+
+    name: str
+    options: type[pydantic.BaseModel]
+    modules: tuple[str, ...]
+    loss_modules: Mapping[str, tuple[str, ...]]
+    implementation: str
+    proposal_modules: tuple[str, ...] = ()
+    """The modules that give proposals; empty for a detector without a region proposal network."""
+    proposal_losses: tuple[str, ...] = ()
+    """The loss terms that can be computed on stored proposals instead of `proposal_modules`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone that the Model Garden does not have; `implementation` builds it from its options."""
+
+    name: str
+    options: type[pydantic.BaseModel]
+    implementation: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FormatSpec:
+    """A data format; `implementation` is a reader (see `stagetrain.data.annotation`)."""
+
+    name: str
+    implementation: str
+
+
+_detectors: dict[str, DetectorSpec] = {}
+_backbones: dict[str, BackboneSpec] = {}
+_formats: dict[str, FormatSpec] = {}
+
+
+def register_detector(spec: DetectorSpec) -> None:
+    """Makes `model: {type: NAME}` valid."""
+    _register(_detectors, spec.name, spec)
+
+
+def register_backbone(spec: BackboneSpec) -> None:
+    """Makes `model: {backbone: {type: NAME}}` valid. Call it before the detectors' options are built."""
+    _register(_backbones, spec.name, spec)
+    options.register_backbone_options(spec.name, spec.options)
+
+
+def register_format(spec: FormatSpec) -> None:
+    """Makes `data: {train: {format: NAME}}` valid."""
+    _register(_formats, spec.name, spec)
+
+
+def detector(name: str) -> DetectorSpec:
+    """Returns a registered detector; raises `ConfigError` naming the known ones."""
+    return _get(_detectors, name, 'model.type')
+
+
+def backbone(name: str) -> BackboneSpec | None:
+    """Returns a registered backbone, or None when the Model Garden's own factory knows it."""
+    return _backbones.get(name)
+
+
+def data_format(name: str) -> FormatSpec:
+    """Returns a registered data format; raises `ConfigError` naming the known ones."""
+    return _get(_formats, name, 'format')
+
+
+def detectors() -> tuple[DetectorSpec, ...]:
+    """Returns all registered detectors by name."""
+    return tuple(_detectors[name] for name in sorted(_detectors))
+
+
+def formats() -> tuple[str, ...]:
+    """Returns the names of all registered data formats."""
+    return tuple(sorted(_formats))
+
+
+def load_implementation(place: str) -> Any:
+    """Imports `package.module:attribute`; this is where TensorFlow comes in."""
+    module, attribute = place.split(':')
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _register(registry: dict[str, Any], name: str, spec: Any) -> None:
+    if registry.get(name, spec) != spec:
+        raise ConfigError(f"'{name}' is registered already, as {registry[name]}; expected a new name")
+    registry[name] = spec
+
+
+def _get(registry: Mapping[str, Any], name: str, place: str) -> Any:
+    if name not in registry:
+        raise ConfigError(f"{place}: found '{name}', known here: {known_names(registry)}.{suggestion(name, registry)}")
+    return registry[name]
+
+
+class KerasMobileNetV1(options.Strict):
+    """`tf_keras.applications.MobileNet`: the network that the published ImageNet `.h5` files hold."""
+
+    alpha: float = 1.0
+    """Width multiplier, as in the weight file's name: 0.25, 0.5, 0.75 or 1.0."""
+
+
+def _faster_rcnn_options() -> type[pydantic.BaseModel]:
+    """The Model Garden's `MaskRCNN` with its `Losses` and `Parser`, less what a stage or the data decides."""
+    masks = ('include_mask', 'mask_head', 'mask_sampler', 'mask_roi_aligner', 'outer_boxes_scale')
+    weights = ('rpn_score_weight', 'rpn_box_weight', 'frcnn_class_weight', 'frcnn_box_weight', 'mask_weight', 'loss_weight')
+    losses = options.options_model('faster_rcnn_losses', weights)
+    parser = options.options_model('faster_rcnn_parser', ('mask_crop_size', 'aug_type', 'match_threshold', 'unmatched_threshold'))
+    return pydantic.create_model(
+        'FasterRcnn',
+        __base__=options.options_model('faster_rcnn', ('num_classes', *masks)),
+        type=(Literal['faster_rcnn'], ...),
+        losses=(losses, pydantic.Field(default_factory=losses)),
+        parser=(parser, pydantic.Field(default_factory=parser)),
+    )
+
+
+def _register_built_in() -> None:
+    register_backbone(BackboneSpec('keras_mobilenet_v1', KerasMobileNetV1, 'stagetrain.detectors.backbones:keras_mobilenet_v1'))
+    rpn = ('backbone', 'decoder', 'rpn_head')
+    head = ('backbone', 'decoder', 'detection_head')
+    register_detector(
+        DetectorSpec(
+            name='faster_rcnn',
+            options=_faster_rcnn_options(),
+            modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
+            loss_modules={'rpn_score': rpn, 'rpn_box': rpn, 'frcnn_class': head, 'frcnn_box': head},
+            implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
+            proposal_modules=rpn,
+            proposal_losses=('frcnn_class', 'frcnn_box'),
+        )
+    )
+    register_format(FormatSpec('voc', 'stagetrain.data.voc:read'))
+    register_format(FormatSpec('tfrecord', 'stagetrain.data.tfrecord:read'))
+
+
+_register_built_in()
