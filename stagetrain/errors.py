@@ -45,6 +45,10 @@ class RunDirectoryError(BadInput):
     """A run directory is held by another process, damaged, or is not one."""
 
 
+class DamagedFile(RunDirectoryError):
+    """A file or folder that stagetrain wrote is not as it was written: torn, truncated, or a bit has flipped."""
+
+
 class StageFailed(StagetrainError):
     """A stage ran and failed: diverged, lost its child process, or broke the freeze proof."""
 
