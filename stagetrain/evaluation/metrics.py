@@ -1,0 +1,292 @@
+"""How good detections and proposals are: COCO average precision and recall, without TensorFlow.
+
+    metrics = detection_metrics(dataset, detections)    # {'AP': 0.47, 'AP50': 0.84, ..., 'AP/RBC': 0.55}
+    metrics |= proposal_recall(dataset, proposals)      # {'AR@300': 0.52, 'recall_0.5@300': 0.93, ...}
+
+Boxes are (ymin, xmin, ymax, xmax) in pixels of the stored image. Objects that are difficult or a crowd count as 'ignore': finding
+them is neither right nor wrong. Values are fractions in [0, 1]; None means that there was no object to measure on.
+
+Shapes: D detections of a data set, I images, P proposals of an image, N objects of an image, T IoU thresholds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from stagetrain.data.annotation import Dataset
+from stagetrain.errors import DataError, suggestion
+
+Metrics = dict[str, float | None]
+
+IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
+"""COCO's, as pycocotools computes them."""
+IMAGES_AT_A_TIME = 64
+"""Images matched at once: enough to make numpy's calls few, at some 10 MB an array for 1000 proposals and 20 objects."""
+COCO_METRICS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
+"""In the order of pycocotools' `stats`; s, m and l are objects below 32^2, below 96^2 and from 96^2 pixels on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """Detected objects of a whole data set, one row each, in any order."""
+
+    image_index: NDArray[np.int32]
+    """int32 `[D]`: index into `Dataset.examples`."""
+    boxes_yxyx_px: NDArray[np.float32]
+    """float32 `[D, 4]`: (ymin, xmin, ymax, xmax) in pixels of the stored image."""
+    scores: NDArray[np.float32]
+    """float32 `[D]`."""
+    classes: NDArray[np.int32]
+    """int32 `[D]`: from 1."""
+
+    def to_coco(self, dataset: Dataset) -> list[dict[str, Any]]:
+        """Returns COCO result records; `image_id` is the example's, `bbox` is (x, y, width, height) in pixels."""
+        return [
+            {
+                'image_id': dataset.examples[image].image_id,
+                'category_id': int(category),
+                'bbox': [float(value) for value in bbox],
+                'score': float(score),
+            }
+            for image, category, bbox, score in zip(
+                self.image_index, self.classes, _xywh(self.boxes_yxyx_px), self.scores, strict=True
+            )
+        ]
+
+    @classmethod
+    def from_coco(cls, records: Sequence[Mapping[str, Any]], dataset: Dataset) -> Detections:
+        """Reads what `to_coco` gives.
+
+        Args:
+          records: COCO result records.
+          dataset: the data set whose `image_id`s they name.
+
+        Raises:
+          DataError: a record lacks a key, has a value of the wrong type or shape, or names an unknown image.
+        """
+        index = {example.image_id: position for position, example in enumerate(dataset.examples)}
+        rows = [_row_of_record(number, record, index) for number, record in enumerate(records)]
+        xywh = np.array([row[1] for row in rows], np.float64).reshape(-1, 4)
+        xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        return cls(
+            image_index=np.array([row[0] for row in rows], np.int32),
+            boxes_yxyx_px=xyxy[:, [1, 0, 3, 2]].astype(np.float32),
+            scores=np.array([row[2] for row in rows], np.float32),
+            classes=np.array([row[3] for row in rows], np.int32),
+        )
+
+
+def detection_metrics(dataset: Dataset, detections: Detections) -> Metrics:
+    """COCO metrics of `detections`, over all examples of `dataset`, at most 100 detections an image.
+
+    Args:
+      dataset: the truth.
+      detections: what a detector found; images without a detection count as missed.
+
+    Returns:
+      `COCO_METRICS` and the AP of each class (`AP/RBC`); None where there is no such object.
+
+    Raises:
+      DataError: a box or score is not finite; the message names the image.
+    """
+    _require_finite_truth(dataset)
+    _require_finite_detections(dataset, detections)
+    # pycocotools reports every phase by print; its numbers come back as arrays.
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator = COCOeval(_coco(dataset, _truth_annotations(dataset)), _coco(dataset, _annotations(detections)), 'bbox')
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    metrics = {name: _measured(value) for name, value in zip(COCO_METRICS, evaluator.stats, strict=True)}
+    precision = evaluator.eval['precision'][:, :, :, 0, -1]  # [T, recall, class] over all sizes, 100 detections.
+    for position, name in enumerate(dataset.classes):
+        metrics[f'AP/{name}'] = _measured(precision[:, :, position].mean())
+    return metrics
+
+
+def proposal_recall(
+    dataset: Dataset, proposals: Sequence[NDArray[np.float32]], counts: Sequence[int] = (100, 300, 1000)
+) -> Metrics:
+    """Recall of class-agnostic proposals, matched as COCO matches detections.
+
+    Args:
+      dataset: the truth.
+      proposals: for each example float32 `[P, 4]` boxes_yxyx_px, best first.
+      counts: numbers of proposals an image to measure at.
+
+    Returns:
+      For each count `recall_0.5@300` (share of objects found at IoU 0.5) and `AR@300` (mean of the recalls at IoU 0.5 to 0.95);
+      `recall_0.5` is that of the largest count. None when the data set has no object.
+
+    Raises:
+      DataError: a box is not finite; the message names the image.
+    """
+    assert len(proposals) == len(dataset.examples), (len(proposals), len(dataset.examples))
+    _require_finite_truth(dataset)
+    largest = max(counts)
+    ranks = [np.empty((len(IOU_THRESHOLDS), 0), np.int64)]
+    for start in range(0, len(proposals), IMAGES_AT_A_TIME):
+        images = slice(start, start + IMAGES_AT_A_TIME)
+        iou = []
+        for example, boxes in zip(dataset.examples[images], proposals[images], strict=True):
+            _require_finite(boxes[:largest], f'a proposal of image {example.image_id}')
+            iou.append(box_iou(boxes[:largest], example.boxes_yxyx_px[~(example.difficult | example.is_crowd)]))
+        ranks.extend(rank[:, : one.shape[1]] for rank, one in zip(matched_ranks(_stacked(iou)), iou, strict=True))
+    rank = np.concatenate(ranks, axis=1)
+    metrics: Metrics = {}
+    for count in counts:
+        recall = (rank < count).mean(axis=1) if rank.shape[1] else None
+        metrics[f'recall_0.5@{count}'] = None if recall is None else float(recall[0])
+        metrics[f'AR@{count}'] = None if recall is None else float(recall.mean())
+    metrics['recall_0.5'] = metrics[f'recall_0.5@{largest}']
+    return metrics
+
+
+def box_iou(boxes: NDArray[np.floating], objects: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intersection over union of two lists of boxes.
+
+    Args:
+      boxes: `[P, 4]` (ymin, xmin, ymax, xmax), any unit.
+      objects: `[N, 4]`, likewise.
+
+    Returns:
+      float64 `[P, N]` in [0, 1]; 0 where both areas are 0.
+    """
+    first, second = boxes.astype(np.float64)[:, None], objects.astype(np.float64)[None]
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    overlap = np.prod(np.clip(high - low, 0, None), axis=-1)
+    union = np.prod(first[..., 2:] - first[..., :2], axis=-1) + np.prod(second[..., 2:] - second[..., :2], axis=-1) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def matched_ranks(iou: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Greedy matching as in pycocotools' `evaluateImg`: each proposal in turn takes the free object that it overlaps most.
+
+    A prefix of the proposals is matched as it would be alone, so one matching serves every number of proposals.
+
+    Args:
+      iou: float64 `[I, P, N]`, best proposal first.
+
+    Returns:
+      int64 `[I, T, N]`: which proposal took the object at each of `IOU_THRESHOLDS`; the largest int64 when none did.
+    """
+    num_images, _, num_objects = iou.shape
+    rank = np.full((num_images, len(IOU_THRESHOLDS), num_objects), np.iinfo(np.int64).max)
+    free = np.ones(rank.shape, bool)
+    for proposal in np.flatnonzero((iou >= IOU_THRESHOLDS[0]).any(axis=(0, 2))):
+        overlap = iou[:, None, proposal]
+        candidates = np.where(free & (overlap >= IOU_THRESHOLDS[:, None]), overlap, -1.0)
+        # Of equally overlapped objects pycocotools takes the last.
+        chosen = num_objects - 1 - candidates[:, :, ::-1].argmax(axis=2)
+        image, threshold = np.nonzero(candidates.max(axis=2) >= 0)
+        taken = (image, threshold, chosen[image, threshold])
+        rank[taken] = proposal
+        free[taken] = False
+    return rank
+
+
+def _stacked(iou: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Stacks `[P, N]` of differing sizes to `[I, P, N]`; what is filled up overlaps nothing."""
+    stacked = np.zeros((len(iou), max(len(one) for one in iou), max(one.shape[1] for one in iou)))
+    for image, one in enumerate(iou):
+        stacked[image, : one.shape[0], : one.shape[1]] = one
+    return stacked
+
+
+def _coco(dataset: Dataset, annotations: list[dict[str, Any]]) -> COCO:
+    coco = COCO()
+    coco.dataset = {
+        'images': [
+            {'id': position, 'height': example.height, 'width': example.width}
+            for position, example in enumerate(dataset.examples)
+        ],
+        'categories': [{'id': position, 'name': name} for position, name in enumerate(dataset.classes, start=1)],
+        # pycocotools stores the id of what was matched and takes 0 for 'nothing': ids must start at 1.
+        'annotations': [{'id': number, **annotation} for number, annotation in enumerate(annotations, start=1)],
+    }
+    coco.createIndex()
+    return coco
+
+
+def _truth_annotations(dataset: Dataset) -> list[dict[str, Any]]:
+    return [
+        {'image_id': position, 'category_id': int(category), 'bbox': bbox, 'area': bbox[2] * bbox[3], 'iscrowd': int(ignore)}
+        for position, example in enumerate(dataset.examples)
+        for bbox, category, ignore in zip(
+            _xywh(example.boxes_yxyx_px), example.classes, example.difficult | example.is_crowd, strict=True
+        )
+    ]
+
+
+def _annotations(detections: Detections) -> list[dict[str, Any]]:
+    columns = (detections.image_index, detections.classes, _xywh(detections.boxes_yxyx_px), detections.scores)
+    return [
+        {
+            'image_id': int(image),
+            'category_id': int(category),
+            'bbox': bbox,
+            'area': bbox[2] * bbox[3],
+            'iscrowd': 0,
+            'score': float(score),
+        }
+        for image, category, bbox, score in zip(*columns, strict=True)
+    ]
+
+
+def _xywh(boxes_yxyx: NDArray[np.float32]) -> list[list[float]]:
+    boxes = boxes_yxyx.astype(np.float64)
+    return np.stack([boxes[:, 1], boxes[:, 0], boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]], axis=1).tolist()
+
+
+def _measured(value: float) -> float | None:
+    """pycocotools says -1 where there was no object to measure on."""
+    return None if value < 0 else float(value)
+
+
+def _require_finite_truth(dataset: Dataset) -> None:
+    for example in dataset.examples:
+        _require_finite(example.boxes_yxyx_px, f'a true box of image {example.image_id}')
+
+
+def _require_finite_detections(dataset: Dataset, detections: Detections) -> None:
+    values = np.concatenate([detections.boxes_yxyx_px, detections.scores[:, None]], axis=1)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        image_id = dataset.examples[detections.image_index[bad[0]]].image_id
+        _require_finite(values[bad[:1]], f'a detection (box and score) of image {image_id}')
+
+
+def _require_finite(values: NDArray[np.floating], what: str) -> None:
+    """One image's boxes set to NaN lift an untrained model's COCO AP from 0.0015 to 0.39, silently."""
+    if not np.isfinite(values).all():
+        bad = values[~np.isfinite(values).all(axis=1)][0]
+        raise DataError(
+            f'{what}: found {bad.tolist()}, expected finite numbers. Metrics over it would mean nothing: correct the annotation, '
+            'or look for the step in which the loss left the finite numbers.'
+        )
+
+
+def _row_of_record(number: int, record: Mapping[str, Any], index: Mapping[str, int]) -> tuple[int, list[float], float, int]:
+    try:
+        image_id, bbox = str(record['image_id']), [float(value) for value in record['bbox']]
+        score, category = float(record['score']), int(record['category_id'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f'detections[{number}]: {error!r}; expected image_id, category_id, bbox of 4 numbers, score') from error
+    if len(bbox) != 4:
+        raise DataError(f'detections[{number}].bbox: found {len(bbox)} numbers, expected 4 (x, y, width, height in pixels)')
+    if image_id not in index:
+        raise DataError(
+            f"detections[{number}].image_id: found '{image_id}', which is none of the data set's {len(index)} images."
+            f'{suggestion(image_id, index)}'
+        )
+    return index[image_id], bbox, score, category
