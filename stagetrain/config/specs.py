@@ -48,6 +48,9 @@ class FormatSpec:
 
     name: str
     implementation: str
+    inputs: str = ''
+    """A function `inputs(source) -> list[str]`: the files and folders, besides images, that decide what the reader gives.
+    Without it the data set is read anew each time, instead of from the cache."""
 
 
 _detectors: dict[str, DetectorSpec] = {}
@@ -151,8 +154,8 @@ def _register_built_in() -> None:
             proposal_losses=('frcnn_class', 'frcnn_box'),
         )
     )
-    register_format(FormatSpec('voc', 'stagetrain.data.voc:read'))
-    register_format(FormatSpec('tfrecord', 'stagetrain.data.tfrecord:read'))
+    register_format(FormatSpec('voc', 'stagetrain.data.voc:read', 'stagetrain.data.voc:inputs'))
+    register_format(FormatSpec('tfrecord', 'stagetrain.data.tfrecord:read', 'stagetrain.data.tfrecord:inputs'))
 
 
 _register_built_in()

@@ -1,0 +1,142 @@
+"""Which image files can be used, told without TensorFlow: a look at the header, and a full decoding when asked.
+
+Accepted is what `tf.io.decode_image(channels=3)` turns into three channels of 8 bits: JPEG, PNG and BMP. It repeats a grayscale
+channel three times, expands a palette, drops alpha and scales 16 bits to 8; a CMYK JPEG it converts without regard to
+a colour profile. It ignores the EXIF orientation, so boxes drawn on the upright image would not fit: such files are refused.
+
+    info = usable('JPEGImages/0001.jpg', max_pixels=50_000_000)     # ImageInfo(format='JPEG', height=480, width=640, ...)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import struct
+from typing import BinaryIO
+
+import PIL
+from PIL import Image
+
+from stagetrain.data.annotation import Unusable
+
+FORMATS = ('JPEG', 'PNG', 'BMP')
+_EXIF_ORIENTATION = 0x0112
+# First bytes of formats that people do keep in image folders, for a reason better than "not an image".
+_REFUSED = (
+    (b'GIF8', 'a GIF: the decoder gives its frames as a fourth axis'),
+    (b'II*\0', 'a TIFF, which TensorFlow cannot decode'),
+    (b'MM\0*', 'a TIFF, which TensorFlow cannot decode'),
+    (b'%PDF', 'a PDF'),
+    (b'\0\0\0\x0cjP  ', 'a JPEG 2000, which TensorFlow cannot decode'),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageInfo:
+    """What a header says. `exif_orientation` is 1 for an image that is stored upright, or says nothing."""
+
+    format: str
+    height: int
+    width: int
+    mode: str
+    exif_orientation: int
+
+
+def inspect(source: bytes | str | os.PathLike[str]) -> ImageInfo:
+    """Reads the header of an image given as bytes or as a path; decodes nothing.
+
+    Raises:
+      Unusable: It cannot be read, is of another format, or is broken or so large that Pillow refuses it.
+    """
+    try:
+        with _open(source) as file:
+            _refuse_other_formats(file.read(16))
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                return _info(image)
+    except OSError as error:
+        raise Unusable('', _why_unreadable(error)) from error
+    except (SyntaxError, ValueError, struct.error) as error:
+        raise Unusable('', f'the image header is broken: {error}') from error
+    except Image.DecompressionBombError as error:
+        raise Unusable('', f'the image is too large to open: {error}') from error
+
+
+def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo:
+    """Like `inspect`, and refuses what training cannot use by its header.
+
+    Args:
+      source: The encoded image or its path.
+      max_pixels: Height times width that is still accepted.
+
+    Raises:
+      Unusable: As in `inspect`; or too many pixels, or an EXIF orientation other than upright.
+    """
+    info = inspect(source)
+    if info.height * info.width > max_pixels:
+        pixels = f'{info.width}x{info.height} = {info.width * info.height:,} pixels'
+        raise Unusable('', f'the image has {pixels}; data.max_image_pixels is {max_pixels:,}')
+    if info.exif_orientation != 1:
+        raise Unusable('', f'its EXIF orientation is {info.exif_orientation}, so it is stored rotated: store it upright and drop the tag')
+    return info
+
+
+def verify(source: bytes | str | os.PathLike[str]) -> None:
+    """Decodes the whole image, which finds truncated and damaged data.
+
+    JPEG is decoded at an eighth of its size: all of its data is read, the costly transform is not done.
+
+    Raises:
+      Unusable: The data ends early or cannot be decoded.
+    """
+    try:
+        with _open(source) as file, Image.open(file, formats=FORMATS) as image:
+            image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
+            image.load()
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+        raise Unusable('', f'the image data is broken: {error}') from error
+    except Image.DecompressionBombError as error:
+        raise Unusable('', f'the image is too large to open: {error}') from error
+
+
+def _open(source: bytes | str | os.PathLike[str]) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb')
+
+
+def _refuse_other_formats(start: bytes) -> None:
+    if not start:
+        raise Unusable('', 'the file is empty')
+    if start[:4] == b'RIFF' and start[8:12] == b'WEBP':
+        raise Unusable('', 'a WebP, which TensorFlow cannot decode; expected JPEG, PNG or BMP')
+    for magic, name in _REFUSED:
+        if start.startswith(magic):
+            raise Unusable('', f'{name}; expected JPEG, PNG or BMP')
+
+
+def _why_unreadable(error: OSError) -> str:
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return 'neither JPEG, PNG nor BMP, or its header is broken'
+    if isinstance(error, FileNotFoundError):
+        return 'no such file'
+    return f'cannot be read: {error.strerror or error}'
+
+
+def _info(image: Image.Image) -> ImageInfo:
+    # A JPEG with an embedded second picture is called MPO; the decoder takes the first.
+    name = 'JPEG' if image.format == 'MPO' else str(image.format)
+    return ImageInfo(name, image.height, image.width, image.mode, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Reads the tag from the header alone: `image.getexif()` would decode a whole PNG to look for it at the end."""
+    data = image.info.get('exif')
+    if not data:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+        value = exif.get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error, KeyError, OSError):
+        return 1
+    return value if value in range(2, 9) else 1

@@ -1,0 +1,251 @@
+"""Loads a data set through the reader of its format, once: later loads take the cache when no file has changed.
+
+The cache is one `.npz` of plain arrays (no pickle). It is named by what was asked for, and holds size, time and inode of every
+file and folder that was looked at; one that is broken or stale is made again.
+
+    dataset = load_dataset(pipeline.data.train, pipeline.data, 'train', cache_dir=run_dir / 'cache')
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+import pathlib
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stagetrain.config import schema, specs
+from stagetrain.data.annotation import BadItem, Dataset, Example
+from stagetrain.errors import DataError
+
+CACHE_VERSION = 1
+"""Counted up whenever a reader or the cache's layout changes, so that older caches are made again."""
+RACY_NS = 2_000_000_000
+"""A file changed so shortly before it was read can change again within the same tick of a coarse clock: nothing is cached."""
+NUM_BAD_SHOWN = 10
+
+_Stat = tuple[int, int, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contents:
+    """What is cached: a data set before `on_bad` was applied."""
+
+    examples: tuple[Example, ...]
+    bad: tuple[BadItem, ...]
+    digest: str
+
+
+def load_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
+    """Returns the data set that `source` names.
+
+    Args:
+      source: What to read, `data.train` or `data.validation`.
+      data: Gives the class names, `max_image_pixels` and `on_bad`.
+      split_name: What the data set is called in messages: `train` or `validation`.
+      cache_dir: Folder of the cache, made when missing; None: no cache.
+
+    Raises:
+      ConfigError: The format is not registered.
+      DataError: The data set as a whole cannot be used; it has no object; or it has bad items and `on_bad` is `error`.
+    """
+    classes = tuple(data.classes)
+    spec = specs.data_format(source.format)
+    cache = None
+    if cache_dir is not None and spec.inputs:
+        cache = _Cache(cache_dir / f'dataset-{_key(source, data)}.npz', specs.load_implementation(spec.inputs)(source))
+    contents = cache.load() if cache else None
+    if contents is None:
+        started_ns = time.time_ns()
+        contents = _read(spec, source, data)
+        if cache:
+            cache.store(contents, started_ns)
+    _refuse_bad(contents, source, data, split_name)
+    return Dataset(split_name, classes, contents.examples, contents.bad, contents.digest)
+
+
+def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
+    """Returns the SHA-256 over all that training sees; paths do not count.
+
+    Args:
+      classes: Class names in their order.
+      examples: In the order of training's index.
+    """
+    digest = hashlib.sha256()
+    digest.update(_length_framed(json.dumps(list(classes)).encode()))
+    # Hashing and reading release the interpreter lock.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for example, content in zip(examples, pool.map(_content_digest, examples), strict=True):
+            digest.update(_length_framed(example.image_id.encode()))
+            digest.update(np.asarray([example.height, example.width, len(example.classes)], '<i8').tobytes())
+            digest.update(example.boxes_yxyx_px.astype('<f4').tobytes() + example.classes.astype('<i4').tobytes())
+            digest.update(example.difficult.astype('u1').tobytes() + example.is_crowd.astype('u1').tobytes())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def _length_framed(data: bytes) -> bytes:
+    return len(data).to_bytes(8, 'little') + data
+
+
+def _content_digest(example: Example) -> bytes:
+    return hashlib.sha256(example.read_bytes()).digest()
+
+
+def _read(spec: specs.FormatSpec, source: schema.DataSource, data: schema.Data) -> _Contents:
+    reader = specs.load_implementation(spec.implementation)
+    examples, bad = reader(source, tuple(data.classes), data.max_image_pixels)
+    examples = sorted(examples, key=lambda example: example.image_id)
+    for one, other in itertools.pairwise(examples):
+        if one.image_id == other.image_id:
+            raise DataError(f"{source.path}: two images have the id '{one.image_id}' ({one.path}, {other.path}); ids must differ")
+    return _Contents(tuple(examples), tuple(sorted(bad)), dataset_digest(data.classes, examples))
+
+
+def _refuse_bad(contents: _Contents, source: schema.DataSource, data: schema.Data, split_name: str) -> None:
+    if contents.bad and data.on_bad == 'error':
+        shown = ''.join(f'\n  {item}' for item in contents.bad[:NUM_BAD_SHOWN])
+        rest = len(contents.bad) - NUM_BAD_SHOWN
+        raise DataError(
+            f'data.{split_name}: {source.path}: {len(contents.bad)} boxes or images cannot be used:{shown}'
+            + (f'\n  and {rest} more' if rest > 0 else '')
+            + '\nCorrect them, or set data.on_bad: skip to leave them out; they are counted in the plan then.'
+        )
+    if not any(len(example.classes) for example in contents.examples):
+        raise DataError(
+            f'data.{split_name}: {source.path}: {len(contents.examples)} images, but not one usable object in them; '
+            f'expected objects of {", ".join(data.classes)}'
+        )
+
+
+def _key(source: schema.DataSource, data: schema.Data) -> str:
+    """Names all that decides what a reader gives, besides the files' contents."""
+    options = source.model_dump() | {'path': os.path.abspath(source.path)}
+    asked = [CACHE_VERSION, options, list(data.classes), data.max_image_pixels]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _stat(path: str) -> _Stat:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+class _Cache:
+    """One data set in one file. `inputs` are the files that decide which images are read, and how."""
+
+    def __init__(self, file: pathlib.Path, inputs: Iterable[str]) -> None:
+        self._file = file
+        self._inputs = inputs
+
+    def load(self) -> _Contents | None:
+        """Returns what was stored, or None when that is missing, broken or stale."""
+        try:
+            with np.load(self._file, allow_pickle=False) as arrays:
+                contents, paths, stats = _unpack({name: arrays[name] for name in arrays.files})
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None
+        if paths != self._paths(contents) or stats != [_stat(path) for path in paths]:
+            return None
+        return contents
+
+    def store(self, contents: _Contents, started_ns: int) -> None:
+        """Stores `contents`, unless a file is so new that a change could stay unseen."""
+        paths = self._paths(contents)
+        stats = [_stat(path) for path in paths]
+        if any(stat is not None and stat[1] > started_ns - RACY_NS for stat in stats):
+            return
+        buffer = io.BytesIO()
+        np.savez(buffer, **_pack(contents, paths, stats))
+        _write(self._file, buffer.getvalue())
+
+    def _paths(self, contents: _Contents) -> list[str]:
+        read = itertools.chain((example.path for example in contents.examples), (item.file for item in contents.bad))
+        return list(dict.fromkeys(os.path.abspath(path) for path in itertools.chain(self._inputs, read)))
+
+
+def _write(file: pathlib.Path, data: bytes) -> None:
+    """Two processes may write the same cache: each has its own temporary file, and the last rename wins."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f'.tmp-{file.name}-')
+    try:
+        with os.fdopen(handle, 'wb') as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str, np.ndarray]:
+    examples = contents.examples
+    text = {
+        'digest': contents.digest,
+        'ids': [example.image_id for example in examples],
+        'paths': [example.path for example in examples],
+        'bad': [dataclasses.astuple(item) for item in contents.bad],
+        'stat_paths': paths,
+    }
+    spans = [(-1, -1) if e.offset is None or e.length is None else (e.offset, e.length) for e in examples]
+    arrays = {
+        'text': np.frombuffer(json.dumps(text).encode(), np.uint8),
+        'spans': np.asarray(spans, np.int64).reshape(-1, 2),
+        'sizes': np.asarray([(e.height, e.width) for e in examples], np.int64).reshape(-1, 2),
+        'counts': np.asarray([len(e.classes) for e in examples], np.int64),
+        'boxes': np.concatenate([np.zeros((0, 4), np.float32), *(e.boxes_yxyx_px for e in examples)]),
+        'classes': np.concatenate([np.zeros(0, np.int32), *(e.classes for e in examples)]),
+        'difficult': np.concatenate([np.zeros(0, np.bool_), *(e.difficult for e in examples)]),
+        'is_crowd': np.concatenate([np.zeros(0, np.bool_), *(e.is_crowd for e in examples)]),
+        'stats': np.asarray([stat or (-1, -1, -1) for stat in stats], np.int64).reshape(-1, 3),
+    }
+    return arrays | {'checksum': np.frombuffer(_checksum(arrays), np.uint8)}
+
+
+def _unpack(arrays: dict[str, np.ndarray]) -> tuple[_Contents, list[str], list[_Stat]]:
+    if arrays.pop('checksum').tobytes() != _checksum(arrays):
+        raise ValueError('checksum')
+    text: dict[str, Any] = json.loads(arrays['text'].tobytes())
+    ends = np.cumsum(arrays['counts']).tolist()
+    boxes, classes, difficult, is_crowd = (arrays[name] for name in ('boxes', 'classes', 'difficult', 'is_crowd'))
+    rows = zip(text['ids'], text['paths'], arrays['spans'].tolist(), arrays['sizes'].tolist(), [0, *ends], ends, strict=False)
+    examples = tuple(
+        Example(
+            image_id=image_id,
+            path=path,
+            offset=None if offset < 0 else offset,
+            length=None if offset < 0 else length,
+            height=height,
+            width=width,
+            boxes_yxyx_px=boxes[start:end],
+            classes=classes[start:end],
+            difficult=difficult[start:end],
+            is_crowd=is_crowd[start:end],
+        )
+        for image_id, path, (offset, length), (height, width), start, end in rows
+    )
+    stats: list[_Stat] = [None if size < 0 else (size, time_ns, inode) for size, time_ns, inode in arrays['stats'].tolist()]
+    bad = tuple(BadItem(*item) for item in text['bad'])
+    return _Contents(examples, bad, text['digest']), text['stat_paths'], stats
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> bytes:
+    """The zip format's CRC guards members, not their names and shapes: this guards all."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f'{name} {arrays[name].dtype.str} {arrays[name].shape}\n'.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.digest()
