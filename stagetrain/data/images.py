@@ -1,8 +1,8 @@
 """Which image files can be used, told without TensorFlow: a look at the header, and a full decoding when asked.
 
-Accepted is what `tf.io.decode_image(channels=3)` turns into three channels of 8 bits: JPEG, PNG and BMP. It repeats a grayscale
-channel three times, expands a palette, drops alpha and scales 16 bits to 8; a CMYK JPEG it converts without regard to
-a colour profile. It ignores the EXIF orientation, so boxes drawn on the upright image would not fit: such files are refused.
+Accepted is what `tf.io.decode_image(channels=3)` turns into one picture of three channels of 8 bits: JPEG, PNG and BMP. It repeats
+a grayscale channel three times, expands a PNG's palette, drops alpha and keeps the upper 8 of 16 bits; it converts a CMYK JPEG
+without regard to a colour profile. It ignores a BMP's palette and the EXIF orientation: such files are refused.
 
     info = usable('JPEGImages/0001.jpg', max_pixels=50_000_000)     # ImageInfo(format='JPEG', height=480, width=640, ...)
 """
@@ -13,6 +13,7 @@ import dataclasses
 import io
 import os
 import struct
+import zlib
 from typing import BinaryIO
 
 import PIL
@@ -24,12 +25,13 @@ FORMATS = ('JPEG', 'PNG', 'BMP')
 _EXIF_ORIENTATION = 0x0112
 # First bytes of formats that people do keep in image folders, for a reason better than "not an image".
 _REFUSED = (
-    (b'GIF8', 'a GIF: the decoder gives its frames as a fourth axis'),
+    (b'GIF8', 'a GIF, which is decoded to several frames'),
     (b'II*\0', 'a TIFF, which TensorFlow cannot decode'),
     (b'MM\0*', 'a TIFF, which TensorFlow cannot decode'),
     (b'%PDF', 'a PDF'),
     (b'\0\0\0\x0cjP  ', 'a JPEG 2000, which TensorFlow cannot decode'),
 )
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ def inspect(source: bytes | str | os.PathLike[str]) -> ImageInfo:
     """
     try:
         with _open(source) as file:
-            _refuse_other_formats(file.read(16))
+            _refuse_other_formats(file.read(34))
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
                 return _info(image)
@@ -83,15 +85,20 @@ def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo
 
 
 def verify(source: bytes | str | os.PathLike[str]) -> None:
-    """Decodes the whole image, which finds truncated and damaged data.
+    """Decodes the whole image, which finds truncated and damaged data that TensorFlow's decoder would stop at.
 
-    JPEG is decoded at an eighth of its size: all of its data is read, the costly transform is not done.
+    JPEG is decoded at an eighth of its size: all of its data is read, the costly transform is not done. Damage that leaves a
+    JPEG decodable to wrong colours is not found, as the format has no checksum.
 
     Raises:
       Unusable: The data ends early or cannot be decoded.
     """
     try:
-        with _open(source) as file, Image.open(file, formats=FORMATS) as image:
+        with _open(source) as file:
+            data = file.read()
+        if data.startswith(_PNG_SIGNATURE):
+            _check_png_chunks(data)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
             image.load()
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
@@ -108,10 +115,32 @@ def _refuse_other_formats(start: bytes) -> None:
     if not start:
         raise Unusable('', 'the file is empty')
     if start[:4] == b'RIFF' and start[8:12] == b'WEBP':
-        raise Unusable('', 'a WebP, which TensorFlow cannot decode; expected JPEG, PNG or BMP')
+        raise Unusable('', 'a WebP, which is decoded to several frames or not at all; expected JPEG, PNG or BMP')
     for magic, name in _REFUSED:
         if start.startswith(magic):
             raise Unusable('', f'{name}; expected JPEG, PNG or BMP')
+    if start.startswith(b'BM') and len(start) == 34:
+        _refuse_palette_bmp(*struct.unpack('<HI', start[28:34]))
+
+
+def _refuse_palette_bmp(bits_per_pixel: int, compression: int) -> None:
+    """TensorFlow takes palette indices for gray values, and knows neither 16 bits nor compression."""
+    if bits_per_pixel not in (24, 32) or compression != 0:
+        found = f'{bits_per_pixel} bits a pixel, compression {compression}'
+        raise Unusable('', f'a BMP of {found}; expected 24 or 32 bits uncompressed, or JPEG or PNG')
+
+
+def _check_png_chunks(data: bytes) -> None:
+    """Compares every chunk's checksum, which TensorFlow's decoder does and Pillow leaves out in places."""
+    position = len(_PNG_SIGNATURE)
+    kind = b''
+    while kind != b'IEND':
+        (length,) = struct.unpack_from('>I', data, position)
+        kind = data[position + 4 : position + 8]
+        (expected,) = struct.unpack_from('>I', data, position + 8 + length)
+        if zlib.crc32(data[position + 4 : position + 8 + length]) != expected:
+            raise ValueError(f"wrong checksum in PNG chunk '{kind.decode('ascii', 'replace')}' at byte {position}")
+        position += 12 + length
 
 
 def _why_unreadable(error: OSError) -> str:
@@ -119,7 +148,8 @@ def _why_unreadable(error: OSError) -> str:
         return 'neither JPEG, PNG nor BMP, or its header is broken'
     if isinstance(error, FileNotFoundError):
         return 'no such file'
-    return f'cannot be read: {error.strerror or error}'
+    # Pillow raises OSError without a number for what it finds wrong in a file.
+    return f'cannot be read: {error.strerror}' if error.errno else f'the image header is broken: {error}'
 
 
 def _info(image: Image.Image) -> ImageInfo:
