@@ -17,6 +17,8 @@ from typing import Any, Optional, Union
 
 import pydantic
 
+from stagetrain.errors import known_names, suggestion
+
 DESCRIPTION_FILE = pathlib.Path(__file__).with_name('model_garden.json')
 BACKBONE = 'vision.configs.backbones.Backbone'
 # Backbones registered by stagetrain or a plugin: name in `backbone.type` -> the model of their options.
@@ -39,9 +41,10 @@ class OneOf(Strict):
         branches = set(type(self).model_fields) - {'type'}
         chosen = getattr(self, 'type')
         if chosen is not None and chosen not in branches:
-            raise ValueError(f"type: found '{chosen}', expected one of {', '.join(sorted(branches))}")
+            raise ValueError(f"type: found '{chosen}', expected one of {known_names(branches)}.{suggestion(chosen, branches)}")
         for name in sorted((self.model_fields_set & branches) - {chosen}):
-            raise ValueError(f"options of '{name}' are given, but type is '{chosen}': remove them or set type: {name}")
+            found = f"type is '{chosen}'" if chosen else 'type is not given'
+            raise ValueError(f"options of '{name}' are given, but {found}: remove them or set type: {name}")
         return self
 
 
@@ -70,11 +73,11 @@ def _description() -> dict[str, Any]:
 @functools.cache
 def _class_model(key: str, exclude: tuple[str, ...] = ()) -> type[Strict]:
     description = _description()['classes'][key]
-    fields: dict[str, Any] = {
-        name: _field(field) for name, field in description['fields'].items() if name not in exclude
-    }
+    fields: dict[str, Any] = {name: _field(field) for name, field in description['fields'].items() if name not in exclude}
     if key == BACKBONE:
-        fields.update({name: (options, pydantic.Field(default_factory=options)) for name, options in _registered_backbones.items()})
+        fields.update(
+            {name: (options, pydantic.Field(default_factory=options)) for name, options in _registered_backbones.items()}
+        )
     base = OneOf if description['one_of'] else Strict
     return pydantic.create_model(key.rsplit('.', 1)[1], __base__=base, __module__=f'model_garden.{key}', **fields)
 

@@ -212,7 +212,7 @@ class PipelineBase(Strict):
 @functools.cache
 def pipeline_type() -> type[PipelineBase]:
     """Returns the type of a pipeline file with every detector registered so far."""
-    detectors = tuple(spec.options for spec in specs.detectors())
+    detectors = tuple(spec.options() for spec in specs.detectors())
     model = Annotated[Union[detectors], Field(discriminator='type')] if len(detectors) > 1 else detectors[0]  # type: ignore[valid-type]
     return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, model=(model, ...))
 

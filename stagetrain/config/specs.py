@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pydantic
@@ -23,7 +23,8 @@ class DetectorSpec:
     """A detector: `modules` in network order, and which of them each loss term needs in its graph."""
 
     name: str
-    options: type[pydantic.BaseModel]
+    options: Callable[[], type[pydantic.BaseModel]]
+    """Makes the type of `model`; called when a file is read, for a plugin may have registered a backbone by then."""
     modules: tuple[str, ...]
     loss_modules: Mapping[str, tuple[str, ...]]
     implementation: str
@@ -64,7 +65,7 @@ def register_detector(spec: DetectorSpec) -> None:
 
 
 def register_backbone(spec: BackboneSpec) -> None:
-    """Makes `model: {backbone: {type: NAME}}` valid. Call it before the detectors' options are built."""
+    """Makes `model: {backbone: {type: NAME}}` valid."""
     _register(_backbones, spec.name, spec)
     options.register_backbone_options(spec.name, spec.options)
 
@@ -146,7 +147,7 @@ def _register_built_in() -> None:
     register_detector(
         DetectorSpec(
             name='faster_rcnn',
-            options=_faster_rcnn_options(),
+            options=_faster_rcnn_options,
             modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
             loss_modules={'rpn_score': rpn, 'rpn_box': rpn, 'frcnn_class': head, 'frcnn_box': head},
             implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',

@@ -1,0 +1,368 @@
+"""Rules across the fields of a pipeline, checked before anything runs and without TensorFlow.
+
+    check_pipeline(load_pipeline('configs/bccd/four_step.yaml'))
+
+What needs the network's real variable names (a scope that matches nothing, a frozen variable that would be fresh) is checked
+later, by the code that has the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pydantic
+
+from stagetrain.config import specs
+from stagetrain.config.document import show_path
+from stagetrain.config.load import Loaded
+from stagetrain.config.options import OneOf
+from stagetrain.config.schema import FRESH, Init, PipelineBase, Stage
+from stagetrain.config.validation import raise_problems
+from stagetrain.errors import known_names, suggestion
+
+Path = tuple[str | int, ...]
+Problem = tuple[Path, str]
+
+_WORD = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
+# Fields of the Model Garden's schedules and warm-ups that may stay None; all others must be given.
+_OPTIONAL_IN_SCHEDULES = ('staircase',)
+
+
+class StageEntry(NamedTuple):
+    """A stage, what it is called in a run directory (its name, or `<variant>.<name>`), and the variant that it belongs to."""
+
+    id: str
+    stage: Stage
+    variant: str | None
+
+
+def live_losses(stage: Stage) -> dict[str, float]:
+    """Returns loss term -> weight of the terms that are built: those with a weight above 0."""
+    return {term: weight for term, weight in stage.loss_weights.items() if weight > 0}
+
+
+def stage_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the modules that a stage holds, and leaves in its checkpoint, in network order.
+
+    These are the modules that its live losses need, and those named in `init`. A loss that works on proposals needs the modules
+    that make them too, unless the stage reads stored ones.
+    """
+    spec = specs.detector(pipeline.model.type)
+    return tuple(module for module in spec.modules if module in {*active_modules(pipeline, stage), *stage.init})
+
+
+def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the modules in the graph of a stage's live losses, in network order; others that it holds are idle."""
+    spec = specs.detector(pipeline.model.type)
+    needed: set[str] = set()
+    for term in live_losses(stage):
+        needed.update(spec.loss_modules.get(term, ()))
+        if term in spec.proposal_losses and stage.proposals is None:
+            needed.update(spec.proposal_modules)
+    return tuple(module for module in spec.modules if module in needed)
+
+
+def all_stages(pipeline: PipelineBase) -> list[StageEntry]:
+    """Returns the pipeline's stages and then those of its variants, each in its order."""
+    entries = [StageEntry(stage.name, stage, None) for stage in pipeline.stages]
+    for name, variant in pipeline.compare.items():
+        entries.extend(StageEntry(f'{name}.{stage.name}', stage, name) for stage in variant.stages or ())
+    return entries
+
+
+def earlier_stages(pipeline: PipelineBase, stage_id: str) -> dict[str, StageEntry]:
+    """Returns the stages that a stage may start from, by the name it calls them.
+
+    A stage of the pipeline may name those before it; a stage of a variant those before it in the variant and all of the
+    pipeline's, the variant's own first.
+
+    Raises:
+      KeyError: The pipeline has no stage of that id.
+    """
+    entries = all_stages(pipeline)
+    ids = [entry.id for entry in entries]
+    if stage_id not in ids:
+        raise KeyError(stage_id)
+    index = ids.index(stage_id)
+    variant = entries[index].variant
+    before = {entry.stage.name: entry for entry in entries[:index] if entry.variant == variant}
+    if variant is None:
+        return before
+    return {**{entry.stage.name: entry for entry in entries if entry.variant is None}, **before}
+
+
+def check_pipeline(loaded: Loaded) -> None:
+    """Checks the rules across fields.
+
+    Raises:
+      ConfigError: At least one rule is broken; every one is listed with file, line and path.
+    """
+    # With two stages of one name every reference to it is doubtful, so that comes first and alone.
+    problems = list(_names(loaded.pipeline)) or list(_problems(loaded.pipeline))
+    if problems:
+        raise_problems(_lines(loaded, problems))
+
+
+def _lines(loaded: Loaded, problems: list[Problem]) -> Iterator[str]:
+    told = set()
+    for path, text in problems:
+        # What stands in the top-level `train` is wrong in every stage and told once.
+        place = loaded.place(path)
+        if (place, path[-1], text) not in told:
+            yield f'{place}: {show_path(path)}: {text}'
+        told.add((place, path[-1], text))
+
+
+def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
+    yield from _choices(pipeline, ())
+    yield from _data(pipeline)
+    yield from _model(pipeline)
+    yield from _sources(pipeline)
+    for entry in all_stages(pipeline):
+        yield from _losses(pipeline, entry)
+        yield from _origins(pipeline, entry)
+        yield from _proposals(pipeline, entry)
+        yield from _scopes(pipeline, entry)
+        yield from _schedule(pipeline, entry)
+    yield from _variants(pipeline)
+
+
+def _choices(value: Any, path: Path) -> Iterator[Problem]:
+    """Every choice in the Model Garden's way (`type: ...`) must be made, except in branches that are not chosen."""
+    if isinstance(value, OneOf):
+        chosen = getattr(value, 'type')
+        if chosen is None:
+            yield path, f'type: missing; expected one of {known_names(set(type(value).model_fields) - {"type"})}'
+        else:
+            yield from _choices(getattr(value, chosen), (*path, chosen))
+    elif isinstance(value, pydantic.BaseModel):
+        for name in type(value).model_fields:
+            yield from _choices(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _choices(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _choices(item, (*path, index))
+
+
+def _data(pipeline: PipelineBase) -> Iterator[Problem]:
+    classes = pipeline.data.classes
+    for index, name in enumerate(classes):
+        if not name.strip():
+            yield ('data', 'classes', index), f"found '{name}'; expected the name of a class"
+        elif name in classes[:index]:
+            yield ('data', 'classes', index), f"class '{name}' is given twice; names must differ"
+    for part in ('train', 'validation'):
+        source = getattr(pipeline.data, part)
+        if source.format not in specs.formats():
+            known = specs.formats()
+            text = f"found '{source.format}'. Known here: {known_names(known)}.{suggestion(source.format, known)}"
+            yield ('data', part, 'format'), text
+        if not source.path:
+            yield ('data', part, 'path'), 'is empty; expected a path'
+
+
+def _model(pipeline: PipelineBase) -> Iterator[Problem]:
+    """Rules of the Model Garden's options, as far as the detector has them: a plugin's may have others."""
+    if _option(pipeline, 'input_size') is not None:
+        yield from _levels(pipeline.model)
+    if _option(pipeline, 'roi_sampler', 'cascade_iou_thresholds') is not None:
+        yield ('model', 'roi_sampler', 'cascade_iou_thresholds'), 'cascade heads are not supported; remove it'
+    smallest, largest = _option(pipeline, 'parser', 'aug_scale_min'), _option(pipeline, 'parser', 'aug_scale_max')
+    if smallest is not None and not 0 < smallest <= largest:
+        text = f'found {smallest}; expected more than 0 and at most aug_scale_max, which is {largest}'
+        yield ('model', 'parser', 'aug_scale_min'), text
+    weights = _option(pipeline, 'losses', 'class_weights')
+    if weights is not None and len(weights) != len(pipeline.data.classes) + 1:
+        expected = f'{len(pipeline.data.classes) + 1}: one for the background and one for each class'
+        yield ('model', 'losses', 'class_weights'), f'found {len(weights)} weights; expected {expected}'
+
+
+def _option(pipeline: PipelineBase, *names: str) -> Any:
+    value = pipeline.model
+    for name in names:
+        value = getattr(value, name, None)
+    return value
+
+
+def _levels(model: Any) -> Iterator[Problem]:
+    if model.min_level > model.max_level:
+        yield ('model', 'min_level'), f'found {model.min_level}; expected at most max_level, which is {model.max_level}'
+    yield from _input_size(model.input_size, model.max_level)
+
+
+def _input_size(size: list[int], max_level: int) -> Iterator[Problem]:
+    path = ('model', 'input_size')
+    stride = 2**max_level
+    if len(size) != 3 or size[2] != 3:
+        yield path, f'found {size}; expected [height, width, 3]'
+    elif any(side <= 0 or side % stride for side in size[:2]):
+        yield path, f'found {size}; height and width must be multiples of {stride} (2 to the power of max_level, {max_level})'
+
+
+def _sources(pipeline: PipelineBase) -> Iterator[Problem]:
+    names = {entry.stage.name for entry in all_stages(pipeline)}
+    for name, source in pipeline.sources.items():
+        if name == FRESH:
+            yield ('sources', name), f"'{FRESH}' is the initialiser; give the source another name"
+        if name in names:
+            yield ('sources', name), 'a stage has this name too; rename one of them'
+        for kind in ('keras_h5', 'checkpoint'):
+            if getattr(source, kind) == '':
+                yield ('sources', name, kind), 'is empty; expected a path'
+
+
+def _names(pipeline: PipelineBase) -> Iterator[Problem]:
+    yield from _list_names(pipeline.stages, ('stages',))
+    for name, variant in pipeline.compare.items():
+        yield from _list_names(variant.stages or [], ('compare', name, 'stages'))
+
+
+def _list_names(stages: list[Stage], path: Path) -> Iterator[Problem]:
+    names = [stage.name for stage in stages]
+    for index, name in enumerate(names):
+        if name == FRESH:
+            yield (*path, index, 'name'), f"'{FRESH}' is the initialiser; give the stage another name"
+        if name in names[:index]:
+            yield (
+                (*path, index, 'name'),
+                f"'{name}' is the name of {show_path((*path, names.index(name)))} too; names must differ",
+            )
+
+
+def _path(pipeline: PipelineBase, entry: StageEntry) -> Path:
+    if entry.variant is None:
+        return 'stages', pipeline.stages.index(entry.stage)
+    return 'compare', entry.variant, 'stages', (pipeline.compare[entry.variant].stages or []).index(entry.stage)
+
+
+def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    known = specs.detector(pipeline.model.type).loss_modules
+    for term in entry.stage.loss_weights:
+        if term not in known:
+            text = f'no loss of {pipeline.model.type}. Known here: {known_names(known)}.{suggestion(term, known)}'
+            yield (*_path(pipeline, entry), 'loss_weights', term), text
+    if not live_losses(entry.stage):
+        text = f'no loss has a weight above 0, so nothing would be trained. Known here: {known_names(known)}.'
+        yield (*_path(pipeline, entry), 'loss_weights'), text
+
+
+def _origins(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    modules = specs.detector(pipeline.model.type).modules
+    for module, init in entry.stage.init.items():
+        path = (*_path(pipeline, entry), 'init', module)
+        if module not in modules:
+            yield path, f'no module of {pipeline.model.type}. Known here: {known_names(modules)}.{suggestion(module, modules)}'
+        else:
+            yield from _origin(pipeline, entry, module, init, path)
+
+
+def _origin(pipeline: PipelineBase, entry: StageEntry, module: str, init: Init, path: Path) -> Iterator[Problem]:
+    earlier = earlier_stages(pipeline, entry.id)
+    if init.origin in earlier:
+        held = stage_modules(pipeline, earlier[init.origin].stage)
+        if module not in held:
+            yield path, f"stage '{init.origin}' holds no {module}, only {known_names(held)}; name one that does, or '{FRESH}'"
+        return
+    if init.origin == FRESH or init.origin in pipeline.sources:
+        if init.weights == 'best':
+            yield (*path, 'weights'), f"found 'best', which only a stage has; '{init.origin}' is none"
+        return
+    known = [*earlier, *pipeline.sources, FRESH]
+    yield path, f'{_not_earlier(pipeline, entry, init.origin)}. Known here: {known_names(known)}.{suggestion(init.origin, known)}'
+
+
+def _not_earlier(pipeline: PipelineBase, entry: StageEntry, name: str) -> str:
+    if name == entry.stage.name:
+        return f"'{name}' is this stage itself"
+    if any(other.stage.name == name and other.variant == entry.variant for other in all_stages(pipeline)):
+        return f"stage '{name}' comes later; expected an earlier one"
+    return f"found '{name}'; expected an earlier stage, a source or {FRESH}"
+
+
+def _proposals(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    if entry.stage.proposals is None:
+        return
+    spec = specs.detector(pipeline.model.type)
+    path = (*_path(pipeline, entry), 'proposals')
+    if not spec.proposal_modules:
+        yield path, f'{spec.name} takes no proposals; remove it'
+        return
+    if not set(live_losses(entry.stage)) & set(spec.proposal_losses):
+        yield path, f'no live loss uses them; remove it, or give one of {known_names(spec.proposal_losses)} a weight'
+    yield from _proposal_origin(pipeline, entry, entry.stage.proposals.origin, spec, (*path, 'from'))
+
+
+def _proposal_origin(
+    pipeline: PipelineBase, entry: StageEntry, origin: str, spec: specs.DetectorSpec, path: Path
+) -> Iterator[Problem]:
+    earlier = earlier_stages(pipeline, entry.id)
+    able = [name for name, other in earlier.items() if set(spec.proposal_modules) <= set(stage_modules(pipeline, other.stage))]
+    if origin not in earlier:
+        yield path, f'{_not_earlier(pipeline, entry, origin)}. Known here: {known_names(able)}.{suggestion(origin, able)}'
+    elif origin not in able:
+        lacking = [module for module in spec.proposal_modules if module not in stage_modules(pipeline, earlier[origin].stage)]
+        yield (
+            path,
+            f"stage '{origin}' holds no {', '.join(lacking)}, so it has no proposals to give. Known here: {known_names(able)}.",
+        )
+
+
+def _scopes(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    held = stage_modules(pipeline, entry.stage)
+    for field in ('freeze_variables', 'train_variables', 'allow_frozen_fresh'):
+        for index, scope in enumerate(getattr(entry.stage, field) or ()):
+            problem = _scope(scope, held)
+            if problem:
+                yield (*_path(pipeline, entry), field, index), problem
+
+
+def _scope(scope: str, held: tuple[str, ...]) -> str | None:
+    try:
+        re.compile(scope)
+    except re.error as error:
+        return f"'{scope}' is no regular expression: {error}"
+    module, slash, _ = scope.partition('/')
+    if not _WORD.match(module):
+        return None
+    if module not in held:
+        return f"'{scope}': the stage holds no '{module}'. Known here: {known_names(held)}.{suggestion(module, held)}"
+    if not slash:
+        return f"'{scope}' matches no variable, for a scope must match a whole name. Did you mean '{module}/.*'?"
+    return None
+
+
+def _schedule(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    for field in ('learning_rate', 'warmup'):
+        choice = getattr(entry.stage.train, field)
+        chosen = getattr(choice, 'type', None)
+        if chosen is not None:
+            path = (*_path(pipeline, entry), 'train', field, chosen)
+            yield from _schedule_options(getattr(choice, chosen), path)
+
+
+def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Problem]:
+    missing = [
+        name for name in type(options).model_fields if getattr(options, name) is None and name not in _OPTIONAL_IN_SCHEDULES
+    ]
+    for name in missing:
+        yield (*path, name), 'missing, and has no default'
+    boundaries = getattr(options, 'boundaries', None)
+    values = getattr(options, 'values', None)
+    if boundaries is None or values is None:
+        return
+    if len(values) != len(boundaries) + 1:
+        yield (*path, 'values'), f'found {len(values)} values for {len(boundaries)} boundaries; expected {len(boundaries) + 1}'
+    if boundaries != sorted(set(boundaries)) or any(boundary <= 0 for boundary in boundaries):
+        yield (*path, 'boundaries'), f'found {boundaries}; expected steps above 0, each greater than the one before'
+
+
+def _variants(pipeline: PipelineBase) -> Iterator[Problem]:
+    names = [stage.name for stage in pipeline.stages]
+    for name, variant in pipeline.compare.items():
+        if variant.until is not None and variant.until not in names:
+            text = f"no stage '{variant.until}'. Known here: {known_names(names)}.{suggestion(variant.until, names)}"
+            yield ('compare', name, 'until'), text

@@ -1,0 +1,280 @@
+"""A pipeline file, read: base files, overrides and environment applied, checked against the schema.
+
+loaded = load_pipeline('configs/bccd/four_step.yaml', overrides=['stages.rpn_1.train.steps=50'])
+loaded.pipeline.stages[0].train.steps      # 50
+loaded.place(('stages', 0, 'name'))        # 'configs/bccd/four_step.yaml:31'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pydantic
+
+from stagetrain.config import document, schema
+from stagetrain.config.document import Node, Place
+from stagetrain.config.merge import expand, merge, override
+from stagetrain.config.validation import describe, raise_problems, validate
+from stagetrain.errors import ConfigError
+
+MAX_BASES = 10
+# Keys that a file may have at top level and that are gone from the resolved pipeline.
+FILE_KEYS = ('base', 'train')
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A pipeline and where each of its values comes from."""
+
+    pipeline: schema.PipelineBase
+    resolved: dict[str, Any]
+    """What the user gave, with bases, overrides and environment applied; `load_resolved` turns it into an equal pipeline."""
+    places: Mapping[tuple[str | int, ...], str]
+    """Path -> `file:line`."""
+    path: pathlib.Path | None
+    """The file, absolute; None for a dict."""
+
+    def place(self, path: tuple[str | int, ...]) -> str:
+        """Returns `file:line` of a value, or of the nearest mapping around it that stands in a file."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+def load_pipeline(
+    path: str | os.PathLike[str], overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """Reads a pipeline file.
+
+    Args:
+      path: The file; relative paths in it start from its folder.
+      overrides: `PATH=VALUE` each, applied in order over the file and its bases.
+      environ: Values of `${NAME}`; the process's environment when None.
+
+    Returns:
+      The pipeline, with values of the right types; `check.check_pipeline` then looks across fields.
+
+    Raises:
+      ConfigError: The file cannot be read, or something in it is wrong; everything found is listed.
+    """
+    environ = os.environ if environ is None else environ
+    root = _read_with_bases(pathlib.Path(path).absolute(), os.fspath(path), environ, ())
+    for text in overrides:
+        root = override(root, text)
+    root, problems = _spread_train(root)
+    root = _with_absolute_paths(expand(root, environ))
+    return _finish(root, pathlib.Path(path).absolute(), problems, FILE_KEYS)
+
+
+def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
+    """Reads what `Loaded.resolved` was written to: a file (`run.yaml`) or the dict itself.
+
+    There is no base, no override and no environment; text with `${` is text.
+
+    Raises:
+      ConfigError: The file cannot be read or is not a resolved pipeline.
+    """
+    if isinstance(source, Mapping):
+        place = Place('resolved pipeline', None, pathlib.Path.cwd())
+        return _finish(document.from_plain(dict(source), place), None)
+    path = pathlib.Path(source)
+    return _finish(document.read(path, os.fspath(source), variables=False), path.absolute())
+
+
+def dump_resolved(loaded: Loaded) -> str:
+    """Returns the YAML text of a resolved pipeline; `load_resolved` of a file with it gives an equal pipeline."""
+    return document.dump(loaded.resolved)
+
+
+def _finish(root: Node, path: pathlib.Path | None, problems: Iterable[str] = (), more_keys: Iterable[str] = ()) -> Loaded:
+    root = _long_init(root)
+    _import_plugins(root)
+    try:
+        pipeline = validate(root, schema.pipeline_type(), more_keys)
+    except ConfigError as error:
+        raise_problems([*problems, *_not_told(str(error).splitlines(), problems)], error.__cause__)
+    if problems:
+        raise_problems(problems)
+    return Loaded(pipeline, document.plain(root), document.places(root), path)
+
+
+def _not_told(lines: Iterable[str], problems: Iterable[str]) -> list[str]:
+    """A mistake in the top-level `train` shows again in every stage: it is told once, where it stands."""
+    return [line for line in lines if not any(_same_mistake(line, problem) for problem in problems)]
+
+
+def _same_mistake(line: str, problem: str) -> bool:
+    place, _, rest = problem.partition(': train')
+    return line.startswith(f'{place}: ') and line.endswith(f'].train{rest}')
+
+
+def _read_with_bases(path: pathlib.Path, shown_as: str, environ: Mapping[str, str], above: tuple[str, ...]) -> Node:
+    root = document.read(path, shown_as)
+    if not isinstance(root.value, dict):
+        raise ConfigError(f'{shown_as}: found {type(root.value).__name__}, expected a mapping with model, data, stages')
+    if 'base' not in root.value:
+        return root
+    base = expand(root.value['base'], environ)
+    if not isinstance(base.value, str):
+        raise ConfigError(f'{base.place}: base: found {document.plain(base)!r}; expected the path of one file')
+    above = (*above, os.path.realpath(path))
+    base_path = pathlib.Path(document.absolute(base.value, base.place.folder))
+    if os.path.realpath(base_path) in above or len(above) > MAX_BASES:
+        raise ConfigError(f"{base.place}: base: '{base.value}' leads back to a file that has it as base; remove one of them")
+    if not base_path.is_file():
+        raise ConfigError(f"{base.place}: base: no such file: '{base.value}' (looked for {base_path})")
+    own = Node({key: node for key, node in root.value.items() if key != 'base'}, root.place)
+    return merge(_read_with_bases(base_path, _shown(base_path), environ, above), own)
+
+
+def _shown(path: pathlib.Path) -> str:
+    """Returns a path as short as it can be shown from the working directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir + os.sep + os.pardir) else relative
+
+
+def _spread_train(root: Node) -> tuple[Node, list[str]]:
+    """Takes the top-level `train` out and puts it under every stage's own; also returns what is wrong in it."""
+    if 'train' not in root.value:
+        return root, []
+    default = root.value['train']
+    rest = Node({key: node for key, node in root.value.items() if key != 'train'}, root.place)
+    return _map_stages(rest, lambda stage: _with_train(stage, default)), _train_problems(default)
+
+
+def _train_problems(default: Node) -> list[str]:
+    holder = pydantic.create_model('Defaults', __base__=schema.Strict, train=(schema.Train, ...))
+    node = Node({'train': default}, default.place)
+    try:
+        holder.model_validate(document.plain(node))
+    except pydantic.ValidationError as error:
+        # What a stage adds is no mistake here; what is of a wrong type or name is, even where every stage replaces it.
+        lines = zip(error.errors(include_url=False), describe(error, node, holder), strict=True)
+        return [line for detail, line in lines if detail['type'] not in ('missing', 'value_error')]
+    return []
+
+
+def _with_train(stage: Node, default: Node) -> Node:
+    if not isinstance(stage.value, dict):
+        return stage
+    train = merge(default, stage.value['train']) if 'train' in stage.value else default
+    return Node({**stage.value, 'train': train}, stage.place)
+
+
+def _long_init(root: Node) -> Node:
+    """Writes `{backbone: imagenet}` as `{backbone: {from: imagenet}}`, so that resolved files have one form."""
+    return _map_stages(root, _stage_with_long_init)
+
+
+def _stage_with_long_init(stage: Node) -> Node:
+    init = stage.value.get('init') if isinstance(stage.value, dict) else None
+    if init is None or not isinstance(init.value, dict):
+        return stage
+    long = {
+        module: Node({'from': origin}, origin.place) if isinstance(origin.value, str) else origin
+        for module, origin in init.value.items()
+    }
+    return Node({**stage.value, 'init': Node(long, init.place)}, stage.place)
+
+
+def _map_stages(root: Node, change: Callable[[Node], Node]) -> Node:
+    """Returns `root` with every stage changed, the pipeline's and its variants'; what is malformed stays for validation."""
+    if not isinstance(root.value, dict):
+        return root
+    root = _map_list(root, change)
+    compare = root.value.get('compare')
+    if compare is None or not isinstance(compare.value, dict):
+        return root
+    variants = {name: _map_list(variant, change) for name, variant in compare.value.items()}
+    return Node({**root.value, 'compare': Node(variants, compare.place)}, root.place)
+
+
+def _map_list(holder: Node, change: Callable[[Node], Node]) -> Node:
+    stages = holder.value.get('stages') if isinstance(holder.value, dict) else None
+    if stages is None or not isinstance(stages.value, list):
+        return holder
+    return Node({**holder.value, 'stages': Node([change(stage) for stage in stages.value], stages.place)}, holder.place)
+
+
+def _with_absolute_paths(root: Node) -> Node:
+    for part in ('train', 'validation'):
+        root = _change(root, ('data', part, 'path'), _absolute)
+    for name in _keys(root, 'sources'):
+        for kind in ('keras_h5', 'checkpoint'):
+            root = _change(root, ('sources', name, kind), _absolute)
+    return _change(root, ('plugins',), _with_local_plugins)
+
+
+def _absolute(node: Node) -> Node:
+    if not isinstance(node.value, str) or not node.value:
+        return node
+    return Node(document.absolute(node.value, node.place.folder), node.place)
+
+
+def _with_local_plugins(node: Node) -> Node:
+    """A plugin that lies beside the file is named by its path, so that a child process finds it too."""
+    if not isinstance(node.value, list):
+        return node
+    return Node([_local_plugin(item) for item in node.value], node.place)
+
+
+def _local_plugin(node: Node) -> Node:
+    if not isinstance(node.value, str):
+        return node
+    path = node.place.folder / node.value.removesuffix('.py')
+    if path.with_name(path.name + '.py').is_file() or (path / '__init__.py').is_file():
+        return Node(os.path.abspath(path), node.place)
+    return node
+
+
+def _change(node: Node, path: tuple[str, ...], change: Callable[[Node], Node]) -> Node:
+    if not path:
+        return change(node)
+    if not isinstance(node.value, dict) or path[0] not in node.value:
+        return node
+    return Node({**node.value, path[0]: _change(node.value[path[0]], path[1:], change)}, node.place)
+
+
+def _keys(node: Node, name: str) -> list[str]:
+    inner = node.value.get(name)
+    return list(inner.value) if inner is not None and isinstance(inner.value, dict) else []
+
+
+def _import_plugins(root: Node) -> None:
+    """Imports what `plugins` names; what is not a list of text is left for validation."""
+    plugins = root.value.get('plugins') if isinstance(root.value, dict) else None
+    if plugins is None or not isinstance(plugins.value, list):
+        return
+    for node in plugins.value:
+        if isinstance(node.value, str):
+            _import_plugin(node.value, node.place)
+    # A plugin may have registered a detector or a backbone.
+    schema.pipeline_type.cache_clear()
+
+
+def _import_plugin(name: str, place: Place) -> None:
+    folder, module = os.path.split(name)
+    if folder and folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        looked = f'{place.folder / (module + ".py")} nor as an installed module'
+        text = (
+            f'no such module, neither as {looked}' if error.name == module else f'it needs {error.name}, which is not installed'
+        )
+        raise ConfigError(f"{place}: plugins: '{name}': {text}") from error
+    except Exception as error:
+        raise ConfigError(f"{place}: plugins: '{name}' cannot be imported: {type(error).__name__}: {error}") from error
+    file = os.path.realpath(imported.__file__ or '')
+    if folder and not file.startswith(os.path.realpath(os.path.join(folder, module))):
+        raise ConfigError(
+            f"{place}: plugins: another module named '{module}' is imported already, from {file}; rename the plugin"
+        )

@@ -1,0 +1,155 @@
+"""Values of a pipeline file against the schema, with file and line in every error.
+
+pipeline = validate(node, pipeline_type())
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar, Union
+
+import pydantic
+
+from stagetrain.config import document
+from stagetrain.config.document import Node
+from stagetrain.errors import ConfigError, known_names, suggestion
+
+Model = TypeVar('Model', bound=pydantic.BaseModel)
+Path = tuple[str | int, ...]
+
+MAX_PROBLEMS = 50
+_EXPECTED = {
+    'bool_type': 'true or false',
+    'dict_type': 'a mapping',
+    'float_type': 'a number',
+    'int_from_float': 'an integer',
+    'int_type': 'an integer',
+    'list_type': 'a list',
+    'model_attributes_type': 'a mapping',
+    'model_type': 'a mapping',
+    'string_pattern_mismatch': 'a name of small letters, digits and _ that starts with a letter',
+    'string_type': "text (a number or true as text goes in quotes: '49')",
+}
+_KINDS = {bool: 'true/false', int: 'integer', float: 'number', str: 'text'}
+
+
+def validate(node: Node, model: type[Model], more_keys: Iterable[str] = ()) -> Model:
+    """Returns `node` as `model`.
+
+    Args:
+      node: The values, with places.
+      model: The type they must have.
+      more_keys: Keys that may stand at top level besides the model's own; shown among the known ones.
+
+    Raises:
+      ConfigError: Everything that is wrong, each with file, line, path, what was found and what was expected.
+    """
+    try:
+        return model.model_validate(document.plain(node))
+    except pydantic.ValidationError as error:
+        raise_problems(describe(error, node, model, more_keys), error)
+
+
+def describe(
+    error: pydantic.ValidationError, node: Node, model: type[pydantic.BaseModel], more_keys: Iterable[str] = ()
+) -> list[str]:
+    """Returns one line for each of `error.errors()`, in order: `file:line: path: what is wrong`."""
+    return [_describe(detail, node, model, tuple(more_keys)) for detail in error.errors(include_url=False)]
+
+
+def raise_problems(problems: Iterable[str], cause: Exception | None = None) -> typing.NoReturn:
+    """Raises one `ConfigError` that lists the problems."""
+    lines = list(dict.fromkeys(problems))
+    rest = [f'... and {len(lines) - MAX_PROBLEMS} more'] if len(lines) > MAX_PROBLEMS else []
+    raise ConfigError('\n'.join(lines[:MAX_PROBLEMS] + rest)) from cause
+
+
+def _describe(detail: Mapping[str, Any], root: Node, model: type[pydantic.BaseModel], more_keys: tuple[str, ...]) -> str:
+    path, node = _locate(root, detail['loc'])
+    last = str(detail['loc'][-1]) if detail['loc'] else ''
+    where = f'{node.place}: {document.show_path(path) or "the file"}'
+    if detail['type'] == 'missing':
+        return f'{node.place}: {document.show_path((*path, last))}: missing, and has no default'
+    if detail['type'] == 'extra_forbidden':
+        known = {*_known_keys(model, path[:-1]), *(more_keys if len(path) == 1 else ())}
+        return f'{where}: unknown key. Known here: {known_names(known)}.{suggestion(last, known)}'
+    if detail['type'] == 'value_error':
+        return _describe_value_error(detail['msg'].removeprefix('Value error, '), path, node)
+    if detail['type'] in ('union_tag_invalid', 'union_tag_not_found'):
+        return (
+            f'{where}.type: found {_show(detail["input"])}; expected one of {detail["ctx"].get("expected_tags", "the detectors")}'
+        )
+    expected = _EXPECTED.get(detail['type']) or detail['msg'].removeprefix('Input should be ').removeprefix('a valid ')
+    if detail['type'] == 'too_short':
+        expected = f'at least {detail["ctx"]["min_length"]}'
+    nearest = suggestion(str(detail['input']), _choices(detail)) if detail['type'] == 'literal_error' else ''
+    return f'{where}: found {_show(detail["input"])}; expected {expected}{"." if nearest else ""}{nearest}'
+
+
+def _describe_value_error(message: str, path: Path, node: Node) -> str:
+    # A choice reports on its mapping; the reader looks at the line with the wrong `type`.
+    if message.startswith('type: ') and 'type' in node.value:
+        path, node, message = (*path, 'type'), node.value['type'], message.removeprefix('type: ')
+    return f'{node.place}: {document.show_path(path) or "the file"}: {message}'
+
+
+def _locate(root: Node, location: tuple[str | int, ...]) -> tuple[Path, Node]:
+    """Follows pydantic's location as far as the file goes; names of union members in it lead nowhere and are left out."""
+    path: Path = ()
+    node = root
+    for part in location:
+        inside = node.value
+        if (isinstance(inside, dict) and part in inside) or (
+            isinstance(inside, list) and isinstance(part, int) and part < len(inside)
+        ):
+            path, node = (*path, part), inside[part]
+    return path, node
+
+
+def _known_keys(model: type[pydantic.BaseModel], path: Path) -> set[str]:
+    candidates: list[Any] = [model]
+    for part in path:
+        candidates = [inner for candidate in candidates for inner in _inside(candidate, part)]
+    return {key for candidate in candidates if _is_model(candidate) for key in _fields(candidate)}
+
+
+def _inside(annotation: Any, part: str | int) -> list[Any]:
+    """Returns the types that a value of type `annotation` may have under a key or index."""
+    if _is_model(annotation):
+        return _members(_fields(annotation).get(str(part)))
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    return _members(args[-1]) if origin in (list, dict) and args else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _members(args[0])
+    if origin in (Union, types.UnionType):
+        return [member for arg in args for member in _members(arg)]
+    return [annotation]
+
+
+def _fields(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel)
+
+
+def _choices(detail: Mapping[str, Any]) -> list[str]:
+    return [part.strip("' ") for part in detail['ctx']['expected'].replace(' or ', ', ').split(',')]
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return 'nothing (null)'
+    if isinstance(value, dict):
+        return f'a mapping with {known_names(str(key) for key in value)}'
+    if isinstance(value, list):
+        return f'a list of {len(value)}'
+    text = repr(value)
+    return f'{text if len(text) <= 80 else text[:77] + "..."} ({_KINDS.get(type(value), type(value).__name__)})'
