@@ -132,7 +132,7 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
 def _choices(value: Any, path: Path) -> Iterator[Problem]:
     """Every choice in the Model Garden's way (`type: ...`) must be made, except in branches that are not chosen."""
     if isinstance(value, OneOf):
-        chosen = getattr(value, 'type')
+        chosen = value.type
         if chosen is None:
             yield path, f'type: missing; expected one of {known_names(set(type(value).model_fields) - {"type"})}'
         else:

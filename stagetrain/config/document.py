@@ -222,6 +222,7 @@ class _Builder:
             return Node(self._mapping(node, depth), place)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.build(item, depth=depth + 1) for item in node.value], place)
+        assert isinstance(node, yaml.ScalarNode)
         return Node(_scalar(node) if node.style is None else node.value, place)
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Node]:

@@ -53,10 +53,8 @@ def override(root: Node, text: str) -> Node:
     if keys[0] == 'base':
         raise ConfigError(f'--set {text}: base cannot be replaced from the command line; write a file with that base')
     place = Place(f'--set {text}', None, pathlib.Path.cwd())
-    if value.strip():
-        node = document.parse(value, file=place.file, folder=place.folder, lines=False)
-    else:
-        node = Node(None, place)
+    empty = Node(None, place)
+    node = document.parse(value, file=place.file, folder=place.folder, lines=False) if value.strip() else empty
     return _assign(root, keys, node, ())
 
 

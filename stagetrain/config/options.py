@@ -36,10 +36,12 @@ class Strict(pydantic.BaseModel):
 class OneOf(Strict):
     """A choice in the Model Garden's way: `type` names the branch whose options count; other branches may not be given."""
 
+    type: str | None = None
+
     @pydantic.model_validator(mode='after')
     def _only_the_chosen_branch(self) -> OneOf:
         branches = set(type(self).model_fields) - {'type'}
-        chosen = getattr(self, 'type')
+        chosen = self.type
         if chosen is not None and chosen not in branches:
             raise ValueError(f"type: found '{chosen}', expected one of {known_names(branches)}.{suggestion(chosen, branches)}")
         for name in sorted((self.model_fields_set & branches) - {chosen}):
@@ -49,7 +51,7 @@ class OneOf(Strict):
 
 
 def register_backbone_options(name: str, options: type[pydantic.BaseModel]) -> None:
-    """Makes `backbone: {type: NAME, NAME: {...}}` valid. Must be called before the first pipeline file is loaded."""
+    """Makes `backbone: {type: NAME, NAME: {...}}` valid in types that are made from now on."""
     _registered_backbones[name] = options
     _class_model.cache_clear()
     options_model.cache_clear()

@@ -1,6 +1,7 @@
 """The pipeline file: every key, its type and what it means.
 
     pipeline = pipeline_type().model_validate({...})     # `load.load_pipeline` does this with file and line in every error
+    python -m stagetrain.config.schema > configs/schema.json
 
 A field's text below is its documentation, here and in editors (`stagetrain schema`). Keys marked *cosmetic* do not count when
 a stage is judged up to date.
@@ -9,6 +10,7 @@ a stage is judged up to date.
 from __future__ import annotations
 
 import functools
+import json
 from typing import Annotated, Any, Literal, Union
 
 import pydantic
@@ -104,7 +106,7 @@ class Train(Strict):
     optimizer: options_model('optimization').model_fields['optimizer'].annotation  # type: ignore[valid-type]
     """The Model Garden's: `{type: sgd, sgd: {momentum: 0.9}}`."""
     learning_rate: options_model('optimization').model_fields['learning_rate'].annotation  # type: ignore[valid-type]
-    """The Model Garden's: `{type: stepwise, stepwise: {boundaries: [...], values: [...]}}`. Its steps count from the stage's start."""
+    """The Model Garden's: `{type: stepwise, stepwise: {boundaries: [...], values: [...]}}`; steps count from a stage's start."""
     warmup: options_model('optimization').model_fields['warmup'].annotation | None = None  # type: ignore[valid-type]
     """The Model Garden's: `{type: linear, linear: {warmup_steps: ..., warmup_learning_rate: ...}}`."""
     checkpoint_interval: Positive = 200
@@ -213,11 +215,35 @@ class PipelineBase(Strict):
 def pipeline_type() -> type[PipelineBase]:
     """Returns the type of a pipeline file with every detector registered so far."""
     detectors = tuple(spec.options() for spec in specs.detectors())
-    model = Annotated[Union[detectors], Field(discriminator='type')] if len(detectors) > 1 else detectors[0]  # type: ignore[valid-type]
+    model: Any = detectors[0]
+    if len(detectors) > 1:
+        model = Annotated[Union[detectors], Field(discriminator='type')]
     return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, model=(model, ...))
+
+
+def json_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of pipeline files as they are written, for editors.
+
+    It differs from the type's own schema in what loading supplies or accepts: `base`, a top-level `train`, the short form of
+    `init`; and nothing is required that a base file or the top-level `train` may bring.
+    """
+    result = pipeline_type().model_json_schema()
+    parts = result['$defs']
+    train = {'$ref': '#/$defs/Train', 'description': 'What every stage trains like, unless it says otherwise.'}
+    base = {'type': 'string', 'description': 'Another pipeline file, relative to this one; this one adds to it and replaces.'}
+    result['properties'] = {'base': base, **result['properties'], 'train': train}
+    del result['required']
+    del parts['Train']['required']
+    parts['Stage']['required'].remove('train')
+    parts['Stage']['properties']['init']['additionalProperties'] = {'anyOf': [{'type': 'string'}, {'$ref': '#/$defs/Init'}]}
+    return {'$schema': 'https://json-schema.org/draft/2020-12/schema', **result}
 
 
 def _require_one(value: Strict, names: tuple[str, ...]) -> None:
     given = [name for name in names if getattr(value, name) is not None]
     if len(given) != 1:
         raise ValueError(f'expected exactly one of {", ".join(names)}; found {" and ".join(given) or "none"}')
+
+
+if __name__ == '__main__':
+    print(json.dumps(json_schema(), indent=1))

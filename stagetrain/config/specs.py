@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -121,7 +121,7 @@ def _get(registry: Mapping[str, Any], name: str, place: str) -> Any:
 class KerasMobileNetV1(options.Strict):
     """`tf_keras.applications.MobileNet`: the network that the published ImageNet `.h5` files hold."""
 
-    alpha: float = 1.0
+    alpha: Annotated[float, pydantic.Field(gt=0)] = 1.0
     """Width multiplier, as in the weight file's name: 0.25, 0.5, 0.75 or 1.0."""
 
 
@@ -131,13 +131,13 @@ def _faster_rcnn_options() -> type[pydantic.BaseModel]:
     weights = ('rpn_score_weight', 'rpn_box_weight', 'frcnn_class_weight', 'frcnn_box_weight', 'mask_weight', 'loss_weight')
     losses = options.options_model('faster_rcnn_losses', weights)
     parser = options.options_model('faster_rcnn_parser', ('mask_crop_size', 'aug_type', 'match_threshold', 'unmatched_threshold'))
-    return pydantic.create_model(
-        'FasterRcnn',
-        __base__=options.options_model('faster_rcnn', ('num_classes', *masks)),
-        type=(Literal['faster_rcnn'], ...),
-        losses=(losses, pydantic.Field(default_factory=losses)),
-        parser=(parser, pydantic.Field(default_factory=parser)),
-    )
+    fields: dict[str, Any] = {
+        'type': (Literal['faster_rcnn'], ...),
+        'losses': (losses, pydantic.Field(default_factory=losses)),
+        'parser': (parser, pydantic.Field(default_factory=parser)),
+    }
+    base = options.options_model('faster_rcnn', ('num_classes', *masks))
+    return pydantic.create_model('FasterRcnn', __base__=base, __doc__="The Model Garden's Faster R-CNN.", **fields)
 
 
 def _register_built_in() -> None:

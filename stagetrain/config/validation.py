@@ -59,7 +59,7 @@ def describe(
     return [_describe(detail, node, model, tuple(more_keys)) for detail in error.errors(include_url=False)]
 
 
-def raise_problems(problems: Iterable[str], cause: Exception | None = None) -> typing.NoReturn:
+def raise_problems(problems: Iterable[str], cause: BaseException | None = None) -> typing.NoReturn:
     """Raises one `ConfigError` that lists the problems."""
     lines = list(dict.fromkeys(problems))
     rest = [f'... and {len(lines) - MAX_PROBLEMS} more'] if len(lines) > MAX_PROBLEMS else []
