@@ -85,7 +85,7 @@ class Example:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class BadItem:
-    """A box or an image that cannot be used. `element` is a place in `file`: `object[3]/bndbox` (counted from 1), `line 7`, or ''."""
+    """A box or an image that cannot be used; `element` is a place in `file`: `object[3]/bndbox` (from 1), `line 7`, or ''."""
 
     file: str
     element: str
@@ -99,7 +99,7 @@ class BadItem:
 class Dataset:
     """The usable images of a data set, sorted by `image_id`, and what was left out.
 
-    `digest` is a SHA-256 over all that training sees (class names, ids, sizes, boxes, flags, image bytes), wherever the files lie.
+    `digest` is a SHA-256 over all that training sees (class names, ids, sizes, boxes, flags, image bytes), not over places.
     """
 
     name: str

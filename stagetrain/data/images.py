@@ -1,6 +1,6 @@
 """Which image files can be used, told without TensorFlow: a look at the header, and a full decoding when asked.
 
-Accepted is what `tf.io.decode_image(channels=3)` turns into one picture of three channels of 8 bits: JPEG, PNG and BMP. It repeats
+Accepted is what `tf.io.decode_image(channels=3)` turns into one picture of three channels of 8 bits: JPEG, PNG, BMP. It repeats
 a grayscale channel three times, expands a PNG's palette, drops alpha and keeps the upper 8 of 16 bits; it converts a CMYK JPEG
 without regard to a colour profile. It ignores a BMP's palette and the EXIF orientation: such files are refused.
 
@@ -80,7 +80,7 @@ def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo
         pixels = f'{info.width}x{info.height} = {info.width * info.height:,} pixels'
         raise Unusable('', f'the image has {pixels}; data.max_image_pixels is {max_pixels:,}')
     if info.exif_orientation != 1:
-        raise Unusable('', f'its EXIF orientation is {info.exif_orientation}, so it is stored rotated: store it upright and drop the tag')
+        raise Unusable('', f'it is stored rotated (EXIF orientation {info.exif_orientation}): store it upright and drop the tag')
     return info
 
 

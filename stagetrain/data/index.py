@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import pathlib
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from stagetrain import files
 from stagetrain.config import schema, specs
 from stagetrain.data.annotation import BadItem, Dataset, Example
 from stagetrain.errors import DataError
@@ -168,27 +168,13 @@ class _Cache:
         if any(stat is not None and stat[1] > started_ns - RACY_NS for stat in stats):
             return
         buffer = io.BytesIO()
-        np.savez(buffer, **_pack(contents, paths, stats))
-        _write(self._file, buffer.getvalue())
+        np.savez(buffer, allow_pickle=False, **_pack(contents, paths, stats))
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        files.atomic_write(self._file, buffer.getvalue())
 
     def _paths(self, contents: _Contents) -> list[str]:
         read = itertools.chain((example.path for example in contents.examples), (item.file for item in contents.bad))
         return list(dict.fromkeys(os.path.abspath(path) for path in itertools.chain(self._inputs, read)))
-
-
-def _write(file: pathlib.Path, data: bytes) -> None:
-    """Two processes may write the same cache: each has its own temporary file, and the last rename wins."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f'.tmp-{file.name}-')
-    try:
-        with os.fdopen(handle, 'wb') as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str, np.ndarray]:
@@ -201,7 +187,7 @@ def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str
         'stat_paths': paths,
     }
     spans = [(-1, -1) if e.offset is None or e.length is None else (e.offset, e.length) for e in examples]
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         'text': np.frombuffer(json.dumps(text).encode(), np.uint8),
         'spans': np.asarray(spans, np.int64).reshape(-1, 2),
         'sizes': np.asarray([(e.height, e.width) for e in examples], np.int64).reshape(-1, 2),

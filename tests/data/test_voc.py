@@ -83,7 +83,9 @@ def test_parts_of_an_object_are_not_its_box(voc_folder: VocFolder) -> None:
         (('<bndbox>', '<difficult>maybe</difficult><bndbox>'), 'difficult', "expected 0 or 1, found 'maybe'"),
     ],
 )
-def test_a_bad_box_is_dropped_and_the_others_stay(voc_folder: VocFolder, wrong: tuple[str, str], element: str, reason: str) -> None:
+def test_a_bad_box_is_dropped_and_the_others_stay(
+    voc_folder: VocFolder, wrong: tuple[str, str], element: str, reason: str
+) -> None:
     (example,), (bad,) = read(voc_folder.add('a', GOOD + GOOD.replace(*wrong) + GOOD))
     assert len(example.classes) == 2
     assert (bad.file, bad.element) == (str(voc_folder.root / 'Annotations' / 'a.xml'), f'object[2]/{element}')
