@@ -160,8 +160,8 @@ def _annotation(image_id: str, image_size: int, shapes: list[Shape]) -> bytes:
         ET.SubElement(element, 'name').text = shape.name
         ET.SubElement(element, 'difficult').text = '0'
         box = ET.SubElement(element, 'bndbox')
-        for edge, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), shape.box_xyxy_px, strict=True):
-            ET.SubElement(box, edge).text = f'{value:.2f}'
+        for edge, position in zip(('xmin', 'ymin', 'xmax', 'ymax'), shape.box_xyxy_px, strict=True):
+            ET.SubElement(box, edge).text = f'{position:.2f}'
     ET.indent(root)
     return ET.tostring(root, encoding='utf-8')
 
