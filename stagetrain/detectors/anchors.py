@@ -1,0 +1,78 @@
+"""Anchors and their targets, composed from the Model Garden's matcher, similarity and coder.
+
+The work that depends on the image and its view alone (matching, encoding) is apart from the sampling, which differs at each
+step, so that the first can be kept and only the second repeated.
+
+A anchors of all levels together, G ground-truth boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from official.vision.ops import anchor, box_matcher, iou_similarity, target_gather
+from official.vision.utils.object_detection import box_list, faster_rcnn_box_coder
+
+from stagetrain.detectors import sampling
+
+
+class RpnTargets:
+    """What the region proposal network is to say about each anchor of an image (Ren et al. 2015, section 3.1.2)."""
+
+    def __init__(self, model: Any):
+        """Args: model: the `faster_rcnn` options of a pipeline, with `parser`."""
+        self.parser = model.parser
+        height, width = model.input_size[:2]
+        self.anchor_boxes: Mapping[str, tf.Tensor] = anchor.Anchor(
+            min_level=model.min_level,
+            max_level=model.max_level,
+            num_scales=model.anchor.num_scales,
+            aspect_ratios=model.anchor.aspect_ratios,
+            anchor_size=model.anchor.anchor_size,
+            image_size=(height, width),
+        ).multilevel_boxes
+        self._flat = tf.concat([tf.reshape(boxes, [-1, 4]) for boxes in self.anchor_boxes.values()], axis=0)
+        self._similarity = iou_similarity.IouSimilarity()
+        self._gather = target_gather.TargetGather()
+        self._matcher = box_matcher.BoxMatcher(
+            thresholds=[self.parser.rpn_unmatched_threshold, self.parser.rpn_match_threshold],
+            indicators=[-1, -2, 1],
+            force_match_for_each_col=True,
+        )
+        self._coder = faster_rcnn_box_coder.FasterRcnnBoxCoder()
+
+    @property
+    def num_anchors(self) -> int:
+        """Anchors of all levels."""
+        return int(self._flat.shape[0])
+
+    def match(self, gt_boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Matches one image's anchors.
+
+        Args:
+          gt_boxes: float32 `[G, 4]` yxyx in pixels of the scaled image, not padded.
+
+        Returns:
+          int8 `[A]`: 1 positive, -1 negative, -2 neither; float32 `[A, 4]`: encoded boxes, zero where not positive.
+        """
+        indices, indicators = self._matcher(self._similarity(self._flat, gt_boxes))
+        positive = tf.tile(tf.expand_dims(tf.greater(indicators, 0), 1), [1, 4])
+        matched = self._gather(gt_boxes, indices, tf.logical_not(positive))
+        encoded = self._coder.encode(box_list.BoxList(matched), box_list.BoxList(self._flat))
+        return tf.cast(indicators, tf.int8), tf.where(positive, encoded, tf.zeros_like(encoded))
+
+    def sample(self, indicators: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns int32 `[A]`: 1 and 0 for the sampled positives and negatives, -1 for the rest."""
+        return sampling.sample_labels(
+            tf.equal(indicators, 1),
+            tf.equal(indicators, -1),
+            self.parser.rpn_batch_size_per_im,
+            self.parser.rpn_fg_fraction,
+            seed,
+        )
+
+    def by_level(self, targets: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """Splits `[A, ...]` into level -> `[h, w, anchors at a location * ...]`, the shape of the RPN's outputs."""
+        return anchor.unpack_targets(targets, self.anchor_boxes)

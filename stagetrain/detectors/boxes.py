@@ -1,0 +1,79 @@
+"""Non-maximum suppression on the device's own kernel.
+
+The Model Garden's padded suppression is written for TPUs: fixed shapes, iterated to convergence. TensorFlow's CPU kernel visits each box
+once. Both give the same boxes; `tests/detectors/test_boxes.py` compares them.
+
+B images, L levels, N boxes of a level, K boxes kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from official.vision.ops import box_ops
+
+_BELOW_EVERY_SCORE = -1.0
+
+
+def multilevel_proposals(
+    boxes: Mapping[str, tf.Tensor],
+    logits: Mapping[str, tf.Tensor],
+    anchors: Mapping[str, tf.Tensor],
+    image_shape: tf.Tensor,
+    *,
+    pre_nms_top_k: int,
+    nms_iou: float,
+    num_proposals: int,
+    min_score: float = 0.0,
+    min_size_px: float = 0.0,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turns the RPN's outputs into proposals, as `MultilevelROIGenerator` does, with one native kernel for all levels.
+
+    Suppression works within a level; the best of all levels are kept. Levels take the place of classes in
+    `tf.image.combined_non_max_suppression`, which runs images and levels in parallel.
+
+    Args:
+      boxes: level -> float32 `[B, h, w, A * 4]`, encoded (ymin, xmin, ymax, xmax as dy, dx, dh, dw).
+      logits: level -> float32 `[B, h, w, A]`.
+      anchors: level -> float32 `[h, w, A * 4]`, yxyx in pixels of the scaled image.
+      image_shape: float32 `[B, 2]`, height and width of the scaled image inside its padding.
+      pre_nms_top_k: boxes of each level that enter suppression.
+      nms_iou: IoU above which the lower-scoring box is suppressed.
+      num_proposals: K.
+      min_score: probability below which a box does not enter.
+      min_size_px: side below which a box does not enter, in pixels of the scaled image.
+
+    Returns:
+      float32 `[B, K, 4]` yxyx in pixels of the scaled image, by falling score, padded with zeros; float32 `[B, K]` probabilities,
+      padded with zeros.
+    """
+    level_boxes, level_scores = [], []
+    shape = tf.expand_dims(image_shape, axis=1)
+    for level in sorted(logits):
+        count = int(logits[level].shape[1]) * int(logits[level].shape[2]) * int(logits[level].shape[3])
+        scores = tf.sigmoid(tf.reshape(logits[level], [-1, count]))
+        top_scores, top = tf.math.top_k(scores, k=min(count, pre_nms_top_k))
+        encoded = tf.gather(tf.reshape(boxes[level], [-1, count, 4]), top, batch_dims=1)
+        level_anchors = tf.gather(tf.reshape(anchors[level], [count, 4]), top)
+        decoded = box_ops.clip_boxes(box_ops.decode_boxes(encoded, level_anchors), shape)
+        keep = top_scores >= min_score
+        if min_size_px > 0.0:
+            decoded, top_scores = box_ops.filter_boxes(decoded, top_scores, shape, min_size_px)
+        level_boxes.append(decoded)
+        level_scores.append(tf.where(keep, top_scores, _BELOW_EVERY_SCORE))
+    widest = max(int(scores.shape[1]) for scores in level_scores)
+    padded_boxes = [tf.pad(b, [[0, 0], [0, widest - int(b.shape[1])], [0, 0]]) for b in level_boxes]
+    padded_scores = [
+        tf.pad(s, [[0, 0], [0, widest - int(s.shape[1])]], constant_values=_BELOW_EVERY_SCORE) for s in level_scores
+    ]
+    kept, scores, _, _ = tf.image.combined_non_max_suppression(
+        tf.stack(padded_boxes, axis=2),
+        tf.stack(padded_scores, axis=2),
+        max_output_size_per_class=num_proposals,
+        max_total_size=num_proposals,
+        iou_threshold=nms_iou,
+        score_threshold=_BELOW_EVERY_SCORE / 2,
+        clip_boxes=False,
+    )
+    return tf.ensure_shape(kept, [None, num_proposals, 4]), tf.ensure_shape(scores, [None, num_proposals])

@@ -1,0 +1,87 @@
+"""What a detector offers to training, stores, evaluation and inference.
+
+A detector is built for one purpose (the losses of a stage, or making proposals, or detecting) and holds only the modules that this
+needs. B images, H x W pixels, G ground-truth boxes, P proposals, D detections.
+
+A batch is a dictionary. Always: `image_index` int32 `[B]`, `image_shape` float32 `[B, 2]` (height and width of the scaled image inside its padding),
+`seed` int32 `[B, 2]`. For losses: `gt_boxes` float32 `[B, G, 4]` yxyx pixels of the scaled image and `gt_classes` int32 `[B, G]`, both padded with -1, and what
+`targets` adds. `image` float32 `[B, H, W, 3]`, normalised; or, in its place, `features`. `proposals` float32 `[B, P, 4]`, padded with -1, where the stage stores them.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from stagetrain.weights import names
+
+Batch = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """Boxes found in a batch, by falling score, padded with zeros."""
+
+    boxes_yxyx_px: tf.Tensor
+    """float32 `[B, D, 4]` in pixels of the scaled image."""
+    scores: tf.Tensor
+    """float32 `[B, D]`."""
+    classes: tf.Tensor
+    """int32 `[B, D]`, from 1."""
+    num_valid: tf.Tensor
+    """int32 `[B]`."""
+
+
+class Detector(abc.ABC):
+    """A network in named modules."""
+
+    modules: Mapping[str, Any]
+    """Module name -> layer, or list of layers, in network order. Built: all variables exist."""
+
+    @abc.abstractmethod
+    def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns the value of each of `terms`, unweighted, in training mode; builds nothing that they do not need."""
+
+    @abc.abstractmethod
+    def detect(self, batch: Batch) -> Detections:
+        """Returns detections, in inference mode."""
+
+    @abc.abstractmethod
+    def match(self, gt_boxes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the part of one image's targets that depends on its boxes alone (float32 `[G, 4]`, not padded)."""
+
+    @abc.abstractmethod
+    def targets(self, matched: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, Any]:
+        """Returns one image's targets for the loss terms, sampled from `match`'s with a seed int32 `[2]`."""
+
+    def regularization(self, trained: Sequence[tf.Variable]) -> tf.Tensor:
+        """Returns the L2 terms of the layers that own any of `trained`; what is frozen or idle does not count."""
+        wanted = {variable.ref() for variable in trained}
+        terms = [
+            loss
+            for leaf in names.leaves(self.modules)
+            if any(variable.ref() in wanted for variable in leaf.variables.values())
+            for loss in leaf.layer.losses
+        ]
+        return tf.add_n(terms) if terms else tf.zeros([])
+
+
+def freeze_layers(modules: Mapping[str, Any], trained: Sequence[str]) -> None:
+    """Puts every layer none of whose trainable variables is in `trained` into inference mode.
+
+    Must run before the first trace: afterwards `layer.trainable` changes nothing in functions that were traced.
+    """
+    wanted = set(trained)
+    for leaf in names.leaves(modules):
+        leaf.layer.trainable = bool(wanted & set(leaf.variables))
+
+
+def clear_names(seed: int) -> None:
+    """Starts Keras' layer numbering anew and seeds the initialisers, so that a module is built equal in every stage and process."""
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(seed)

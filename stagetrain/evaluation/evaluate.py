@@ -1,0 +1,112 @@
+"""Runs a detector over a data set and measures it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from stagetrain.detectors.detector import Batch, Detector
+from stagetrain.evaluation import metrics
+from stagetrain.training.input import Images, evaluation_batches
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What an evaluation gives."""
+
+    metrics: dict[str, float | None]
+    detections: metrics.Detections | None
+
+
+def evaluate(
+    detector: Detector,
+    images: Images,
+    *,
+    batch_size: int,
+    can_detect: bool,
+    proposal_counts: tuple[int, ...] = (),
+    proposals: Callable[[int], np.ndarray] | None = None,
+) -> Outcome:
+    """Measures COCO AP, and the recall of the proposals.
+
+    Args:
+      detector: holds the modules that are measured; what it lacks is not.
+      images: the validation set.
+      batch_size: images a step.
+      can_detect: whether the detector gives detections (with its own RPN or on stored proposals).
+      proposal_counts: numbers of proposals at which the RPN's recall is measured; empty: the RPN is not run on its own.
+      proposals: image index -> float32 `[P, 4]` stored proposals in pixels of the scaled image, used in place of the RPN.
+    """
+    extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
+    infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
+    found = [
+        {key: value.numpy() for key, value in infer(batch).items()}
+        | {'image_index': batch['image_index'].numpy(), 'scale': _scales(images, batch)}
+        for batch in evaluation_batches(images, batch_size, extra)
+    ]
+    merged = {key: np.concatenate([part[key] for part in found])[: len(images)] for key in found[0]}
+    values: dict[str, float | None] = {}
+    detections = None
+    if proposal_counts:
+        boxes = merged['proposal_boxes'] / np.tile(merged['scale'], 2)[:, np.newaxis]
+        valid = merged['proposal_scores'] > 0
+        rows = [boxes[i][valid[i]] for i in range(len(images))]
+        values.update(metrics.proposal_recall(images.dataset, rows, proposal_counts))
+    if can_detect:
+        detections = _collect(merged)
+        values.update(metrics.detection_metrics(images.dataset, detections))
+    return Outcome(values, detections)
+
+
+def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], dict[str, tf.Tensor]]:
+    """Returns a graph that gives detections and, when `num_proposals` is not 0, proposals of a batch, sharing their features."""
+
+    @tf.function
+    def infer(batch: Batch) -> dict[str, tf.Tensor]:
+        result: dict[str, tf.Tensor] = {}
+        shared = {**batch, 'features': detector.features(batch, training=False)}
+        if num_proposals:
+            options = detector.model.roi_generator
+            boxes, scores = detector.propose(
+                shared,
+                pre_nms_top_k=options.test_pre_nms_top_k,
+                nms_iou=options.test_nms_iou_threshold,
+                num_proposals=num_proposals,
+            )
+            result |= {'proposal_boxes': boxes, 'proposal_scores': scores}
+            if 'proposals' not in batch and num_proposals >= options.test_num_proposals:
+                shared['proposals'] = boxes[
+                    :, : options.test_num_proposals
+                ]  # Sorted by score: the first are those of a run for fewer.
+        if can_detect:
+            found = detector.detect(shared)
+            result |= {
+                'boxes': found.boxes_yxyx_px,
+                'scores': found.scores,
+                'classes': found.classes,
+                'num_valid': found.num_valid,
+            }
+        return result
+
+    return infer
+
+
+def _scales(images: Images, batch: Batch) -> np.ndarray:
+    """Returns float32 `[B, 2]`: scaled size / stored size."""
+    return batch['image_shape'].numpy() / images.sizes[batch['image_index'].numpy()]
+
+
+def _collect(merged: Mapping[str, np.ndarray]) -> metrics.Detections:
+    """Returns detections in pixels of the stored images."""
+    counts = merged['num_valid']
+    keep = np.arange(merged['scores'].shape[1])[np.newaxis] < counts[:, np.newaxis]
+    boxes = merged['boxes'] / np.tile(merged['scale'], 2)[:, np.newaxis]
+    return metrics.Detections(
+        image_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        boxes_yxyx_px=boxes[keep].astype(np.float32),
+        scores=merged['scores'][keep].astype(np.float32),
+        classes=merged['classes'][keep].astype(np.int32),
+    )

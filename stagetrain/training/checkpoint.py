@@ -1,0 +1,98 @@
+"""A stage's checkpoints: TensorFlow's format, committed so that a crash at any moment leaves a whole one.
+
+A checkpoint is a folder `step-00000600` with TensorFlow's files, `variables.json` (canonical name -> key, shape, digest) and a
+manifest. It loads with the Model Garden's own `MaskRCNNTask.initialize`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from stagetrain import files
+from stagetrain.errors import StagetrainError, WeightsError
+from stagetrain.weights import assign, names, sources
+
+_FOLDER = re.compile(r'step-(\d{8})')
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a checkpoint holds: the modules, the optimizer, and the number of steps done."""
+
+    modules: Mapping[str, object]
+    optimizer: object
+    step: tf.Variable
+
+    def trackable(self) -> tf.train.Checkpoint:
+        """Returns the object graph that is saved: the Model Garden's items, and its `model` around them."""
+        model = tf.train.Checkpoint(**{name: [module] if name == 'detection_head' else module for name, module in self.modules.items()})
+        return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **self.modules)
+
+
+def folders(parent: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the committed checkpoints below `parent`, oldest first."""
+    return sorted(path for path in parent.glob('step-*') if _FOLDER.fullmatch(path.name))
+
+
+def step_of(folder: pathlib.Path) -> int:
+    """Returns the number of steps that a checkpoint folder's name tells."""
+    match = _FOLDER.fullmatch(folder.name)
+    assert match, folder
+    return int(match[1])
+
+
+def save(parent: pathlib.Path, state: State, max_to_keep: int) -> pathlib.Path:
+    """Commits a checkpoint of the present step and removes the oldest ones beyond `max_to_keep`. Returns its folder."""
+    folder = parent / f'step-{int(state.step.numpy()):08d}'
+    if not folder.exists():
+        files.commit_folder(folder, lambda temporary: _write(temporary, state))
+    for old in folders(parent)[:-max_to_keep]:
+        files.remove_folder(old)
+    return folder
+
+
+def _write(folder: pathlib.Path, state: State) -> None:
+    state.trackable().write(str(folder / assign.CHECKPOINT_NAME))
+    reader = tf.train.load_checkpoint(str(folder / assign.CHECKPOINT_NAME))
+    keys = set(reader.get_variable_to_shape_map())
+    described = {}
+    for module, root in state.modules.items():
+        paths = sources.object_paths(root, module)
+        for name, variable in names.named_variables({module: root}).items():
+            value = variable.numpy()
+            key = next(f'{p}{suffix}' for p in paths[id(variable)] for suffix in ('/.ATTRIBUTES/VARIABLE_VALUE',) if _key(p, keys))
+            described[name] = {'key': key, 'shape': list(value.shape), 'digest': assign.digest(value)}
+    files.write_json(folder / assign.VARIABLES_FILE, described)
+
+
+def _key(path: str, keys: set[str]) -> bool:
+    return f'{path}/.ATTRIBUTES/VARIABLE_VALUE' in keys
+
+
+def restore_newest(parent: pathlib.Path, state: State, note: Callable[[str], None]) -> int:
+    """Restores the newest checkpoint that is whole; returns its step, or 0 when there is none at all.
+
+    A damaged one is left where it is and `note` is told; the one before it takes over.
+
+    Raises:
+      WeightsError: there are checkpoints but none can be read; starting over in silence would lose work.
+    """
+    found = folders(parent)
+    for folder in reversed(found):
+        try:
+            files.verify_folder(folder)
+            state.trackable().read(str(folder / assign.CHECKPOINT_NAME)).assert_existing_objects_matched()
+            return step_of(folder)
+        except (StagetrainError, OSError, tf.errors.OpError, ValueError, AssertionError) as error:
+            note(f'{folder}: damaged, passed over ({error}); it is left as it is')
+    if found:
+        raise WeightsError(
+            f'{parent}: none of its {len(found)} checkpoints can be read. Move the folder away to keep it, then run the stage again '
+            f'with --force to start it from its sources.'
+        )
+    return 0

@@ -1,0 +1,386 @@
+"""A stage's batches, by index: what a step sees depends on (seed, stage, step, image) and on nothing else.
+
+    train = TrainingInput(dataset, detector, geometry, seed=stage_seed(0, 'rpn_1'), batch_size=4, needs_targets=True)
+    for batch in train.batches(first_step=200, last_step=600): ...
+
+A *view* is one way to show an image: flips, and with scale jitter a scale and a crop. Flips alone are a finite set; then resized
+images and matched anchors are computed once and kept in memory within a budget.
+
+B images, H x W pixels, G ground-truth boxes, A anchors, P proposals.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from official.vision.ops import box_ops, preprocess_ops
+
+from stagetrain.data.annotation import Dataset, Example
+from stagetrain.detectors.backbones import normalize
+from stagetrain.errors import DataError
+from stagetrain.training.randomness import Purpose, at, image_at
+
+PROPOSAL_PADDING = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """How images become network inputs; from the model's options."""
+
+    height: int
+    width: int
+    stride: int
+    """Inputs are padded to a multiple of this."""
+    preprocessing: str
+    """See `detectors.backbones.normalize`."""
+    flip_horizontal: bool
+    flip_vertical: bool
+    scale_min: float
+    scale_max: float
+    max_num_instances: int
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        return (math.ceil(self.height / self.stride) * self.stride, math.ceil(self.width / self.stride) * self.stride)
+
+    @property
+    def has_jitter(self) -> bool:
+        """Whether views differ in scale and crop, and so are no finite set."""
+        return not (self.scale_min == self.scale_max == 1.0)
+
+    @property
+    def num_flips(self) -> int:
+        """Number of mirrored forms of an image, the plain one included: 1, 2 or 4."""
+        return (1 + self.flip_horizontal) * (1 + self.flip_vertical)
+
+    def flips_of(self, view: int) -> tuple[bool, bool]:
+        """Returns (horizontal, vertical) of a flip view's number; 0 is the plain image."""
+        if not self.flip_horizontal:
+            return False, bool(view)
+        return bool(view & 1), bool(view >> 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One way to show an image; scalars unless said otherwise."""
+
+    flip: tf.Tensor
+    """int32, a flip view's number."""
+    scale: tf.Tensor
+    """float32, relative to the size that fits the input."""
+    crop: tf.Tensor
+    """float32 `[2]` in [0, 1): where the crop lies in what is too large, vertically and horizontally."""
+
+
+class Images:
+    """Decoded images and boxes of a data set, by index."""
+
+    def __init__(self, dataset: Dataset, geometry: Geometry, include_difficult: bool):
+        """Stores the boxes that training sees: crowds never, difficult objects when asked.
+
+        Raises:
+          DataError: an image has more boxes than `max_num_instances`.
+        """
+        self.dataset = dataset
+        self.geometry = geometry
+        self.fault: DataError | None = None
+        kept = [_training_boxes(example, include_difficult, geometry.max_num_instances) for example in dataset.examples]
+        self.num_boxes = np.array([len(classes) for _, classes in kept], np.int32)
+        width = max(1, int(self.num_boxes.max(initial=0)))
+        self.boxes = np.full([len(kept), width, 4], -1, np.float32)
+        self.classes = np.full([len(kept), width], -1, np.int32)
+        for index, (boxes, classes) in enumerate(kept):
+            self.boxes[index, : len(boxes)] = boxes
+            self.classes[index, : len(classes)] = classes
+        self.sizes = np.array([(e.height, e.width) for e in dataset.examples], np.float32).reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self.dataset.examples)
+
+    def decode(self, index: int) -> np.ndarray:
+        """Returns one image as uint8 `[height, width, 3]`.
+
+        Raises:
+          DataError: naming the file, when it cannot be decoded or has another size than its annotation says.
+        """
+        try:
+            return self._decode(self.dataset.examples[index])
+        except DataError as error:
+            self.fault = error  # tf.data passes on the text of an exception, not its class.
+            raise
+
+    def _decode(self, example: Example) -> np.ndarray:
+        try:
+            image = tf.io.decode_image(example.read_bytes(), channels=3, expand_animations=False).numpy()
+        except (tf.errors.OpError, OSError) as error:
+            raise DataError(f'{example.path}: cannot be decoded ({getattr(error, "message", error)}); replace or remove the image') from error
+        if image.shape[:2] != (example.height, example.width):
+            raise DataError(f'{example.path}: {image.shape[1]} x {image.shape[0]} pixels, expected {example.width} x {example.height}')
+        return image
+
+    def resized(self, index: tf.Tensor) -> tf.Tensor:
+        """Returns one image float32 `[H, W, 3]`: normalised, scaled to fit, padded with zeros; the plain view without jitter."""
+        image = self._decoded(index)
+        return self.render(image, View(tf.constant(0), tf.constant(1.0), tf.zeros([2])), tf.gather(self.sizes, index))
+
+    def _decoded(self, index: tf.Tensor) -> tf.Tensor:
+        image = tf.py_function(lambda i: self.decode(int(i)), [index], tf.uint8)
+        return normalize(tf.cast(tf.ensure_shape(image, [None, None, 3]), tf.float32), self.geometry.preprocessing)
+
+    def show(self, index: tf.Tensor, view: View) -> tf.Tensor:
+        """Returns one image float32 `[H, W, 3]` in any view, from the file."""
+        return self.render(self._decoded(index), view, tf.gather(self.sizes, index))
+
+    def render(self, image: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
+        """Scales, crops, pads and mirrors a normalised image float32 `[height, width, 3]`."""
+        scaled, _, offset, shape = self._placement(view, size)
+        image = tf.image.resize(image, tf.cast(scaled, tf.int32))
+        offset, shape = tf.cast(offset, tf.int32), tf.cast(shape, tf.int32)
+        image = image[offset[0] : offset[0] + shape[0], offset[1] : offset[1] + shape[1]]
+        padded = self.geometry.padded
+        image = tf.image.pad_to_bounding_box(image, 0, 0, padded[0], padded[1])
+        return self.mirror(image, view.flip, shape)
+
+    def mirror(self, image: tf.Tensor, flip: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        """Mirrors what lies inside the padding of an image float32 `[H, W, 3]`; `shape` int32 `[2]` is its size."""
+        for axis, is_flipped in ((1, self._is_flipped(flip, 0)), (0, self._is_flipped(flip, 1))):
+            if is_flipped is None:
+                continue
+            padding = self.geometry.padded[axis] - shape[axis]
+            mirrored = tf.roll(tf.reverse(image, [axis]), shift=-padding, axis=axis)
+            image = tf.where(is_flipped, mirrored, image)
+        return tf.ensure_shape(image, [*self.geometry.padded, 3])
+
+    def _is_flipped(self, flip: tf.Tensor, direction: int) -> tf.Tensor | None:
+        """Returns a bool scalar, or None when the geometry never flips in this direction (0 horizontal, 1 vertical)."""
+        if not (self.geometry.flip_horizontal, self.geometry.flip_vertical)[direction]:
+            return None
+        table = tf.constant([self.geometry.flips_of(view)[direction] for view in range(self.geometry.num_flips)])
+        return tf.gather(table, flip)
+
+    def _placement(self, view: View, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the scaled size, the scale, the crop's offset and the shown size, float32 `[2]` each (height, width).
+
+        The arithmetic is that of the Model Garden's `resize_and_crop_image`.
+        """
+        wanted = tf.constant([self.geometry.height, self.geometry.width], tf.float32)
+        target = tf.round(view.scale * wanted) if self.geometry.has_jitter else wanted
+        scaled = tf.round(size * tf.reduce_min(target / size))
+        offset = tf.floor(tf.maximum(scaled - wanted, 0.0) * view.crop)
+        return scaled, scaled / size, offset, tf.minimum(scaled - offset, wanted)
+
+    def place_boxes(self, boxes: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
+        """Carries boxes float32 `[G, 4]` yxyx from pixels of the stored image into pixels of the view, clipped to what is shown."""
+        _, scale, offset, shape = self._placement(view, size)
+        boxes = boxes * tf.tile(scale, [2]) - tf.tile(offset, [2])
+        boxes = box_ops.clip_boxes(boxes, shape)
+        return self.mirror_boxes(boxes, view.flip, shape)
+
+    def mirror_boxes(self, boxes: tf.Tensor, flip: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        """Mirrors boxes float32 `[G, 4]` yxyx inside an area of `shape` float32 `[2]`."""
+        for axis, is_flipped in ((1, self._is_flipped(flip, 0)), (0, self._is_flipped(flip, 1))):
+            if is_flipped is None:
+                continue
+            low, high = boxes[:, axis], boxes[:, axis + 2]
+            columns = [boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]]
+            columns[axis], columns[axis + 2] = shape[axis] - high, shape[axis] - low
+            boxes = tf.where(is_flipped, tf.stack(columns, axis=1), boxes)
+        return boxes
+
+    def shown_size(self, view: View, size: tf.Tensor) -> tf.Tensor:
+        """Returns float32 `[2]`: height and width of the scaled image inside its padding."""
+        return self._placement(view, size)[3]
+
+    def objects(self, index: tf.Tensor, view: View) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the ground truth of a view: boxes float32 `[G, 4]`, classes int32 `[G]`; boxes that the crop cut away are left out."""
+        count = tf.gather(self.num_boxes, index)
+        boxes = tf.gather(self.boxes, index)[:count]
+        classes = tf.gather(self.classes, index)[:count]
+        boxes = self.place_boxes(boxes, view, tf.gather(self.sizes, index))
+        kept = box_ops.get_non_empty_box_indices(boxes)
+        return tf.gather(boxes, kept), tf.gather(classes, kept)
+
+
+class TrainingInput:
+    """The batches of a stage."""
+
+    def __init__(
+        self,
+        images: Images,
+        detector: Any,
+        *,
+        seed: tf.Tensor,
+        batch_size: int,
+        needs_targets: bool,
+        needs_images: bool = True,
+        extra: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] | None = None,
+        cache_gib: float = 0.0,
+        num_threads: int = 2,
+    ):
+        """Stores what decides the batches.
+
+        Args:
+          images: the training set.
+          detector: gives `match` and `targets`.
+          seed: the stage's seed, int32 `[2]`.
+          batch_size: B.
+          needs_targets: whether the live losses use the detector's `targets`.
+          needs_images: False when stored features take the place of images.
+          extra: batch key -> function of (image index, flip view), both int scalars, that reads a store.
+          cache_gib: memory for resized images and matched anchors.
+          num_threads: for decoding and target assignment.
+        """
+        self._images, self._detector, self._seed, self._batch_size = images, detector, seed, batch_size
+        self._needs_targets, self._needs_images, self._extra = needs_targets, needs_images, extra or {}
+        self._cache_bytes, self._num_threads = cache_gib * 2**30, num_threads
+        self._resized: tf.Tensor | None = None
+        self._matched: dict[str, tf.Tensor] | None = None
+
+    @property
+    def num_images(self) -> int:
+        """Images of an epoch."""
+        return len(self._images)
+
+    def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """Returns the batches of steps `first_step` (from 0) to `last_step` - 1."""
+        num_samples = (last_step - first_step) * self._batch_size
+        self._fill_caches(num_samples)
+        positions = tf.data.Dataset.range(first_step * self._batch_size, last_step * self._batch_size)
+        options = tf.data.Options()
+        options.deterministic = True
+        options.autotune.enabled = False
+        dataset = positions.map(self._sample, num_parallel_calls=self._num_threads)
+        return dataset.batch(self._batch_size, drop_remainder=True).prefetch(3).with_options(options)
+
+    # ---- one sample -----------------------------------------------------------------------------------------------------
+
+    def _sample(self, position: tf.Tensor) -> dict[str, Any]:
+        geometry = self._images.geometry
+        index = image_at(position, len(self._images), self._seed)
+        seed = at(self._seed, position // self._batch_size, index)
+        view = self._draw_view(at(seed, Purpose.VIEW))
+        size = tf.gather(self._images.sizes, index)
+        shape = self._images.shown_size(view, size)
+        boxes, classes = self._images.objects(index, view)
+        sample: dict[str, Any] = {
+            'image_index': tf.cast(index, tf.int32),
+            'image_shape': shape,
+            'seed': at(seed, Purpose.ROIS),
+            'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, geometry.max_num_instances, -1),
+            'gt_classes': preprocess_ops.clip_or_pad_to_fixed_size(classes, geometry.max_num_instances, -1),
+        }
+        if self._needs_images:
+            sample['image'] = self._image(index, view, shape)
+        if self._needs_targets:
+            sample.update(self._detector.targets(self._match(index, view, boxes), at(seed, Purpose.ANCHORS)))
+        for key, read in self._extra.items():
+            sample[key] = read(index, view.flip)
+        if 'proposals' in sample and geometry.has_jitter:
+            sample['proposals'] = self._replace(sample['proposals'], view, size)
+        return sample
+
+    def _draw_view(self, seed: tf.Tensor) -> View:
+        geometry = self._images.geometry
+        numbers = tf.random.stateless_uniform([4], seed)
+        flip = tf.cast(tf.floor(numbers[0] * geometry.num_flips), tf.int32)
+        scale = geometry.scale_min + (geometry.scale_max - geometry.scale_min) * numbers[1]
+        return View(flip, scale, numbers[2:4])
+
+    def _image(self, index: tf.Tensor, view: View, shape: tf.Tensor) -> tf.Tensor:
+        if self._resized is None:
+            return self._images.show(index, view)
+        return self._images.mirror(tf.gather(self._resized, index), view.flip, tf.cast(shape, tf.int32))
+
+    def _match(self, index: tf.Tensor, view: View, boxes: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        if self._matched is None:
+            return self._detector.match(boxes)
+        row = index * self._images.geometry.num_flips + tf.cast(view.flip, tf.int64)
+        return {key: tf.gather(table, row) for key, table in self._matched.items()}
+
+    def _replace(self, proposals: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
+        """Carries proposals made on the mirrored but not jittered image into a jittered view; padding stays padding."""
+        plain = View(tf.zeros_like(view.flip), tf.ones_like(view.scale), tf.zeros_like(view.crop))
+        _, base_scale, _, base_shape = self._images._placement(plain, size)
+        upright = self._images.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
+        moved = self._images.place_boxes(upright, view, size)
+        is_padding = tf.reduce_max(proposals, axis=-1, keepdims=True) < 0
+        return tf.where(is_padding, proposals, moved)
+
+    # ---- what is computed once ------------------------------------------------------------------------------------------
+
+    def _fill_caches(self, num_samples: int) -> None:
+        """Keeps resized images and matched anchors when views are finite, the budget allows it, and it pays."""
+        geometry = self._images.geometry
+        if geometry.has_jitter or self._resized is not None or self._matched is not None:
+            return
+        budget = self._cache_bytes
+        image_bytes = len(self._images) * geometry.padded[0] * geometry.padded[1] * 3 * 4
+        if self._needs_images and num_samples >= len(self._images) and image_bytes <= budget:
+            indices = range(len(self._images))
+            self._resized = tf.stack(list(_in_threads(self._images.resized, indices, self._num_threads)))
+            budget -= image_bytes
+        if self._needs_targets and num_samples >= len(self._images) * geometry.num_flips:
+            self._matched = self._match_all(budget)
+
+    def _match_all(self, budget: float) -> dict[str, tf.Tensor] | None:
+        num_flips = self._images.geometry.num_flips
+
+        def match(row: tf.Tensor) -> dict[str, tf.Tensor]:
+            view = View(tf.cast(row % num_flips, tf.int32), tf.constant(1.0), tf.zeros([2]))
+            return self._detector.match(self._images.objects(row // num_flips, view)[0])
+
+        rows = tf.data.Dataset.range(len(self._images) * num_flips)
+        dataset = rows.map(match, num_parallel_calls=self._num_threads)
+        row_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in dataset.element_spec.values())
+        if row_bytes * len(self._images) * num_flips > budget:
+            return None
+        return dict(dataset.batch(len(self._images) * num_flips).get_single_element())
+
+
+def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, Callable[[int], np.ndarray]]) -> Iterator[dict[str, tf.Tensor]]:
+    """Yields every image once, in order, in its plain view; the last batch is filled up by repeating its last image.
+
+    Args:
+      images: the set to evaluate.
+      batch_size: B.
+      extra: batch key -> function of an image index that reads a store.
+    """
+    plain = View(tf.constant(0), tf.constant(1.0), tf.zeros([2]))
+    count = len(images)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        rows = [[min(first + j, count - 1) for j in range(batch_size)] for first in range(0, count, batch_size)]
+        ahead = [pool.submit(lambda row: tf.stack([images.resized(tf.constant(i)) for i in row]), row) for row in rows[:2]]
+        for number, row in enumerate(rows):
+            if number + 2 < len(rows):
+                ahead.append(pool.submit(lambda row: tf.stack([images.resized(tf.constant(i)) for i in row]), rows[number + 2]))
+            batch = {
+                'image_index': tf.constant(row, tf.int32),
+                'image_shape': tf.stack([images.shown_size(plain, tf.constant(images.sizes[i])) for i in row]),
+                'image': ahead[number].result(),
+            }
+            ahead[number] = None  # type: ignore[call-overload]
+            for key, read in extra.items():
+                batch[key] = tf.constant(np.stack([read(i) for i in row]))
+            yield batch
+
+
+def _training_boxes(example: Example, include_difficult: bool, max_num_instances: int) -> tuple[np.ndarray, np.ndarray]:
+    kept = ~example.is_crowd & (include_difficult | ~example.difficult)
+    if int(kept.sum()) > max_num_instances:
+        raise DataError(
+            f'{example.path}: {int(kept.sum())} objects, but model.parser.max_num_instances is {max_num_instances}; the rest would be '
+            f'lost in silence. Set it to at least {int(kept.sum())}.'
+        )
+    return example.boxes_yxyx_px[kept], example.classes[kept]
+
+
+def _in_threads(function: Callable[[tf.Tensor], tf.Tensor], indices: range, num_threads: int) -> Iterator[tf.Tensor]:
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        yield from pool.map(lambda index: function(tf.constant(index, tf.int64)), indices)

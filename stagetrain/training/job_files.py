@@ -1,0 +1,90 @@
+"""What a job file says, made into objects: the part that all kinds of jobs share."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from stagetrain.config import load, schema, specs
+from stagetrain.data.annotation import Dataset
+from stagetrain.data.index import load_dataset
+from stagetrain.detectors.backbones import PREPROCESSING
+from stagetrain.detectors.detector import Detector
+from stagetrain.training import randomness, runtime
+from stagetrain.training.input import Geometry, Images
+
+
+NO_LIMIT = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """A job's surroundings."""
+
+    job: Mapping[str, Any]
+    pipeline: Any
+    stage: schema.Stage
+    strategy: tf.distribute.Strategy
+
+    @property
+    def run_dir(self) -> pathlib.Path:
+        """The run directory."""
+        return pathlib.Path(self.job['run_dir'])
+
+    @property
+    def seed(self) -> int:
+        """The stage's seed, or the pipeline's."""
+        return self.pipeline.seed if self.stage.seed is None else self.stage.seed
+
+    def geometry(self, training: bool) -> Geometry:
+        """Returns how images become inputs; without views when not training."""
+        return geometry_of(self.pipeline.model, training)
+
+    def build_detector(self, modules: tuple[str, ...]) -> Detector:
+        """Builds the pipeline's detector with `modules` and initial values."""
+        return build_detector(self.pipeline, modules, self.seed)
+
+    def training_images(self) -> Images:
+        """Loads the training set."""
+        data = self.pipeline.data
+        return Images(self._dataset('train'), self.geometry(training=True), data.train.include_difficult)
+
+    def validation_images(self) -> Images:
+        """Loads the validation set; nothing that it shows depends on difficult objects."""
+        return Images(self._dataset('validation'), self.geometry(training=False), include_difficult=True)
+
+    def _dataset(self, name: str) -> Dataset:
+        return load_dataset(getattr(self.pipeline.data, name), self.pipeline.data, name, self.run_dir / 'cache')
+
+
+def prepare(job: Mapping[str, Any]) -> Context:
+    """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
+    pipeline = load.load_resolved(job['pipeline']).pipeline
+    stage = schema.Stage.model_validate(job['stage'])
+    return Context(job, pipeline, stage, runtime.configure(pipeline.runtime))
+
+
+def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Detector:
+    """Builds a pipeline's detector with `modules`; its initial values depend on `seed` alone."""
+    build = specs.load_implementation(specs.detector(pipeline.model.type).implementation)
+    return build(pipeline.model, len(pipeline.data.classes), modules, randomness.initial_values_seed(seed))
+
+
+def geometry_of(model: Any, training: bool) -> Geometry:
+    """Returns how images become inputs of a model; without views when not training."""
+    parser = model.parser
+    return Geometry(
+        height=model.input_size[0],
+        width=model.input_size[1],
+        stride=2**model.max_level,
+        preprocessing=PREPROCESSING.get(model.backbone.type, 'imagenet_mean_std'),
+        flip_horizontal=training and parser.aug_rand_hflip,
+        flip_vertical=training and parser.aug_rand_vflip,
+        scale_min=parser.aug_scale_min if training else 1.0,
+        scale_max=parser.aug_scale_max if training else 1.0,
+        max_num_instances=parser.max_num_instances if training else NO_LIMIT,
+    )

@@ -1,0 +1,313 @@
+"""Carries out one stage: build, load, prove, train, prove again, evaluate.
+
+    result = train_stage(job, emit, should_stop)
+
+A first start and a resume take the same path: the stage is built and loaded from its sources, and then the newest checkpoint of its
+own, if there is one, takes over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from stagetrain import files
+from stagetrain.config import check, specs
+from stagetrain.errors import ConfigError, Interrupted, StageFailed
+from stagetrain.evaluation import evaluate
+from stagetrain.stores.proposals import TrainingProposals, ValidationProposals
+from stagetrain.training import checkpoint, job_files, optimizers, randomness
+from stagetrain.training.input import Images, TrainingInput
+from stagetrain.training.step import StepFunction, Task, build_step
+from stagetrain.weights import assign, names, scopes
+
+HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')
+"""Metrics shown while a stage runs."""
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a stage does, decided before its first step."""
+
+    folder: pathlib.Path
+    num_steps: int
+    loss_weights: Mapping[str, float]
+    selection: scopes.Selection
+    lineage: Mapping[str, Mapping[str, Any]]
+
+
+def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Trains the stage of a job file to its end.
+
+    Args:
+      job: the job file's content.
+      emit: told `progress` and `note` events.
+      should_stop: asked after each step; when true, the state is saved and `Interrupted` raised.
+
+    Returns:
+      The result as BUILD.md describes.
+
+    Raises:
+      Interrupted: stopped on request, saved.
+      StagetrainError: the input cannot be used, or the stage diverged or broke the freeze proof.
+    """
+    context = job_files.prepare(job)
+    folder = context.run_dir / 'stages' / job['id']
+    detector = context.build_detector(check.stage_modules(context.pipeline, context.stage))
+    lineage = assign.initialise(detector.modules, job['origins'])
+    selection = select_variables(context, detector, lineage)
+    images = context.training_images()
+    num_steps = number_of_steps(context.stage.train, len(images))
+    plan = Plan(folder, num_steps, check.live_losses(context.stage), selection, lineage)
+    files.write_json(folder / 'lineage.json', lineage)
+    trainer = _Trainer(context, detector, plan, images, emit)
+    trainer.train(should_stop)
+    return trainer.finish(context.validation_images())
+
+
+def number_of_steps(train: Any, num_images: int) -> int:
+    """Returns a stage's number of steps; an epoch that does not divide by the batch size is rounded up."""
+    if train.steps is not None:
+        return int(train.steps)
+    return math.ceil(train.epochs * num_images / train.batch_size)
+
+
+def select_variables(context: job_files.Context, detector: Any, lineage: Mapping[str, Mapping[str, Any]]) -> scopes.Selection:
+    """Applies a stage's scopes, puts frozen layers into inference mode, and returns what trains.
+
+    Modules that no live loss reaches are idle: they count as frozen.
+
+    Raises:
+      ConfigError: a scope matches nothing, nothing is left to train, or a variable would be frozen at its random initial value.
+    """
+    stage = context.stage
+    place = f'stages.{context.job["id"]}'
+    leaves = names.leaves(detector.modules)
+    layers = [_layer_names(leaf) for leaf in leaves]
+    chosen = scopes.select(layers, stage.freeze_variables, stage.train_variables, place)
+    reached = reached_modules(context.pipeline, stage)
+    idle = {name for name in chosen.trained if name.split('/')[0] not in reached}
+    if idle:
+        chosen = scopes.select(layers, [*stage.freeze_variables, *sorted(_exactly(idle))], stage.train_variables, place)
+    if not chosen.trained:
+        raise ConfigError(
+            f'{place}: the losses {", ".join(check.live_losses(stage))} have nothing to train: all of {", ".join(sorted(reached))} is frozen. '
+            f'Narrow freeze_variables or widen train_variables.'
+        )
+    frozen_fresh = [name for name in chosen.frozen if lineage[name]['kind'] == 'fresh' and name not in idle and name.split('/')[0] in reached]
+    scopes.require_matches(stage.allow_frozen_fresh, [name for layer in layers for name in layer.trainable + layer.statistics], place)
+    allowed = {name for scope in stage.allow_frozen_fresh for name in scopes.matching(scope, frozen_fresh)}
+    if set(frozen_fresh) - allowed:
+        first = min(set(frozen_fresh) - allowed)
+        raise ConfigError(
+            f'{place}: {len(set(frozen_fresh) - allowed)} variables would be frozen at their random initial values, e.g. {first}. '
+            f'Give {first.split("/")[0]} an origin under `init`, do not freeze it, or name it in allow_frozen_fresh.'
+        )
+    trained_layers = set(chosen.trained)
+    for leaf in leaves:
+        leaf.layer.trainable = bool(trained_layers & set(leaf.variables))
+    return chosen
+
+
+def reached_modules(pipeline: Any, stage: Any) -> set[str]:
+    """Returns the modules through which the gradient of a live loss can flow."""
+    spec = specs.detector(pipeline.model.type)
+    return {module for loss in check.live_losses(stage) for module in spec.loss_modules[loss]}
+
+
+def _exactly(variable_names: set[str]) -> list[str]:
+    """Returns scopes that match these names and no others. Canonical names hold no character that a pattern reads otherwise but '.'."""
+    return [name.replace('.', r'\.') for name in variable_names]
+
+
+def _layer_names(leaf: names.Leaf) -> scopes.LayerNames:
+    return scopes.LayerNames(
+        trainable=tuple(name for name, variable in leaf.variables.items() if variable.trainable),
+        statistics=tuple(name for name, variable in leaf.variables.items() if not variable.trainable),
+    )
+
+
+class _Trainer:
+    """A stage under way: its state, and what is written while it trains."""
+
+    def __init__(self, context: job_files.Context, detector: Any, plan: Plan, images: Images, emit: Emit):
+        self._context, self._detector, self._plan, self._images, self._emit = context, detector, plan, images, emit
+        self._variables = names.named_variables(detector.modules)
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        with context.strategy.scope():
+            self._optimizer = optimizers.build_optimizer(context.stage.train)
+        self._state = checkpoint.State(detector.modules, self._optimizer, self._step)
+        self._checkpoints = plan.folder / 'checkpoints'
+        self._seconds = 0.0
+
+    # ---- training -------------------------------------------------------------------------------------------------------
+
+    def train(self, should_stop: Callable[[], bool]) -> None:
+        """Trains from the newest checkpoint, or from the sources, to the last step."""
+        frozen = self._frozen_digests()
+        first = checkpoint.restore_newest(self._checkpoints, self._state, self._note)
+        self._prove_frozen(frozen, 'after the checkpoint was restored')
+        self._forget_metrics_after(first)
+        self._frozen = frozen
+        if first == self._plan.num_steps:
+            return
+        self._optimizer.iterations.assign(first)
+        step_function = build_step(
+            Task(
+                self._detector,
+                self._optimizer,
+                self._plan.loss_weights,
+                [self._variables[name] for name in self._plan.selection.trained],
+                self._step,
+            ),
+            self._context.strategy,
+        )
+        batches = self._input().batches(first, self._plan.num_steps)
+        self._loop(step_function, self._context.strategy.experimental_distribute_dataset(batches), should_stop)
+
+    def _input(self) -> TrainingInput:
+        data, stage = self._context.pipeline.data, self._context.stage
+        terms = set(self._plan.loss_weights)
+        spec = specs.detector(self._context.pipeline.model.type)
+        extra = {}
+        if self._context.job.get('proposals'):
+            store = TrainingProposals(pathlib.Path(self._context.job['proposals']), self._images.geometry.num_flips)
+            extra['proposals'] = store.read
+        return TrainingInput(
+            self._images,
+            self._detector,
+            seed=randomness.stage_seed(self._context.seed, stage.name),
+            batch_size=stage.train.batch_size,
+            needs_targets=bool(terms - set(spec.proposal_losses)),
+            extra=extra,
+            cache_gib=data.cache_gib,
+        )
+
+    def _loop(self, step_function: StepFunction, batches: Any, should_stop: Callable[[], bool]) -> None:
+        train = self._context.stage.train
+        started = time.monotonic()
+        sums: list[Mapping[str, tf.Tensor]] = []
+        step = int(self._step.numpy())
+        try:
+            for batch in batches:
+                result = step_function(batch)
+                if not bool(result['is_finite']):
+                    raise self._diverged(step, result, batch)
+                step += 1
+                sums.append(result)
+                if step % train.summary_interval == 0 or step == self._plan.num_steps:
+                    self._seconds += time.monotonic() - started
+                    started = time.monotonic()
+                    self._report(step, sums)
+                    sums = []
+                stopping = should_stop()
+                if step % train.checkpoint_interval == 0 or step == self._plan.num_steps or stopping:
+                    checkpoint.save(self._checkpoints, self._state, train.max_to_keep)
+                if stopping and step < self._plan.num_steps:
+                    raise Interrupted(f'stage {self._context.job["id"]}: stopped and saved at step {step} of {self._plan.num_steps}')
+        except tf.errors.OpError as error:
+            raise self._images.fault or error from error
+        self._seconds += time.monotonic() - started
+
+    def _report(self, step: int, results: Sequence[Mapping[str, tf.Tensor]]) -> None:
+        terms = sorted(self._plan.loss_weights)
+        mean = {name: float(sum(float(result[name]) for result in results)) / len(results) for name in (*terms, 'regularization', 'total')}
+        rate = optimizers.learning_rate_at(self._optimizer, step - 1)
+        line = {
+            'step': step,
+            'seconds': round(self._seconds, 3),
+            'losses': {name: mean[name] for name in terms},
+            'regularization': mean['regularization'],
+            'learning_rate': rate,
+        }
+        files.append_json_line(self._plan.folder / 'metrics.jsonl', line)
+        self._emit({'event': 'progress', 'step': step, 'num_steps': self._plan.num_steps, 'values': {**line['losses'], 'learning_rate': rate}})
+
+    def _diverged(self, step: int, result: Mapping[str, tf.Tensor], batch: Mapping[str, Any]) -> StageFailed:
+        values = {name: float(value) for name, value in result.items() if name != 'is_finite'}
+        broken = sorted(name for name, value in values.items() if not math.isfinite(value) and name != 'total') or ['a gradient']
+        ids = [self._images.dataset.examples[int(index)].image_id for index in batch['image_index'].numpy()]
+        checkpoint.save(self._checkpoints, self._state, self._context.stage.train.max_to_keep)
+        return StageFailed(
+            f'stage {self._context.job["id"]}, step {step}: {", ".join(broken)} not finite (losses: {values}; images: {", ".join(ids)}). The step was '
+            f'not applied; the weights before it are saved. Lower the learning rate, lengthen the warm-up, or look at these images.'
+        )
+
+    def _forget_metrics_after(self, step: int) -> None:
+        """Drops lines of steps that a crash undid, so that every step is reported once."""
+        path = self._plan.folder / 'metrics.jsonl'
+        lines = files.read_json_lines(path) if path.exists() else []
+        kept = [line for line in lines if line['step'] <= step and 'evaluation' not in line]
+        self._seconds = max((line['seconds'] for line in kept), default=0.0)
+        if len(kept) != len(lines):
+            files.atomic_write(path, ''.join(files.canonical_json(line) + '\n' for line in kept))
+
+    # ---- proofs and results ---------------------------------------------------------------------------------------------
+
+    def _frozen_digests(self) -> dict[str, str]:
+        return assign.digests({name: self._variables[name] for name in self._plan.selection.frozen})
+
+    def _prove_frozen(self, before: Mapping[str, str], when: str) -> None:
+        after = self._frozen_digests()
+        moved = sorted(name for name, value in before.items() if after[name] != value)
+        if moved:
+            raise StageFailed(
+                f'stage {self._context.job["id"]}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a defect of stagetrain '
+                f'or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
+            )
+
+    def finish(self, validation: Images) -> dict[str, Any]:
+        """Proves that nothing frozen moved, evaluates, and returns the stage's result."""
+        self._prove_frozen(self._frozen, 'in training')
+        files.write_json(self._plan.folder / 'frozen.json', self._frozen)
+        folder = checkpoint.folders(self._checkpoints)[-1]
+        started = time.monotonic()
+        values = self._evaluate(validation)
+        seconds = time.monotonic() - started
+        digests = assign.digests(self._variables)
+        trained = [self._variables[name] for name in self._plan.selection.trained]
+        return {
+            'step': self._plan.num_steps,
+            'num_images': self._plan.num_steps * self._context.stage.train.batch_size,
+            'seconds': self._seconds + seconds,
+            'seconds_by_part': {'training': self._seconds, 'evaluation': seconds},
+            'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in trained)),
+            'checkpoint': str(folder.relative_to(self._context.run_dir)),
+            'digests': assign.module_digests(digests),
+            'metrics': values,
+            'evaluation_seconds': seconds,
+        }
+
+    def _evaluate(self, validation: Images) -> dict[str, float | None]:
+        modules = set(self._detector.modules)
+        has_rpn = 'rpn_head' in modules
+        proposals = None
+        if self._context.job.get('proposals'):
+            proposals = ValidationProposals(pathlib.Path(self._context.job['proposals']), validation).read
+        outcome = evaluate.evaluate(
+            self._detector,
+            validation,
+            batch_size=self._context.pipeline.evaluation.batch_size,
+            can_detect='detection_head' in modules and (has_rpn or proposals is not None),
+            proposal_counts=tuple(self._context.pipeline.evaluation.num_proposals) if has_rpn else (),
+            proposals=proposals,
+        )
+        files.write_json(self._plan.folder / 'evaluation.json', outcome.metrics)
+        if outcome.detections is not None:
+            files.write_json(self._plan.folder / 'detections.json', outcome.detections.to_coco(validation.dataset))
+        step, shown = self._plan.num_steps, {key: outcome.metrics[key] for key in HEADLINE if key in outcome.metrics}
+        files.append_json_line(
+            self._plan.folder / 'metrics.jsonl', {'step': step, 'seconds': round(self._seconds, 3), 'evaluation': outcome.metrics}
+        )
+        self._emit({'event': 'progress', 'step': step, 'num_steps': step, 'values': shown})
+        return outcome.metrics
+
+    def _note(self, text: str) -> None:
+        self._emit({'event': 'note', 'text': text})
