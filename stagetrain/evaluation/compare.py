@@ -1,0 +1,294 @@
+"""Variants of a pipeline side by side: what each reached, and what it cost.
+
+    summaries = load_summaries(run_dir)
+    console.print(table(compare_runs(summaries)))
+    write_report(run_dir, summaries)          # report/compare.json, compare.md, compare.png, index.html
+
+Everything is computed from what finished stages left in the run directory; nothing is run. The cost of a variant is the sum over
+its stages, those of others that it starts from included, and over the proposal stores that they trained on, each counted once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import rich.table
+import rich.text
+
+from stagetrain import files
+from stagetrain.evaluation import plots, report
+from stagetrain.evaluation.summary import RunSummary, Variant, load_summaries
+
+__all__ = [
+    'Comparison',
+    'Line',
+    'Row',
+    'compare_runs',
+    'comparison',
+    'lines',
+    'load_summaries',
+    'markdown',
+    'table',
+    'write_report',
+]
+
+DETECTION_METRICS = ('AP', 'AP50', 'AP75', 'AR100')
+RECALL = 'recall_0.5'
+_COSTS = ('steps', 'images', 'seconds', 'trained_parameters')
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One variant. With several seeds every number is the mean over them."""
+
+    name: str
+    metrics: Mapping[str, float | None]
+    """`DETECTION_METRICS` of the variant's result; `recall_0.5` of the last of its stages that has proposals of its own."""
+    steps: float
+    images: float
+    seconds: float
+    seconds_by_part: Mapping[str, float]
+    trained_parameters: float
+    """Sum over the stages: a variable that is trained in two stages counts twice, for it was trained twice."""
+    stages: tuple[str, ...]
+    seeds: int = 1
+    deviations: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Sample standard deviation over the seeds, by metric and for `seconds`; empty for one seed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the row as `compare.json` holds it."""
+        costs = {name: getattr(self, name) for name in _COSTS}
+        parts = {'seconds_by_part': dict(self.seconds_by_part), 'stages': list(self.stages)}
+        spread = {'seeds': self.seeds, 'standard_deviation': dict(self.deviations)} if self.seeds > 1 else {}
+        return {**self.metrics, **costs, **parts, **spread}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """All variants that are finished, and what the others lack."""
+
+    rows: tuple[Row, ...]
+    unfinished: Mapping[str, tuple[str, ...]]
+    """Variant -> ids of the stages that are not finished."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of `compare.json`."""
+        unfinished = {name: list(stages) for name, stages in self.unfinished.items()}
+        return {'variants': {row.name: row.to_json() for row in self.rows}, 'unfinished': unfinished}
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One quantity over all variants, as text. `best` are the columns with the highest value, where higher is better."""
+
+    label: str
+    cells: tuple[str, ...]
+    best: frozenset[int] = frozenset()
+
+
+def compare_runs(summaries: Sequence[RunSummary]) -> Comparison:
+    """Compares the variants of one run, of several runs, or of one pipeline over several seeds.
+
+    Runs that differ in nothing but their seed give one row per variant, with mean and standard deviation; other runs give a
+    row per run and variant, named `run/variant`.
+
+    Args:
+      summaries: at least one.
+    """
+    each = [comparison(summary) for summary in summaries]
+    if len(each) == 1:
+        return each[0]
+    if are_seeds(summaries):
+        return _over_seeds(each)
+    rows: list[Row] = []
+    unfinished: dict[str, tuple[str, ...]] = {}
+    for summary, label, one in zip(summaries, _labels(summaries), each, strict=True):
+        prefix = f'{label}/' if len(summary.variants) > 1 else f'{label}: '
+        rows += [dataclasses.replace(row, name=prefix + row.name) for row in one.rows]
+        unfinished |= {prefix + name: stages for name, stages in one.unfinished.items()}
+    return Comparison(tuple(rows), unfinished)
+
+
+def comparison(summary: RunSummary) -> Comparison:
+    """Compares the variants of one run."""
+    missing = {
+        variant.name: tuple(stage for stage in variant.stages if stage not in summary.stages) for variant in summary.variants
+    }
+    return Comparison(
+        rows=tuple(_row(summary, variant) for variant in summary.variants if not missing[variant.name]),
+        unfinished={name: stages for name, stages in missing.items() if stages},
+    )
+
+
+def are_seeds(summaries: Sequence[RunSummary]) -> bool:
+    """Tells whether runs differ in their seed and in nothing else."""
+    different = {summary.pipeline.seed for summary in summaries}
+    same = [summary.pipeline.model_copy(update={'seed': 0}) for summary in summaries]
+    return len(different) == len(summaries) and all(pipeline == same[0] for pipeline in same)
+
+
+def lines(comparison: Comparison) -> list[Line]:
+    """Returns the table's lines: metrics first, then costs. A quantity that no variant has is left out."""
+    rows = comparison.rows
+    found = []
+    for name in (*DETECTION_METRICS, RECALL):
+        values = [row.metrics[name] for row in rows]
+        if any(value is not None for value in values):
+            cells = tuple(_metric(value, row.deviations.get(name)) for value, row in zip(values, rows, strict=True))
+            found.append(Line(name, cells, _best(values)))
+    found += [_cost_line(name, [getattr(row, name) for row in rows]) for name in ('steps', 'images')]
+    found.append(Line('seconds', tuple(_seconds(row.seconds, row.deviations.get('seconds')) for row in rows)))
+    parts = {part: sum(row.seconds_by_part.get(part, 0.0) for row in rows) for row in rows for part in row.seconds_by_part}
+    found += [
+        Line(f'  {part}', tuple(_seconds(row.seconds_by_part.get(part, 0.0)) for row in rows))
+        for part in sorted(parts, key=lambda part: -parts[part])
+    ]
+    found.append(_cost_line('trained parameters', [row.trained_parameters for row in rows]))
+    return found
+
+
+def table(comparison: Comparison) -> rich.table.Table:
+    """Returns the table for the terminal: a column per variant, the best metrics in bold."""
+    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column('')
+    for row in comparison.rows:
+        shown.add_column(rich.text.Text(row.name), justify='right')
+    for line in lines(comparison):
+        cells = [rich.text.Text(cell, 'bold' if column in line.best else '') for column, cell in enumerate(line.cells)]
+        shown.add_row(rich.text.Text(line.label, 'dim' if line.label.startswith(' ') else ''), *cells)
+    if comparison.unfinished:
+        shown.caption = rich.text.Text('\n'.join(_unfinished(comparison)))
+        shown.caption_justify = 'left'
+    return shown
+
+
+def markdown(comparison: Comparison) -> str:
+    """Returns the same table in Markdown."""
+    header = ['', *(row.name for row in comparison.rows)]
+    text = [_markdown_row(header), _markdown_row(['---', *('---:' for _ in comparison.rows)])]
+    for line in lines(comparison):
+        cells = [f'**{cell}**' if column in line.best else cell for column, cell in enumerate(line.cells)]
+        # Markdown swallows leading spaces; a part of the line above is marked by a dash.
+        text.append(_markdown_row([line.label.replace('  ', '– '), *cells]))
+    return '\n'.join([*text, *(f'\n{note}' for note in _unfinished(comparison))]) + '\n'
+
+
+def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> pathlib.Path:
+    """Writes `report/compare.json`, `compare.md`, `compare.png` and `index.html`.
+
+    Args:
+      run_dir: where `report/` is made.
+      summaries: at least one.
+
+    Returns:
+      The page's path.
+
+    Raises:
+      OSError: the disk is full or read-only.
+    """
+    folder = run_dir / 'report'
+    folder.mkdir(parents=True, exist_ok=True)
+    found = compare_runs(summaries)
+    files.write_json(folder / 'compare.json', found.to_json())
+    files.atomic_write(folder / 'compare.md', markdown(found))
+    files.atomic_write(folder / 'compare.png', plots.png(plots.curves_figure(plots.tracks(summaries))))
+    cells = [(line.label, line.cells, line.best) for line in lines(found)]
+    page = report.page(summaries, [row.name for row in found.rows], cells, _unfinished(found))
+    files.atomic_write(folder / 'index.html', page)
+    return folder / 'index.html'
+
+
+def _row(summary: RunSummary, variant: Variant) -> Row:
+    stages = [summary.stages[stage] for stage in variant.stages]
+    store_seconds = sum(summary.store_seconds[store] for store in {store for stage in stages for store in stage.stores})
+    parts: dict[str, float] = {}
+    for stage in stages:
+        for part, seconds in stage.seconds_by_part.items():
+            parts[part] = parts.get(part, 0.0) + seconds
+    if store_seconds:
+        parts['proposals'] = parts.get('proposals', 0.0) + store_seconds
+    result = summary.stages[variant.result].metrics
+    recalls = [stage.metrics[RECALL] for stage in stages if stage.metrics.get(RECALL) is not None]
+    return Row(
+        name=variant.name,
+        metrics={**{name: result.get(name) for name in DETECTION_METRICS}, RECALL: recalls[-1] if recalls else None},
+        steps=sum(stage.steps for stage in stages),
+        images=sum(stage.images for stage in stages),
+        seconds=sum(stage.seconds for stage in stages) + store_seconds,
+        seconds_by_part=parts,
+        trained_parameters=sum(stage.trained_parameters for stage in stages),
+        stages=variant.stages,
+    )
+
+
+def _over_seeds(comparisons: Sequence[Comparison]) -> Comparison:
+    by_name: dict[str, list[Row]] = {}
+    for row in (row for one in comparisons for row in one.rows):
+        by_name.setdefault(row.name, []).append(row)
+    unfinished: dict[str, tuple[str, ...]] = {}
+    for name, stages in (item for one in comparisons for item in one.unfinished.items()):
+        unfinished[name] = tuple(dict.fromkeys([*unfinished.get(name, ()), *stages]))
+    return Comparison(tuple(_mean_row(rows) for rows in by_name.values()), unfinished)
+
+
+def _mean_row(rows: Sequence[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    measured = {name: [row.metrics[name] for row in rows] for name in rows[0].metrics}
+    # A metric that one seed lacks has no mean that could be compared.
+    complete = {name: [float(value) for value in values if value is not None] for name, values in measured.items()}
+    complete = {name: values for name, values in complete.items() if len(values) == len(rows)}
+    seconds = [row.seconds for row in rows]
+    parts = dict.fromkeys(part for row in rows for part in row.seconds_by_part)
+    return Row(
+        name=rows[0].name,
+        metrics={name: statistics.fmean(complete[name]) if name in complete else None for name in measured},
+        steps=statistics.fmean(row.steps for row in rows),
+        images=statistics.fmean(row.images for row in rows),
+        seconds=statistics.fmean(seconds),
+        seconds_by_part={part: statistics.fmean(row.seconds_by_part.get(part, 0.0) for row in rows) for part in parts},
+        trained_parameters=statistics.fmean(row.trained_parameters for row in rows),
+        stages=rows[0].stages,
+        seeds=len(rows),
+        deviations={name: statistics.stdev(values) for name, values in {**complete, 'seconds': seconds}.items()},
+    )
+
+
+def _labels(summaries: Sequence[RunSummary]) -> list[str]:
+    """The folders' names, or their whole paths where two have the same name."""
+    names = [summary.label for summary in summaries]
+    return names if len(set(names)) == len(names) else [str(summary.path) for summary in summaries]
+
+
+def _cost_line(label: str, values: Sequence[float]) -> Line:
+    return Line(label, tuple(f'{value:,.0f}' for value in values))
+
+
+def _metric(value: float | None, deviation: float | None) -> str:
+    if value is None:
+        return '–'
+    return f'{value:.3f}' if deviation is None else f'{value:.3f} ± {deviation:.3f}'
+
+
+def _seconds(value: float, deviation: float | None = None) -> str:
+    digits = 1 if value < 100 else 0
+    return f'{value:,.{digits}f}' if deviation is None else f'{value:,.{digits}f} ± {deviation:,.{digits}f}'
+
+
+def _best(values: Sequence[float | None]) -> frozenset[int]:
+    measured = [value for value in values if value is not None]
+    if len(values) < 2 or not measured:
+        return frozenset()
+    return frozenset(column for column, value in enumerate(values) if value == max(measured))
+
+
+def _unfinished(comparison: Comparison) -> list[str]:
+    return [f'{name} is not in the table: not finished: {", ".join(stages)}' for name, stages in comparison.unfinished.items()]
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cell.replace("|", "&#124;") for cell in cells)} |'

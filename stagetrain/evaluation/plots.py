@@ -1,0 +1,223 @@
+"""The picture of a comparison: stages, loss and AP of all variants on one time axis.
+
+    figure = curves_figure(tracks(load_summaries(run_dir)))
+    path.write_bytes(png(figure))
+
+A track's time is that of its stages one after the other, with the making of proposals where it is needed first: what the variant
+alone would take, wherever its stages were really trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import statistics
+from collections.abc import Sequence
+
+import matplotlib.ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stagetrain.evaluation.summary import RunSummary, Variant
+
+Points = tuple[tuple[float, float], ...]
+
+_COLOURS = ('#0b66a8', '#d1520a', '#0a8a63', '#a8558b', '#7a6a00', '#4a4a8a', '#a02c2c', '#2d7d8c')
+_INK, _FAINT, _STORE = '#222222', '#8a8a8a', '#b9b9b9'
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A stage, or the making of a proposal store, on a track's time axis in seconds."""
+
+    name: str
+    start: float
+    end: float
+    is_store: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """One variant over time. Points are (seconds since the track's start, value)."""
+
+    name: str
+    """Tracks of one name (several seeds) share a lane and a colour."""
+    spans: tuple[Span, ...]
+    losses: tuple[Points, ...]
+    """For each stage; losses of stages with other terms are not comparable, so no line joins them."""
+    ap: Points
+    """The last is the variant's result, when it has one."""
+    contained: bool = False
+    """The stages are the first of another track, whose curves are drawn already; only the result is marked."""
+
+
+def tracks(summaries: Sequence[RunSummary]) -> list[Track]:
+    """Returns a track for each finished variant; the runs' names are put before it when runs differ in more than their seed."""
+    same = all(
+        summary.pipeline.model_copy(update={'seed': 0}) == summaries[0].pipeline.model_copy(update={'seed': 0})
+        for summary in summaries
+    )
+    return [
+        _track(summary, variant, variant.name if same else f'{summary.label}/{variant.name}')
+        for summary in summaries
+        for variant in summary.variants
+        if all(stage in summary.stages for stage in variant.stages)
+    ]
+
+
+def curves_figure(tracks: Sequence[Track]) -> Figure:
+    """Draws lanes of stages, losses and AP below one another."""
+    names = list(dict.fromkeys(track.name for track in tracks))
+    colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
+    lanes_height = 0.55 + 0.42 * max(1, len(names))
+    figure = Figure(figsize=(10, lanes_height + 5.6), layout='constrained', facecolor='white')
+    lanes, losses, scores = figure.subplots(3, 1, sharex=True, height_ratios=[lanes_height, 2.8, 2.8])
+    longest = max((track.spans[-1].end for track in tracks), default=1.0)
+    unit, divisor = ('minutes', 60.0) if longest > 300 else ('seconds', 1.0)
+    for axes in (lanes, losses, scores):
+        _plain(axes)
+    losses.set_xlim(0, longest / divisor * 1.08)
+    for track in tracks:
+        if not track.contained:
+            _draw_losses(losses, track, colours[track.name], divisor)
+            _draw_boundaries((losses, scores), track, colours[track.name], divisor)
+        _draw_ap(scores, track, colours[track.name], divisor)
+    _label_results(scores, tracks, colours, divisor)
+    losses.set_ylabel('loss, without regularisation')
+    losses.set_ylim(bottom=0)
+    scores.set_ylabel('AP on validation')
+    scores.set_ylim(0, 1.2 * max((value for track in tracks for _, value in track.ap), default=1.0) or 1.0)
+    scores.set_xlabel(f'wall-clock {unit} of training, proposals and evaluation')
+    _draw_lanes(figure, lanes, {track.name: track for track in reversed(tracks)}, names, colours, divisor)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=150)
+    return buffer.getvalue()
+
+
+def smoothed(points: Points, window: int) -> Points:
+    """Returns the mean over each point and `window // 2` neighbours to either side, fewer towards the ends."""
+    values = [value for _, value in points]
+    means = []
+    for index in range(len(values)):
+        reach = min(window // 2, index)  # Symmetric at the start, where a loss falls fast.
+        means.append(statistics.fmean(values[index - reach : index + reach + 1]))
+    return tuple((seconds, mean) for (seconds, _), mean in zip(points, means, strict=True))
+
+
+def _track(summary: RunSummary, variant: Variant, name: str) -> Track:
+    spans: list[Span] = []
+    losses: list[Points] = []
+    ap: list[tuple[float, float]] = []
+    made: set[str] = set()
+    now = 0.0
+    for stage_id in variant.stages:
+        stage, curves = summary.stages[stage_id], summary.curves[stage_id]
+        for store in stage.stores:
+            if store not in made:
+                spans.append(Span('proposals', now, now + summary.store_seconds[store], is_store=True))
+                made.add(store)
+                now = spans[-1].end
+        spans.append(Span(stage_id.rpartition('.')[2], now, now + stage.seconds))
+        losses.append(_moved(curves.loss, now))
+        ap.extend(_moved(curves.ap, now))
+        now = spans[-1].end
+        if stage.metrics.get('AP') is not None:
+            ap.append((now, float(stage.metrics['AP'] or 0.0)))
+    others = [other.stages for other in summary.variants if other is not variant]
+    contained = any(stages[: len(variant.stages)] == variant.stages for stages in others)
+    return Track(name, tuple(spans), tuple(losses), tuple(ap), contained)
+
+
+def _moved(points: Points, start: float) -> Points:
+    return tuple((start + seconds, value) for seconds, value in points)
+
+
+def _plain(axes: Axes) -> None:
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    for side in ('left', 'bottom'):
+        axes.spines[side].set_color(_FAINT)
+    axes.tick_params(colors=_INK, labelsize=9)
+    axes.grid(axis='y', color='#ececec', linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.yaxis.label.set_fontsize(10)
+    axes.xaxis.label.set_fontsize(10)
+
+
+def _draw_lanes(
+    figure: Figure, axes: Axes, tracks: dict[str, Track], names: Sequence[str], colours: dict[str, str], divisor: float
+) -> None:
+    """One bar per stage, alternately strong and weak, with its name inside where it fits."""
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.set_yticks(range(len(names)), names, fontsize=10)
+    axes.tick_params(axis='both', length=0)
+    axes.grid(False)
+    for side in ('left', 'bottom'):
+        axes.spines[side].set_visible(False)
+    texts = []
+    for lane, name in enumerate(names):
+        axes.get_yticklabels()[lane].set(color=colours[name], fontweight='bold')
+        strengths = itertools.cycle((1.0, 0.72))
+        for span in tracks[name].spans:
+            start, length = span.start / divisor, (span.end - span.start) / divisor
+            colour, alpha = (_STORE, 1.0) if span.is_store else (colours[name], next(strengths))
+            (bar,) = axes.barh(lane, length, left=start, height=0.62, color=colour, alpha=alpha, edgecolor='white', linewidth=1.2)
+            text_colour = _INK if span.is_store else 'white'
+            texts.append(
+                (axes.text(start + length / 2, lane, span.name, color=text_colour, ha='center', va='center', fontsize=9), bar)
+            )
+    if any(span.is_store for track in tracks.values() for span in track.spans):
+        axes.set_title('grey: making proposals', fontsize=9, color=_FAINT, loc='right')
+    # Only a laid-out figure knows how wide a bar is on paper.
+    figure.draw_without_rendering()
+    for text, bar in texts:
+        text.set_visible(text.get_window_extent().width + 4 < bar.get_window_extent().width)
+
+
+def _draw_losses(axes: Axes, track: Track, colour: str, divisor: float) -> None:
+    for points in track.losses:
+        seconds = [second / divisor for second, _ in points]
+        axes.plot(seconds, [value for _, value in points], color=colour, alpha=0.22, linewidth=0.9)
+        smooth = smoothed(points, max(1, len(points) // 12))
+        axes.plot(seconds, [value for _, value in smooth], color=colour, linewidth=1.8)
+
+
+def _draw_boundaries(all_axes: Sequence[Axes], track: Track, colour: str, divisor: float) -> None:
+    for span in track.spans[1:]:
+        for axes in all_axes:
+            axes.axvline(span.start / divisor, color=colour, alpha=0.3, linewidth=0.8, linestyle=(0, (2, 3)))
+
+
+def _draw_ap(axes: Axes, track: Track, colour: str, divisor: float) -> None:
+    if not track.ap:
+        return
+    seconds, values = [second / divisor for second, _ in track.ap], [value for _, value in track.ap]
+    if not track.contained:
+        axes.plot(seconds, values, color=colour, linewidth=1.6, marker='o', markersize=3.5)
+    face = 'white' if track.contained else colour
+    axes.plot(seconds[-1:], values[-1:], 'o', color=colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8, zorder=4)
+
+
+def _label_results(axes: Axes, tracks: Sequence[Track], colours: dict[str, str], divisor: float) -> None:
+    for track in tracks:
+        if track.ap:
+            second, value = track.ap[-1]
+            axes.annotate(
+                f'{value:.3f}',
+                (second / divisor, value),
+                # The curve goes on to the upper right of a contained variant's result.
+                xytext=(0, -9) if track.contained else (0, 9),
+                textcoords='offset points',
+                ha='center',
+                va='top' if track.contained else 'bottom',
+                color=colours[track.name],
+                fontsize=10,
+                fontweight='bold',
+            )
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))

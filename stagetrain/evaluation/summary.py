@@ -1,0 +1,160 @@
+"""What a run directory tells about its finished stages, as plain values. Tables, plots and pages are made of these.
+
+(run,) = load_summaries(pathlib.Path('runs/bccd'))
+run.variants[0].stages          # ('rpn_1', 'detector_1', 'rpn_2', 'detector_2')
+run.stages['rpn_1'].seconds     # 61.2
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from stagetrain import files
+from stagetrain.config import schema
+from stagetrain.config.load import load_resolved
+from stagetrain.errors import RunDirectoryError
+from stagetrain.pipeline.graph import Graph, build_graph
+from stagetrain.pipeline.lock import Lock, read_lock
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedStage:
+    """One trained stage."""
+
+    steps: int
+    images: int
+    """Images seen, each as often as it was seen."""
+    seconds: float
+    seconds_by_part: Mapping[str, float]
+    trained_parameters: int
+    metrics: Mapping[str, float | None]
+    stores: tuple[str, ...] = ()
+    """Proposal stores that it trained on, by fingerprint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """A stage over its own time. Points are (seconds since the stage's start, value)."""
+
+    loss: tuple[tuple[float, float], ...] = ()
+    """Sum of the loss terms as logged, without regularisation."""
+    ap: tuple[tuple[float, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A way from the sources to a detector: its stages in order, those of others that it starts from included."""
+
+    name: str
+    stages: tuple[str, ...]
+    result: str
+    """The stage whose checkpoint is the variant's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """A run directory at one moment."""
+
+    path: pathlib.Path
+    pipeline: schema.PipelineBase
+    graph: Graph
+    variants: tuple[Variant, ...]
+    """The pipeline itself first."""
+    stages: Mapping[str, FinishedStage]
+    """Those that are finished, by id."""
+    store_seconds: Mapping[str, float]
+    """Proposal store -> seconds that it took to make."""
+    curves: Mapping[str, Curves]
+
+    @property
+    def label(self) -> str:
+        """Returns the folder's name."""
+        return self.path.name
+
+
+def load_summaries(*run_dirs: pathlib.Path) -> list[RunSummary]:
+    """Reads run directories, in the order given.
+
+    Raises:
+      RunDirectoryError: one is not a run directory.
+      ConfigError: its `run.yaml` cannot be read.
+      DamagedFile: its lock, a job file or a metrics file cannot be read.
+    """
+    return [_load(pathlib.Path(os.path.abspath(run_dir))) for run_dir in run_dirs]
+
+
+def variants_of(pipeline: schema.PipelineBase, graph: Graph) -> tuple[Variant, ...]:
+    """Returns the pipeline itself, under its name, and what its `compare` section names."""
+    own = tuple(stage.name for stage in pipeline.stages)
+    # A variant of the pipeline's own name would hide it.
+    name = f'{pipeline.name} (pipeline)' if pipeline.name in pipeline.compare else pipeline.name
+    variants = [Variant(name, own, own[-1])]
+    for name, variant in pipeline.compare.items():
+        if variant.stages is None:
+            assert variant.until is not None
+            results = [variant.until]
+        else:
+            results = [f'{name}.{stage.name}' for stage in variant.stages]
+        needed = {*results, *(ancestor for result in results for ancestor in graph.ancestors(result))}
+        variants.append(Variant(name, tuple(stage for stage in graph.nodes if stage in needed), results[-1]))
+    return tuple(variants)
+
+
+def _load(run_dir: pathlib.Path) -> RunSummary:
+    if not (run_dir / 'run.yaml').is_file():
+        raise RunDirectoryError(
+            f'{run_dir}: no run.yaml in it; expected a run directory, as `stagetrain run --run_dir=...` makes it'
+        )
+    pipeline = load_resolved(run_dir / 'run.yaml').pipeline
+    graph = build_graph(pipeline)
+    lock = read_lock(run_dir / 'pipeline.lock')
+    finished = [stage_id for stage_id in graph.nodes if stage_id in lock.stages]
+    return RunSummary(
+        path=run_dir,
+        pipeline=pipeline,
+        graph=graph,
+        variants=variants_of(pipeline, graph),
+        stages={stage_id: _finished(run_dir, stage_id, lock) for stage_id in finished},
+        store_seconds={fingerprint: float(entry.result['seconds']) for fingerprint, entry in lock.proposals.items()},
+        curves={stage_id: read_curves(run_dir / 'stages' / stage_id / 'metrics.jsonl') for stage_id in finished},
+    )
+
+
+def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> FinishedStage:
+    result = lock.stages[stage_id].result
+    job_file = run_dir / 'stages' / stage_id / 'job.json'
+    store = files.read_json(job_file).get('proposals') if job_file.is_file() else None
+    # A store's folder is named after its fingerprint.
+    fingerprint = pathlib.PurePath(store or '').name
+    return FinishedStage(
+        steps=int(result['step']),
+        images=int(result['num_images']),
+        seconds=float(result['seconds']),
+        seconds_by_part=dict(result['seconds_by_part']),
+        trained_parameters=int(result['num_trained_parameters']),
+        metrics=dict(result['metrics']),
+        stores=(fingerprint,) if fingerprint in lock.proposals else (),
+    )
+
+
+def read_curves(metrics_file: pathlib.Path) -> Curves:
+    """Reads a stage's `metrics.jsonl`; a missing file gives no points.
+
+    Raises:
+      DamagedFile: a line is not JSON; the message names it.
+    """
+    loss, ap = [], []
+    for line in files.read_json_lines(metrics_file):
+        if line.get('losses'):
+            loss.append((float(line['seconds']), float(sum(line['losses'].values()))))
+        if _ap(line) is not None:
+            ap.append((float(line['seconds']), float(_ap(line))))
+    return Curves(tuple(loss), tuple(ap))
+
+
+def _ap(line: Mapping[str, Any]) -> Any:
+    return (line.get('evaluation') or {}).get('AP')
