@@ -30,7 +30,8 @@ NULL = re.compile(r'^(?:~|null|Null|NULL|)$')
 BOOL = re.compile(r'^(?:true|True|TRUE|false|False|FALSE)$')
 INT = re.compile(r'^[-+]?(?:0|[1-9][0-9]{0,17})$')
 FLOAT = re.compile(
-    r'^(?:[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$'
+    r'^(?:[-+]?(?:(?:\.[0-9]+|(?:0|[1-9][0-9]*)\.[0-9]*)(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]+)'
+    r'|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$'
 )
 
 # `{path: ${BCCD}}` is no YAML: a plain value ends at a brace. So `${NAME}` is swapped for these characters of Unicode's private

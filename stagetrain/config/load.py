@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 import os
 import pathlib
 import sys
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -261,20 +261,27 @@ def _import_plugins(root: Node) -> None:
 
 def _import_plugin(name: str, place: Place) -> None:
     folder, module = os.path.split(name)
-    if folder and folder not in sys.path:
-        sys.path.append(folder)
     try:
-        imported = importlib.import_module(module)
+        imported = _import(module, folder)
     except ModuleNotFoundError as error:
         looked = f'{place.folder / (module + ".py")} nor as an installed module'
-        text = (
-            f'no such module, neither as {looked}' if error.name == module else f'it needs {error.name}, which is not installed'
-        )
+        text = f'no such module, neither as {looked}' if error.name == module else f'it needs {error.name}, which is not installed'
         raise ConfigError(f"{place}: plugins: '{name}': {text}") from error
     except Exception as error:
         raise ConfigError(f"{place}: plugins: '{name}' cannot be imported: {type(error).__name__}: {error}") from error
     file = os.path.realpath(imported.__file__ or '')
-    if folder and not file.startswith(os.path.realpath(os.path.join(folder, module))):
-        raise ConfigError(
-            f"{place}: plugins: another module named '{module}' is imported already, from {file}; rename the plugin"
-        )
+    if folder and not file.startswith(os.path.realpath(name)):
+        raise ConfigError(f"{place}: plugins: another module named '{module}' is imported already, from {file}; rename the plugin")
+
+
+def _import(module: str, folder: str) -> types.ModuleType:
+    """Imports a module; its folder stays importable, for what a plugin registers is imported by name later."""
+    if folder and folder not in sys.path:
+        sys.path.append(folder)
+        importlib.invalidate_caches()
+        try:
+            return importlib.import_module(module)
+        except BaseException:
+            sys.path.remove(folder)
+            raise
+    return importlib.import_module(module)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeVar, Union
 
 import pydantic
@@ -100,12 +100,13 @@ def _locate(root: Node, location: tuple[str | int, ...]) -> tuple[Path, Node]:
     path: Path = ()
     node = root
     for part in location:
-        inside = node.value
-        if (isinstance(inside, dict) and part in inside) or (
-            isinstance(inside, list) and isinstance(part, int) and part < len(inside)
-        ):
-            path, node = (*path, part), inside[part]
+        if part in _keys(node):
+            path, node = (*path, part), node.value[part]
     return path, node
+
+
+def _keys(node: Node) -> Collection[str | int]:
+    return range(len(node.value)) if isinstance(node.value, list) else node.value if isinstance(node.value, dict) else ()
 
 
 def _known_keys(model: type[pydantic.BaseModel], path: Path) -> set[str]:
