@@ -11,6 +11,7 @@ its stages, those of others that it starts from included, and over the proposal 
 from __future__ import annotations
 
 import dataclasses
+import io
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ import rich.table
 import rich.text
 
 from stagetrain import files
-from stagetrain.evaluation import plots, report
+from stagetrain.errors import DataError
+from stagetrain.evaluation import pictures, plots, report
 from stagetrain.evaluation.summary import RunSummary, Variant, load_summaries
 
 __all__ = [
@@ -178,7 +180,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> pathlib.Path:
-    """Writes `report/compare.json`, `compare.md`, `compare.png` and `index.html`.
+    """Writes `report/compare.json`, `compare.md`, `compare.png`, `index.html` and, of the first run, `detections.png`.
 
     Args:
       run_dir: where `report/` is made.
@@ -189,6 +191,7 @@ def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> path
 
     Raises:
       OSError: the disk is full or read-only.
+      DamagedFile: the detections of a stage cannot be read.
     """
     folder = run_dir / 'report'
     folder.mkdir(parents=True, exist_ok=True)
@@ -196,10 +199,30 @@ def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> path
     files.write_json(folder / 'compare.json', found.to_json())
     files.atomic_write(folder / 'compare.md', markdown(found))
     files.atomic_write(folder / 'compare.png', plots.png(plots.curves_figure(plots.tracks(summaries))))
+    notes = [*_unfinished(found), *_write_detections(folder / 'detections.png', summaries[0])]
     cells = [(line.label, line.cells, line.best) for line in lines(found)]
-    page = report.page(summaries, [row.name for row in found.rows], cells, _unfinished(found))
+    page = report.page(
+        summaries, [row.name for row in found.rows], cells, notes, has_detections=(folder / 'detections.png').is_file()
+    )
     files.atomic_write(folder / 'index.html', page)
     return folder / 'index.html'
+
+
+def _write_detections(path: pathlib.Path, summary: RunSummary) -> list[str]:
+    """Draws the result of the first finished variant; returns why there is no picture, where there is none."""
+    path.unlink(missing_ok=True)
+    results = [variant.result for variant in summary.variants if variant.result in summary.stages]
+    if not results:
+        return []
+    try:
+        sheet = pictures.detections_sheet(summary, results[0])
+    except DataError as error:  # The images may have moved since; the numbers stand without them.
+        return [f'No picture of detections: {error}']
+    if sheet is not None:
+        buffer = io.BytesIO()
+        sheet.save(buffer, format='png')
+        files.atomic_write(path, buffer.getvalue())
+    return []
 
 
 def _row(summary: RunSummary, variant: Variant) -> Row:

@@ -125,10 +125,12 @@ def _track(summary: RunSummary, variant: Variant, name: str) -> Track:
                 now = spans[-1].end
         spans.append(Span(stage_id.rpartition('.')[2], now, now + stage.seconds))
         losses.append(_moved(curves.loss, now))
-        ap.extend(_moved(curves.ap, now))
+        result = stage.metrics.get('AP')
+        # The last evaluation in the stage's own record is its result, which is known at the stage's end.
+        ap.extend(_moved(curves.ap[:-1] if curves.ap and curves.ap[-1][1] == result else curves.ap, now))
         now = spans[-1].end
-        if stage.metrics.get('AP') is not None:
-            ap.append((now, float(stage.metrics['AP'] or 0.0)))
+        if result is not None:
+            ap.append((now, result))
     others = [other.stages for other in summary.variants if other is not variant]
     contained = any(stages[: len(variant.stages)] == variant.stages for stages in others)
     return Track(name, tuple(spans), tuple(losses), tuple(ap), contained)

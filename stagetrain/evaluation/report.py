@@ -70,6 +70,7 @@ _TEMPLATE = """\
 {% if has_detections %}
 <h2>Detections</h2>
 <p><img src="detections.png" alt="Detections on validation images"></p>
+<p class="soft">On validation images; dashed: the annotated boxes.</p>
 {% endif %}
 {% for heading, stages in runs %}
 <h2>{{ heading }}</h2>
@@ -119,6 +120,8 @@ def page(
     names: Sequence[str],
     lines: Sequence[tuple[str, Sequence[str], frozenset[int]]],
     notes: Sequence[str],
+    *,
+    has_detections: bool = False,
 ) -> str:
     """Returns the HTML page.
 
@@ -127,6 +130,7 @@ def page(
       names: the comparison's columns.
       lines: the comparison's lines: label, a cell per column, the columns to stress.
       notes: sentences below the table.
+      has_detections: whether `detections.png` lies beside the page.
     """
     pipeline = summaries[0].pipeline
     headings = ['Stages'] if len(summaries) == 1 else [f'Stages of {summary.path}' for summary in summaries]
@@ -137,7 +141,7 @@ def page(
         names=names,
         lines=lines,
         notes=notes,
-        has_detections=len(summaries) == 1 and (summaries[0].path / 'report' / 'detections.png').is_file(),
+        has_detections=has_detections,
         runs=[(heading, stage_views(summary)) for heading, summary in zip(headings, summaries, strict=True)],
     )
 

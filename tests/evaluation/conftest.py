@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.files import append_json_line, write_json
@@ -135,3 +136,25 @@ def finished_run(make_run: MakeRun) -> pathlib.Path:
     append_json_line(run_dir / 'stages/detector_1/metrics.jsonl', {'step': 5, 'seconds': 3.0, 'evaluation': {'AP': 0.2}})
     append_json_line(run_dir / 'stages/detector_1/metrics.jsonl', {'step': 5, 'seconds': 3.0, 'evaluation': {'AP': None}})
     return run_dir
+
+
+VOC_XML = """<annotation><filename>{name}.jpg</filename><size><width>100</width><height>80</height><depth>3</depth></size>
+<object><name>RBC</name><bndbox><xmin>10</xmin><ymin>20</ymin><xmax>60</xmax><ymax>70</ymax></bndbox></object></annotation>"""
+
+
+@pytest.fixture
+def with_images(tmp_path: pathlib.Path) -> Callable[[pathlib.Path, str], None]:
+    """Returns what gives a run three grey validation images, and a stage one detection in the first and one in the last."""
+
+    def give(run_dir: pathlib.Path, stage_id: str) -> None:
+        data = tmp_path / 'data'
+        (data / 'JPEGImages').mkdir(parents=True)
+        (data / 'Annotations').mkdir()
+        for name in ('a', 'b', 'c'):
+            Image.new('RGB', (100, 80), (128, 128, 128)).save(data / 'JPEGImages' / f'{name}.jpg')
+            (data / 'Annotations' / f'{name}.xml').write_text(VOC_XML.format(name=name))
+        (run_dir / 'run.yaml').write_text((run_dir / 'run.yaml').read_text().replace('/data', str(data)))
+        record = {'category_id': 1, 'bbox': [20.0, 30.0, 40.0, 40.0], 'score': 0.9}
+        write_json(run_dir / 'stages' / stage_id / 'detections.json', [{**record, 'image_id': name} for name in ('a', 'c')])
+
+    return give

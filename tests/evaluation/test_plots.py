@@ -10,6 +10,7 @@ from PIL import Image
 from stagetrain.evaluation import plots
 from stagetrain.evaluation.plots import Span, Track
 from stagetrain.evaluation.summary import load_summaries
+from stagetrain.files import append_json_line
 
 
 def test_stages_and_stores_follow_each_other(finished_run):
@@ -30,6 +31,12 @@ def test_curves_are_moved_to_their_stages_start(finished_run):
     assert four_step.ap == ((10.0, 0.2), (12.0, 0.4), (15.5, 0.5))
     assert unshared.ap == ((10.0, 0.2), (12.0, 0.4))
     assert (four_step.contained, unshared.contained) == (False, True)
+
+
+def test_last_evaluation_of_a_stage_is_its_result(finished_run):
+    line = {'step': 10, 'seconds': 4.5, 'evaluation': {'AP': 0.4}}
+    append_json_line(finished_run / 'stages/detector_1/metrics.jsonl', line)
+    assert plots.tracks(load_summaries(finished_run))[2].ap == ((10.0, 0.2), (12.0, 0.4))
 
 
 def test_unfinished_variants_have_no_track(make_run):

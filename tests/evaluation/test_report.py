@@ -47,10 +47,16 @@ def test_page_escapes_what_it_shows(finished_run):
     assert '<b>' not in text
 
 
-def test_page_shows_detections_where_there_are_some(finished_run):
-    (finished_run / 'report').mkdir()
-    (finished_run / 'report/detections.png').write_bytes(b'')
+def test_page_shows_detections_where_there_are_some(finished_run, with_images):
+    with_images(finished_run, 'rpn_2')
     assert '<img src="detections.png"' in page_of(finished_run)
+
+
+def test_page_without_images_says_why(finished_run):
+    (finished_run / 'stages/rpn_2/detections.json').write_text('[]')
+    text = page_of(finished_run)
+    assert 'No picture of detections: ' in text
+    assert 'detections.png' not in text
 
 
 def test_page_loads_nothing_from_elsewhere(finished_run):

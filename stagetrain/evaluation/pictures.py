@@ -1,0 +1,58 @@
+"""A sheet of validation images with what a finished stage detected on them, from the files that it left. TensorFlow-free.
+
+sheet = detections_sheet(run, 'detector_2')
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from stagetrain import files
+from stagetrain.data.annotation import Dataset
+from stagetrain.data.index import load_dataset
+from stagetrain.evaluation.metrics import Detections
+from stagetrain.evaluation.summary import RunSummary
+from stagetrain.inference import draw
+
+NUM_IMAGES = 4
+MIN_SCORE = 0.5
+LEGIBLE_PX = 360
+"""The shorter side that images are enlarged to, for labels to be legible."""
+
+
+def detections_sheet(summary: RunSummary, stage_id: str) -> Image.Image | None:
+    """Returns images spread evenly over the validation set, with detections and, dashed, the truth.
+
+    Returns:
+      An RGB picture; None when the stage left no detections.
+
+    Raises:
+      DataError: the validation set cannot be read any more, or is another one.
+      DamagedFile: the stage's detections cannot be read.
+    """
+    found_file = summary.path / 'stages' / stage_id / 'detections.json'
+    if not found_file.is_file():
+        return None
+    data = summary.pipeline.data
+    dataset = load_dataset(data.validation, data, 'validation', summary.path / 'cache')
+    found = Detections.from_coco(files.read_json(found_file), dataset)
+    chosen = np.unique(np.linspace(0, len(dataset.examples) - 1, NUM_IMAGES).round().astype(int))
+    return draw.contact_sheet([_picture(dataset, found, int(index)) for index in chosen], columns=2)
+
+
+def _picture(dataset: Dataset, found: Detections, index: int) -> Image.Image:
+    example = dataset.examples[index]
+    rows = found.image_index == index
+    return draw.draw_detections(
+        Image.open(io.BytesIO(example.read_bytes())),
+        found.boxes_yxyx_px[rows],
+        found.classes[rows],
+        found.scores[rows],
+        dataset.classes,
+        MIN_SCORE,
+        truth_yxyx_px=example.boxes_yxyx_px,
+        scale=max(1.0, LEGIBLE_PX / min(example.height, example.width)),
+    )
