@@ -1,0 +1,57 @@
+"""`stagetrain eval`: the metrics of finished stages, computed anew from their checkpoints."""
+
+from __future__ import annotations
+
+import rich.box
+import rich.console
+import rich.table
+
+from stagetrain.cli import prepare, process
+from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
+from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline import runner
+from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.rundir import RunDirectory
+
+
+def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, console: rich.console.Console) -> int:
+    """Evaluates one finished stage, or all, on the validation set and prints all metrics.
+
+    Raises:
+      ConfigError: the stage is unknown, not finished or stale, or nothing is finished.
+      StagetrainError: as `runner.run`.
+    """
+    loaded = directory.config()
+    with directory.writing():
+        finished = list(directory.state().lock.stages)
+        if stage is not None and stage not in finished:
+            raise ConfigError(
+                f"--stage: no finished stage '{stage}'. Finished here: {known_names(finished)}.{suggestion(stage, finished)}"
+            )
+        if not finished:
+            raise ConfigError(f'{directory.path}: no stage is finished; run the pipeline first')
+        select = Selection(evaluate=(stage,) if stage else tuple(finished))
+        plan = prepare.planned(loaded, directory, select)
+        for planned in plan.stages:
+            if planned.selected and planned.action != planning.EVALUATE:
+                raise ConfigError(
+                    f'stage {planned.id} is not up to date ({planned.reason}); run it first, or evaluate others with --stage'
+                )
+        runner.run(plan, directory, process.InProcessWorker if in_process else process.start_child, console)
+        results = directory.lock().stages
+    metrics = {
+        stage_id: dict(results[stage_id].result['metrics']) for stage_id in plan.graph.nodes if stage_id in select.evaluate
+    }
+    console.print(_table(metrics))
+    return EXIT_DONE
+
+
+def _table(metrics: dict[str, dict[str, float | None]]) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column('')
+    for stage_id in metrics:
+        table.add_column(stage_id, justify='right')
+    for name in dict.fromkeys(name for values in metrics.values() for name in values):
+        cells = [values.get(name) for values in metrics.values()]
+        table.add_row(name, *('' if value is None else f'{value:.3f}' for value in cells))
+    return table

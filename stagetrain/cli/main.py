@@ -1,0 +1,225 @@
+"""The command line: one short function per verb.
+
+    stagetrain run configs/demo/four_step.yaml --run_dir=runs/demo
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. Verbs that do not compute never import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+import rich.console
+
+from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
+
+# Each verb imports what it needs itself: `schema` needs no data room, `status` no network, and both must answer at once.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carries out one command and returns its exit code. Unexpected exceptions keep their traceback."""
+    options = _parser().parse_args(arguments)
+    verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
+    try:
+        return verb(options, rich.console.Console())
+    except StagetrainError as error:
+        print(f'stagetrain {options.command}: {error}', file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f'stagetrain {options.command}: interrupted', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `stagetrain plan ... | head`: the reader has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+
+
+def _run(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import prepare, run
+
+    loaded = prepare.checked(options.config, options.overrides)
+    directory = prepare.run_directory(options.run_dir, options.config)
+    return run.run(loaded, directory, prepare.selection(options), options.in_process, console)
+
+
+def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import plan, prepare
+
+    loaded = prepare.checked(options.config, options.overrides)
+    directory = prepare.run_directory(options.run_dir, options.config)
+    plan.show(prepare.planned(loaded, directory, prepare.selection(options)), console)
+    if options.variables:
+        from stagetrain.cli import worker
+
+        worker.prepare_environment()
+        from stagetrain.training import inspect
+
+        plan.show_variables(inspect.variable_table(loaded.pipeline), console)
+    return EXIT_DONE
+
+
+def _check(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import prepare
+
+    loaded = prepare.checked(options.config, options.overrides)
+    console.print(f'{options.config}: correct; {len(loaded.pipeline.stages)} stages', highlight=False, soft_wrap=True)
+    return EXIT_DONE
+
+
+def _status(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import status
+    from stagetrain.pipeline.rundir import RunDirectory
+
+    status.status(RunDirectory(options.run_dir), console)
+    return EXIT_DONE
+
+
+def _compare(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import prepare, run
+
+    if all(run.is_run_directory(path) for path in options.paths):
+        if options.seeds != 1 or options.overrides or options.run_dir:
+            raise ConfigError(
+                '--seeds, --set and --run_dir: these go with a pipeline file; run directories are compared as they are'
+            )
+        return run.compare_runs(options.paths, console)
+    if len(options.paths) > 1:
+        files = ', '.join(str(path) for path in options.paths if not run.is_run_directory(path))
+        raise ConfigError(f'{files}: not a run directory; expected one pipeline file, or run directories only')
+    config = options.paths[0]
+    directory = prepare.run_directory(options.run_dir, config)
+    return run.compare_config(
+        config, directory, overrides=options.overrides, seeds=options.seeds, in_process=options.in_process, console=console
+    )
+
+
+def _eval(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import evaluate
+    from stagetrain.pipeline.rundir import RunDirectory
+
+    return evaluate.evaluate(RunDirectory(options.run_dir), options.stage, options.in_process, console)
+
+
+def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import worker
+    from stagetrain.pipeline.rundir import RunDirectory
+
+    RunDirectory(options.run_dir).require()
+    worker.prepare_environment()
+    from stagetrain.inference import detect
+
+    detect.detect_images(options.run_dir, options.stage, options.images, options.out)
+    console.print(f'Detections are in {options.out}', highlight=False, soft_wrap=True)
+    return EXIT_DONE
+
+
+def _schema(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.config.schema import pipeline_type
+
+    del options, console
+    print(json.dumps(pipeline_type().model_json_schema(), indent=1))
+    return EXIT_DONE
+
+
+def _clean(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import clean
+    from stagetrain.pipeline.rundir import RunDirectory
+
+    clean.clean(RunDirectory(options.run_dir), console)
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='stagetrain', description='Trains object detectors in stages described by a YAML file.')
+    verbs = parser.add_subparsers(dest='command', required=True, metavar='VERB')
+    run = _verb(verbs, 'run', _run, 'run the stages that are not up to date; an interrupted run goes on')
+    _add_config(run)
+    _add_selection(run)
+    _add_in_process(run)
+    plan = _verb(verbs, 'plan', _plan, 'show what would run and why')
+    _add_config(plan)
+    _add_selection(plan)
+    plan.add_argument(
+        '--variables', action='store_true', help='build the model and list every variable: origin, trained or frozen'
+    )
+    _add_config(_verb(verbs, 'check', _check, 'check a pipeline file'))
+    status = _verb(verbs, 'status', _status, 'show what became of every stage')
+    status.add_argument('run_dir', type=pathlib.Path)
+    compare = _verb(verbs, 'compare', _compare, 'run a pipeline and its variants, or take finished runs, and compare them')
+    compare.add_argument(
+        'paths', type=pathlib.Path, nargs='+', metavar='CONFIG | RUN_DIR', help='one pipeline file, or run directories'
+    )
+    _add_run_dir_and_set(compare)
+    compare.add_argument('--seeds', type=_positive, default=1, help='run with so many seeds; the table shows mean and deviation')
+    _add_in_process(compare)
+    evaluate = _verb(verbs, 'eval', _eval, 'evaluate finished stages on the validation set')
+    evaluate.add_argument('run_dir', type=pathlib.Path)
+    evaluate.add_argument('--stage', help='this stage only')
+    _add_in_process(evaluate)
+    detect = _verb(verbs, 'detect', _detect, 'draw detections on images')
+    detect.add_argument('run_dir', type=pathlib.Path)
+    detect.add_argument('images', type=pathlib.Path, nargs='+', metavar='IMAGE')
+    detect.add_argument('--out', type=pathlib.Path, required=True, help='folder for the pictures and the COCO JSON')
+    detect.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
+    _verb(verbs, 'schema', _schema, 'print the JSON Schema of the pipeline file')
+    clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
+    clean.add_argument('run_dir', type=pathlib.Path)
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    function: Callable[[argparse.Namespace, rich.console.Console], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=f'{text[0].upper()}{text[1:]}.', allow_abbrev=False
+    )
+    parser.set_defaults(verb=function)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', type=pathlib.Path, metavar='CONFIG', help='the pipeline file')
+    _add_run_dir_and_set(parser)
+
+
+def _add_run_dir_and_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--run_dir', type=pathlib.Path, help='where everything is written; default: runs/<name of CONFIG>')
+    parser.add_argument(
+        '--set',
+        dest='overrides',
+        action='append',
+        default=[],
+        metavar='PATH=VALUE',
+        help='override, e.g. stages.rpn_1.train.steps=50',
+    )
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--only', metavar='STAGE', help='this stage alone; what it starts from must be up to date')
+    parser.add_argument('--from', dest='from_', metavar='STAGE', help='this stage and those behind it')
+    parser.add_argument('--until', metavar='STAGE', help='this stage and those before it')
+    parser.add_argument('--force', action='append', default=[], metavar='STAGE', help='start this stage again; repeatable')
+
+
+def _add_in_process(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--in_process', action='store_true', help='train in this process, for debuggers; memory grows with every stage'
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""`stagetrain plan`: what would run and why, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.plan import Plan, StagePlan
+
+
+def show(plan: Plan, console: rich.console.Console) -> None:
+    """Prints a plan, stage by stage."""
+    facts = plan.facts
+    train = _images(facts.num_train, facts.num_bad_train, 'training')
+    validation = _images(facts.num_validation, facts.num_bad_validation, 'validation')
+    console.print(f'data: {train}, {validation}', highlight=False)
+    for stage in plan.stages:
+        if not stage.selected and stage.node.variant is not None:
+            continue
+        console.print()
+        console.print(rich.text.Text.assemble((stage.id, 'bold'), '  ', _what(stage)), soft_wrap=True)
+        for label, text in _lines(plan, stage):
+            console.print(rich.text.Text(f'    {label:<12}{text}'), soft_wrap=True)
+
+
+def show_variables(rows: list[Mapping[str, Any]], console: rich.console.Console) -> None:
+    """Prints the table of canonical names by stages."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    names = list(rows[0]) if rows else []
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*(rich.text.Text(str(row[name])) for name in names))
+    console.print(table)
+
+
+def _what(stage: StagePlan) -> str:
+    if not stage.selected:
+        return 'not selected'
+    step = f' at step {stage.step}' if stage.action == planning.RESUME else ''
+    return f'{stage.action}{step}: {stage.reason}'
+
+
+def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
+    train = stage.node.stage.train_variables
+    scopes = stage.node.stage.freeze_variables
+    reached = [module for module in stage.node.modules if module not in stage.idle]
+    yield 'starts from', '; '.join(f'{", ".join(modules)} <- {origin}' for origin, modules in _by_origin(plan, stage).items())
+    yield (
+        'trains',
+        ', '.join(reached)
+        + (f', only {", ".join(train)}' if train is not None else '')
+        + (', less what is frozen' if scopes else ''),
+    )
+    if scopes or train is not None:
+        yield 'freezes', ', '.join([*scopes, *(['everything else'] if train is not None else [])])
+    yield 'losses', ', '.join(f'{name} {weight:g}' for name, weight in stage.losses.items())
+    if stage.masked:
+        yield 'masked', ', '.join(stage.masked)
+    if stage.idle:
+        yield 'idle', f'{", ".join(stage.idle)}: carried along, no loss reaches it'
+    if stage.proposals is not None:
+        action = 'made' if stage.proposals.action == planning.RUN else 'read'
+        yield 'proposals', f'{action} from {stage.proposals.from_stage}: {stage.proposals.reason}'
+    yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
+
+
+def _by_origin(plan: Plan, stage: StagePlan) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for module, origin in stage.node.origins.items():
+        best = ' (best)' if origin.weights == 'best' else ''
+        loose = ' (what fits)' if origin.skip_mismatch else ''
+        source = plan.loaded.pipeline.sources.get(origin.name) if origin.kind not in ('stage', 'fresh') else None
+        path = f' ({source.keras_h5 or source.checkpoint})' if source else ''
+        grouped.setdefault(f'{origin.name}{best}{loose}{path}', []).append(module)
+    return grouped
+
+
+def _images(number: int, bad: int, split: str) -> str:
+    return f'{number:,} {split} images' + (f' ({bad} bad items left out)' if bad else '')

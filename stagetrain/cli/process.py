@@ -1,0 +1,182 @@
+"""Child processes that carry out one job each, and the same within this process for debuggers.
+
+    worker = start_child(WORKER_COMMAND)
+    result = worker.carry_out(run / 'stages' / 'rpn_1' / 'job.json', emit=print)
+
+A child is in a session of its own, so that Ctrl-C in a terminal reaches the parent alone, which passes it on once. When the
+parent dies, the child sees the end of its standard input, saves and stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any
+
+from stagetrain import files
+from stagetrain.cli import worker as work
+from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
+
+WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.cli.worker')
+_SECONDS_TO_SAVE = 60
+_SECONDS_TO_EXIT = 10
+_NUM_LAST_WORDS = 12
+
+
+class ChildWorker:
+    """A child process that waits for a job file's path on its standard input."""
+
+    def __init__(self, process: subprocess.Popen[bytes], events: IO[str], early_output: IO[bytes]) -> None:
+        self._process = process
+        self._events = events
+        self._early_output = early_output
+        self._job_file: pathlib.Path | None = None
+        self._answered = False
+        self._interrupted = False
+
+    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+        """Sends the job and passes on what the child says until it is done.
+
+        Raises:
+          StagetrainError: the job failed; of the kind that the child's exit code tells.
+          StageFailed: the process died.
+          Interrupted: it saved and stopped, or died of our own signal.
+        """
+        self._job_file = job_file
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # It died while it waited: its exit code tells how, below.
+            self._process.stdin.write(f'{job_file}\n'.encode())
+            self._process.stdin.flush()
+        for event in map(_parsed, self._events):
+            self._answered = event['event'] in ('done', 'failed')
+            if event['event'] == 'done':
+                return dict(event['result'])
+            if event['event'] == 'failed':
+                raise _failure(event)
+            emit(event)
+        raise self._death(self._process.wait())
+
+    def interrupt(self) -> None:
+        """Asks the child to save and stop."""
+        self._interrupted = True
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the child at once; the next run goes on from its last checkpoint."""
+        self._interrupted = True
+        self._send(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Ends the child: one that waits at once, one that is at work after it has saved."""
+        assert self._process.stdin is not None
+        if self._job_file is None:
+            self._send(signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_SECONDS_TO_EXIT if self._answered else _SECONDS_TO_SAVE)
+        except subprocess.TimeoutExpired:
+            self._send(signal.SIGKILL)
+            self._process.wait()
+        self._events.close()
+        self._early_output.close()
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+    def _death(self, code: int) -> StagetrainError:
+        if self._interrupted:
+            return Interrupted('ended at once; the same command goes on from the last checkpoint')
+        if code < 0:
+            return StageFailed(_killed(signal.Signals(-code)))
+        return StageFailed(f'the process ended with exit code {code} before it gave a result; {self._last_words()}')
+
+    def _last_words(self) -> str:
+        log = log_file(self._job_file) if self._job_file else None
+        self._early_output.seek(0)
+        text = self._early_output.read() + (log.read_bytes() if log and log.is_file() else b'')
+        lines = text.decode(errors='replace').strip().splitlines()[-_NUM_LAST_WORDS:]
+        return 'its last words:\n  ' + '\n  '.join(lines) if lines else 'it said nothing'
+
+
+class InProcessWorker:
+    """Carries jobs out in this process: for debuggers and quick tests. Memory grows with every stage."""
+
+    def __init__(self) -> None:
+        self._stop = False
+        self._signals = 0
+
+    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+        """Carries out a job file."""
+        work.prepare_environment()
+        return work.carry_out(files.read_json(job_file), emit, lambda: self._stop)
+
+    def interrupt(self) -> None:
+        """Asks the job to save and stop."""
+        self._stop = True
+
+    def kill(self) -> None:
+        """Leaves the job where it is."""
+        raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def start_child(command: Sequence[str] = WORKER_COMMAND, environ: Mapping[str, str] | None = None) -> ChildWorker:
+    """Starts a child that imports what it needs and then waits for a job.
+
+    Args:
+      command: the child's program; tests give another one that speaks the same protocol.
+      environ: its environment; None for this process's own.
+    """
+    reading, writing = os.pipe()
+    early_output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker.
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=early_output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(writing,),
+            start_new_session=True,
+            env={**(os.environ if environ is None else environ), work.EVENTS_VARIABLE: str(writing)},
+        )
+    finally:
+        os.close(writing)
+    return ChildWorker(process, os.fdopen(reading, encoding='utf-8'), early_output)
+
+
+def log_file(job_file: pathlib.Path) -> pathlib.Path:
+    """Returns where the child that carries out `job_file` writes what it prints."""
+    return job_file.with_suffix('.log')
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """A line that was cut off by the child's death says nothing; its exit code does."""
+    return dict(json.loads(line)) if line.endswith('\n') else {'event': 'torn'}
+
+
+def _failure(event: Mapping[str, Any]) -> StagetrainError:
+    kinds: dict[int, type[StagetrainError]] = {EXIT_INTERRUPTED: Interrupted, EXIT_BAD_INPUT: BadInput}
+    return kinds.get(event['exit_code'], StageFailed)(event['message'])
+
+
+def _killed(number: signal.Signals) -> str:
+    text = f'the process was ended by {number.name}'
+    if number == signal.SIGKILL:
+        text += (
+            ', most likely by the system because memory ran out (`dmesg` tells). To need less: a smaller train.batch_size, '
+            'model.input_size or data.cache_gib'
+        )
+    elif number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
+        text += ': a crash inside a native library, not an error of the pipeline file; the log of the stage may tell more'
+    return f'{text}. The same command goes on from the last checkpoint'

@@ -1,0 +1,95 @@
+"""`stagetrain run` and `stagetrain compare`."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Sequence
+
+import rich.console
+
+from stagetrain.cli import prepare, process
+from stagetrain.config import load
+from stagetrain.errors import EXIT_DONE, ConfigError
+from stagetrain.evaluation import compare
+from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline import runner
+from stagetrain.pipeline.plan import Plan, Selection
+from stagetrain.pipeline.rundir import RunDirectory, explained
+
+
+def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_process: bool, console: rich.console.Console) -> int:
+    """Runs the selected stages of a pipeline that are not up to date; returns the exit code.
+
+    Raises:
+      StagetrainError: as `runner.run`, `make_plan` and `RunDirectory.writing`.
+    """
+    with directory.writing():
+        plan = prepare.planned(loaded, directory, select)
+        directory.create_or_open(loaded)
+        console.print(_headline(plan, directory), highlight=False, soft_wrap=True)
+        return runner.run(plan, directory, process.InProcessWorker if in_process else process.start_child, console)
+
+
+def compare_config(
+    config: pathlib.Path,
+    directory: RunDirectory,
+    *,
+    overrides: Sequence[str],
+    seeds: int,
+    in_process: bool,
+    console: rich.console.Console,
+) -> int:
+    """Runs what is missing of a pipeline and its variants, for one or more seeds, and reports."""
+    first = prepare.checked(config, overrides)
+    directories = []
+    for number in range(seeds):
+        loaded = first if number == 0 else prepare.checked(config, [*overrides, f'seed={first.pipeline.seed + number}'])
+        own = (
+            directory
+            if number == 0
+            else RunDirectory(directory.path.with_name(f'{directory.path.name}.seed{loaded.pipeline.seed}'))
+        )
+        run(loaded, own, Selection(variants=True), in_process, console)
+        directories.append(own)
+    return report(directories, console)
+
+
+def compare_runs(paths: Sequence[pathlib.Path], console: rich.console.Console) -> int:
+    """Compares run directories as they are, and writes the report into the first."""
+    directories = [RunDirectory(path) for path in paths]
+    for directory in directories:
+        directory.require()
+    return report(directories, console)
+
+
+def is_run_directory(path: pathlib.Path) -> bool:
+    """Returns whether a path given to `compare` means a run directory and not a pipeline file."""
+    return path.is_dir()
+
+
+def report(directories: Sequence[RunDirectory], console: rich.console.Console) -> int:
+    """Prints the comparison of run directories and writes it into the first one's `report/`."""
+    summaries = compare.load_summaries(*(directory.path for directory in directories))
+    found = compare.compare_runs(summaries)
+    if not found.rows:
+        missing = '; '.join(f'{name} lacks {", ".join(stages)}' for name, stages in found.unfinished.items())
+        raise ConfigError(
+            f'{directories[0].path}: nothing to compare yet: {missing}. Run `stagetrain compare CONFIG` to train what is missing.'
+        )
+    with explained(directories[0].path):
+        page = compare.write_report(directories[0].path, summaries)
+    with contextlib.suppress(ValueError):
+        page = page.relative_to(pathlib.Path.cwd())
+    console.print(compare.table(found))
+    console.print(f'The report is in {page}', highlight=False, soft_wrap=True)
+    return EXIT_DONE
+
+
+def _headline(plan: Plan, directory: RunDirectory) -> str:
+    selected = [stage for stage in plan.stages if stage.selected]
+    waiting = [stage for stage in selected if stage.action != planning.SKIP]
+    what = f'{len(waiting)} of {len(selected)} stages to do' if waiting else f'all {len(selected)} stages are up to date'
+    bad = plan.facts.num_bad_train + plan.facts.num_bad_validation
+    skipped = f', {bad} bad items left out' if bad else ''
+    return f'{directory.path}: {what}; {plan.facts.num_train} training and {plan.facts.num_validation} validation images{skipped}'

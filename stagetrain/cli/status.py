@@ -1,0 +1,58 @@
+"""`stagetrain status`: what became of every stage, in under a second."""
+
+from __future__ import annotations
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from stagetrain.cli import prepare
+from stagetrain.errors import DamagedFile, DataError, WeightsError
+from stagetrain.pipeline.graph import build_graph
+from stagetrain.pipeline.plan import Selection, assess
+from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
+
+_METRICS = ('AP', 'AP50', 'AP75', 'recall_0.5')
+_STYLES = {'done': 'green', 'partial': 'yellow', 'stale': 'yellow', 'missing': 'dim'}
+
+
+def status(directory: RunDirectory, console: rich.console.Console) -> None:
+    """Prints the status of a run directory.
+
+    Raises:
+      RunDirectoryError: it is no run directory, or its lock is damaged.
+    """
+    loaded = directory.config()
+    state = directory.state()
+    remark = None
+    try:
+        facts = prepare.gather_facts(loaded.pipeline, directory.cache)
+        plan = assess(loaded, facts, state, select=Selection(variants=True))
+        statuses = stage_statuses(plan, state, directory.ledger.read())
+    except (DataError, WeightsError, DamagedFile) as error:
+        remark = f'Whether stages are up to date is not known: {error}'
+        statuses = unjudged_statuses(list(build_graph(loaded.pipeline).nodes), state)
+    owner = directory.owner()
+    console.print(rich.text.Text(f'{directory.path}' + (f' (in use by {owner})' if owner else '')))
+    console.print(_table(statuses))
+    if remark:
+        console.print(rich.text.Text(remark), soft_wrap=True)
+
+
+def _table(statuses: tuple[StageStatus, ...]) -> rich.table.Table:
+    shown = [name for name in _METRICS if any(stage.metrics.get(name) is not None for stage in statuses)]
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for name in ('stage', 'state', 'finished (UTC)', 'seconds', *shown):
+        table.add_column(name, justify='right' if name in ('seconds', *shown) else 'left')
+    table.add_column('why', overflow='fold')
+    for stage in statuses:
+        numbers = [_number(stage.seconds, 1), *(_number(stage.metrics.get(name), 3) for name in shown)]
+        state = rich.text.Text(stage.state, _STYLES[stage.state])
+        table.add_row(stage.id, state, (stage.finished or '').replace('T', ' ').rstrip('Z'), *numbers, rich.text.Text(stage.text))
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return '' if value is None else f'{value:.{digits}f}'

@@ -1,0 +1,128 @@
+"""The child process: imports TensorFlow, waits for one job file's path on its standard input, carries it out, and ends.
+
+    python -m stagetrain.cli.worker        # started by `stagetrain.cli.process`, never by hand
+
+It answers with JSON lines on the file descriptor that STAGETRAIN_EVENTS_FD names. SIGTERM, SIGINT and the end of its standard
+input (the parent is gone) all mean: save and stop. What it prints goes to the job file's `.log`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from stagetrain import files
+from stagetrain.config import specs
+from stagetrain.errors import EXIT_DONE, EXIT_FAILED, StagetrainError
+
+EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
+ENVIRONMENT = {'TF_USE_LEGACY_KERAS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}
+"""Set before TensorFlow is imported, for it reads them then; the user's own values win."""
+IMPLEMENTATIONS = {
+    'train': 'stagetrain.training.stage:train_stage',
+    'proposals': 'stagetrain.stores.proposals:make_proposals',
+}
+
+Emit = Callable[[Mapping[str, Any]], None]
+
+
+def carry_out(
+    job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bool], implementations: Mapping[str, str] = IMPLEMENTATIONS
+) -> dict[str, Any]:
+    """Carries out a job in this process and returns its result.
+
+    Args:
+      job: the content of a job file.
+      emit: takes progress and notes.
+      should_stop: whether to save and stop; asked between steps.
+      implementations: kind of job -> `package.module:function`.
+
+    Raises:
+      StagetrainError: what the job raises.
+    """
+    return dict(specs.load_implementation(implementations[job['kind']])(job, emit, should_stop))
+
+
+def prepare_environment() -> None:
+    """Sets what TensorFlow reads while it is imported."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
+    """Carries out one job and returns the exit code."""
+    events = os.fdopen(int(os.environ.pop(EVENTS_VARIABLE)), 'w', encoding='utf-8')
+    os.set_inheritable(events.fileno(), False)  # A grandchild that held it would hide our death from the parent.
+    prepare_environment()
+    for implementation in implementations.values():
+        specs.load_implementation(implementation)
+    line = sys.stdin.readline()
+    if not line:
+        return EXIT_DONE
+    job_file = pathlib.Path(line.removesuffix('\n'))
+    _print_to(job_file.with_suffix('.log'))
+    return _answer(job_file, events, _stop_flag(), implementations)
+
+
+def _answer(job_file: pathlib.Path, events: IO[str], stop: threading.Event, implementations: Mapping[str, str]) -> int:
+    def emit(event: Mapping[str, Any]) -> None:
+        try:
+            events.write(json.dumps(event, default=_plain) + '\n')
+            events.flush()
+        except BrokenPipeError:
+            stop.set()
+
+    try:
+        result = carry_out(files.read_json(job_file), emit, stop.is_set, implementations)
+        emit({'event': 'done', 'result': result})
+        return EXIT_DONE
+    except StagetrainError as error:
+        emit({'event': 'failed', 'message': str(error), 'exit_code': error.exit_code})
+        return error.exit_code
+    except Exception as error:  # A defect of stagetrain or of a library: its traceback belongs into the log.
+        traceback.print_exc()
+        message = f'{type(error).__name__}: {error}. The traceback is in {job_file.with_suffix(".log")}'
+        emit({'event': 'failed', 'message': message, 'exit_code': EXIT_FAILED})
+        return EXIT_FAILED
+
+
+def _stop_flag() -> threading.Event:
+    """Returns a flag that SIGTERM, SIGINT and the end of standard input set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def watch() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while os.read(0, 1):
+                pass
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stop
+
+
+def _print_to(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's and TensorFlow's numbers as Python's."""
+    return value.item() if hasattr(value, 'item') else value.numpy().item()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

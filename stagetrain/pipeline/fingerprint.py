@@ -1,0 +1,234 @@
+"""Fingerprints: a hash over all that decides a stage's result, and the parts it was taken of.
+
+    fingerprint, parts = stage_fingerprint(pipeline, stage, inputs)
+    differences(old_parts, parts)          # ['init.backbone changed (51ac... -> 9be0...)', 'train.steps: 600 -> 50']
+
+Names do not count: not the stage's, not those of files and folders. Settings whose documentation in `config/schema.py` begins
+with "Cosmetic." do not count either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pydantic
+
+from stagetrain import files
+from stagetrain.config import check, options, schema
+from stagetrain.errors import WeightsError
+
+NUMERICS_VERSION = 1
+"""Counted up with every change of stagetrain that changes the numbers of a stage; every stage is stale then."""
+PACKAGES = ('tensorflow', 'tf-models-official', 'tf_keras')
+COSMETIC = 'Cosmetic.'
+RACY_NS = 2_000_000_000
+"""A file as young as this can change again within the same tick of a coarse clock: its digest is not cached."""
+_MISSING = '(none)'
+
+
+@dataclasses.dataclass(frozen=True)
+class OriginDigest:
+    """Where a module starts from, by content; `digest` is None for the initialiser."""
+
+    digest: str | None
+    skip_mismatch: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the world around a pipeline file holds; gathered once, so that planning itself reads nothing."""
+
+    train_digest: str
+    validation_digest: str
+    num_train: int
+    num_validation: int
+    num_bad_train: int
+    num_bad_validation: int
+    sources: Mapping[str, str]
+    """Name of a source -> digest of its file."""
+    versions: Mapping[str, str]
+    """Package -> version."""
+
+
+def stage_fingerprint(
+    pipeline: schema.PipelineBase,
+    stage: schema.Stage,
+    facts: Facts,
+    *,
+    origins: Mapping[str, OriginDigest],
+    proposals: Mapping[str, OriginDigest],
+) -> tuple[str, dict[str, Any]]:
+    """Returns the fingerprint of a training stage and its parts.
+
+    Args:
+      pipeline: the whole pipeline; of it count the model, the class list, the seed and the runtime.
+      stage: the stage.
+      facts: digests of data and versions of packages.
+      origins: where each module of the stage starts from.
+      proposals: the weights of the modules that make its proposals; empty when it reads none.
+    """
+    parts = _common_parts(pipeline, facts)
+    parts |= dict(flatten('train', stage.train))
+    parts |= {f'loss_weights.{name}': weight for name, weight in check.live_losses(stage).items()}
+    for scopes in ('freeze_variables', 'train_variables', 'allow_frozen_fresh'):
+        parts[scopes] = getattr(stage, scopes)
+    parts['seed'] = pipeline.seed if stage.seed is None else stage.seed
+    parts['data.train.include_difficult'] = pipeline.data.train.include_difficult
+    if stage.train.validation_interval is not None:  # Then the validation set decides which checkpoint is the best.
+        parts |= evaluation_parts(pipeline, facts)
+    parts |= _origin_parts('init', origins)
+    if stage.proposals is not None:
+        parts |= _proposal_parts(stage.proposals, proposals)
+    return files.digest_of(parts), parts
+
+
+def proposals_fingerprint(
+    pipeline: schema.PipelineBase, settings: schema.Proposals, facts: Facts, weights: Mapping[str, OriginDigest]
+) -> tuple[str, dict[str, Any]]:
+    """Returns the fingerprint of a proposal store and its parts; `weights` are those of the modules that make proposals."""
+    parts = _common_parts(pipeline, facts) | _proposal_parts(settings, weights)
+    return files.digest_of(parts), parts
+
+
+def evaluation_parts(pipeline: schema.PipelineBase, facts: Facts) -> dict[str, Any]:
+    """Returns what a stage's metrics depend on besides the stage itself."""
+    parts = {
+        'data.validation': facts.validation_digest,
+        'data.validation.include_difficult': pipeline.data.validation.include_difficult,
+    }
+    return parts | dict(flatten('evaluation', pipeline.evaluation))
+
+
+def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yields a config as dotted key -> plain value: defaults filled in, cosmetic keys and branches not chosen left out."""
+    if isinstance(value, pydantic.BaseModel):
+        for name in _counting_fields(value):
+            yield from flatten(f'{prefix}.{name}', getattr(value, name))
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from flatten(f'{prefix}.{key}', value[key])
+    elif isinstance(value, list | tuple) and any(isinstance(item, pydantic.BaseModel) for item in value):
+        for number, item in enumerate(value):
+            yield from flatten(f'{prefix}[{number}]', item)
+    else:
+        yield prefix, list(value) if isinstance(value, tuple) else value
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> list[str]:
+    """Returns what differs between two sets of parts, in words, by name; `labels` say a part's name in words."""
+    names = sorted(name for name in {*old, *new} if old.get(name, _MISSING) != new.get(name, _MISSING))
+    return [_difference((labels or {}).get(name, name), old.get(name, _MISSING), new.get(name, _MISSING)) for name in names]
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the installed versions of the packages that decide a stage's numbers, without importing them."""
+    return {package: _version(package) for package in PACKAGES}
+
+
+def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | None) -> dict[str, str]:
+    """Returns the digest of every source's file, cached by size, time and inode.
+
+    Raises:
+      WeightsError: a source is not there.
+    """
+    cache = _read_cache(cache_file)
+    known = dict(cache)
+    digests = {name: _source_digest(name, source, known) for name, source in pipeline.sources.items()}
+    if cache_file is not None and known != cache:
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(cache_file, known)
+    return digests
+
+
+def _common_parts(pipeline: schema.PipelineBase, facts: Facts) -> dict[str, Any]:
+    parts = dict(flatten('model', pipeline.model)) | dict(flatten('runtime', pipeline.runtime))
+    parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
+    return parts | {f'versions.{package}': version for package, version in facts.versions.items()}
+
+
+def _origin_parts(prefix: str, origins: Mapping[str, OriginDigest]) -> dict[str, Any]:
+    parts: dict[str, Any] = {f'{prefix}.{module}': origin.digest or schema.FRESH for module, origin in origins.items()}
+    return parts | {f'{prefix}.{module}.skip_mismatch': True for module, origin in origins.items() if origin.skip_mismatch}
+
+
+def _proposal_parts(settings: schema.Proposals, weights: Mapping[str, OriginDigest]) -> dict[str, Any]:
+    parts = {key: value for key, value in flatten('proposals', settings) if key != 'proposals.origin'}
+    return parts | _origin_parts('proposals.weights', weights)
+
+
+def _counting_fields(value: pydantic.BaseModel) -> list[str]:
+    fields = type(value).model_fields
+    names = [name for name, field in fields.items() if not (field.description or '').startswith(COSMETIC)]
+    if isinstance(value, options.OneOf):
+        chosen = getattr(value, 'type')
+        names = [name for name in names if name in ('type', chosen)]
+    return names
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    if _is_digest(old) and _is_digest(new):
+        return f'{name} changed ({old[:8]} -> {new[:8]})'
+    return f'{name}: {_shown(old)} -> {_shown(new)}'
+
+
+def _shown(value: Any) -> str:
+    return value[:8] if _is_digest(value) else str(value)
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set('0123456789abcdef')
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return 'not installed'
+
+
+def _source_digest(name: str, source: schema.Source, cache: dict[str, Any]) -> str:
+    given = pathlib.Path(source.keras_h5 or source.checkpoint or '')
+    found = [given] if given.is_file() else _checkpoint_files(given)
+    if not found:
+        raise WeightsError(
+            f'sources.{name}: {given}: no such file; expected {"a Keras .h5" if source.keras_h5 else "a checkpoint"}'
+        )
+    digests = [_cached_digest(path, cache) for path in found]
+    return digests[0] if len(digests) == 1 else files.digest_of(digests)
+
+
+def _checkpoint_files(given: pathlib.Path) -> list[pathlib.Path]:
+    if given.is_dir():
+        return sorted(path for path in given.rglob('*') if path.is_file())
+    return sorted([*given.parent.glob(f'{_escaped(given.name)}.index'), *given.parent.glob(f'{_escaped(given.name)}.data-*')])
+
+
+def _escaped(name: str) -> str:
+    """A `[1]` in a path is no pattern."""
+    return ''.join(f'[{letter}]' if letter in '*?[' else letter for letter in name)
+
+
+def _cached_digest(path: pathlib.Path, cache: dict[str, Any]) -> str:
+    found = path.stat()
+    stat = [found.st_size, found.st_mtime_ns, found.st_ino]
+    entry = cache.get(str(path))
+    if isinstance(entry, dict) and entry.get('stat') == stat:
+        return str(entry['sha256'])
+    digest = files.sha256_file(path)
+    if found.st_mtime_ns < time.time_ns() - RACY_NS:
+        cache[str(path)] = {'stat': stat, 'sha256': digest}
+    return digest
+
+
+def _read_cache(path: pathlib.Path | None) -> dict[str, Any]:
+    """A cache that cannot be read is made again: nothing is lost with it."""
+    try:
+        value = files.read_json(path) if path is not None else {}
+    except (OSError, files.DamagedFile):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,110 @@
+"""The stages of a pipeline file as a graph: who starts from whom.
+
+sources  imagenet ------+--------------------+
+                        v                    v
+stages                rpn_1 --proposals--> detector_1 --init--> rpn_2 --init--> detector_2
+
+graph = build_graph(pipeline)
+graph.ancestors('detector_1')        # ('rpn_1',)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+
+from stagetrain.config import check, schema
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a module of a stage starts from: `stage` (by id), `keras_h5` or `checkpoint` (by the source's name), or `fresh`."""
+
+    kind: str
+    name: str
+    skip_mismatch: bool = False
+    weights: str = 'last'
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One stage: its id, its modules with their origins, and the stage that makes its proposals."""
+
+    id: str
+    stage: schema.Stage
+    variant: str | None
+    modules: tuple[str, ...]
+    origins: Mapping[str, Origin]
+    proposals_from: str | None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The ids of the stages that this one needs, each once."""
+        ids = [origin.name for origin in self.origins.values() if origin.kind == 'stage']
+        return tuple(dict.fromkeys([*ids, *([self.proposals_from] if self.proposals_from else [])]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """All stages by id, in an order in which each stands behind those it needs."""
+
+    nodes: Mapping[str, Node]
+
+    def ancestors(self, stage_id: str) -> tuple[str, ...]:
+        """Returns every stage that `stage_id` builds on, directly or not, in order."""
+        needed = set(self.nodes[stage_id].parents)
+        for candidate in reversed(list(self.nodes)):
+            if candidate in needed:
+                needed.update(self.nodes[candidate].parents)
+        return tuple(candidate for candidate in self.nodes if candidate in needed)
+
+    def descendants(self, stage_id: str) -> tuple[str, ...]:
+        """Returns every stage that builds on `stage_id`, directly or not, in order."""
+        return tuple(candidate for candidate in self.nodes if stage_id in self.ancestors(candidate))
+
+    def parents(self) -> dict[str, list[str]]:
+        """Returns stage id -> ids of the stages it needs directly."""
+        return {node.id: list(node.parents) for node in self.nodes.values()}
+
+
+def build_graph(pipeline: schema.PipelineBase) -> Graph:
+    """Returns the graph of a checked pipeline: its own stages first, then those of its variants.
+
+    A name in a variant means that variant's own earlier stage before it means a stage of the pipeline.
+    """
+    nodes: dict[str, Node] = {}
+    for stage_id, stage, variant in check.all_stages(pipeline):
+        nodes[stage_id] = _node(pipeline, stage_id, stage, variant, nodes)
+    return Graph(nodes)
+
+
+def num_steps(train: schema.Train, num_images: int) -> int:
+    """Returns the optimizer steps of a stage over `num_images` training images; a started batch counts as one."""
+    if train.steps is not None:
+        return train.steps
+    assert train.epochs is not None
+    return max(1, math.ceil(train.epochs * num_images / train.batch_size))
+
+
+def _node(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, variant: str | None, earlier: Iterable[str]) -> Node:
+    modules = tuple(check.stage_modules(pipeline, stage))
+    known = set(earlier)
+    origins = {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
+    proposals_from = _stage_id(stage.proposals.origin, variant, known) if stage.proposals else None
+    return Node(stage_id, stage, variant, modules, origins, proposals_from)
+
+
+def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: str | None, known: set[str]) -> Origin:
+    if init is None or init.origin == schema.FRESH:
+        return Origin('fresh', schema.FRESH)
+    stage_id = _stage_id(init.origin, variant, known)
+    if stage_id in known:
+        return Origin('stage', stage_id, init.skip_mismatch, init.weights)
+    kind = 'keras_h5' if pipeline.sources[init.origin].keras_h5 is not None else 'checkpoint'
+    return Origin(kind, init.origin, init.skip_mismatch, init.weights)
+
+
+def _stage_id(name: str, variant: str | None, known: set[str]) -> str:
+    own = f'{variant}.{name}'
+    return own if variant is not None and own in known else name

@@ -1,0 +1,102 @@
+"""`pipeline.lock`: what every finished stage was made of, and what it gave.
+
+    {"digest": ..., "stages": {"rpn_1": {"fingerprint", "parts", "evaluation_parts", "result", "finished"}},
+     "proposals": {"<fingerprint>": {... the same ...}}}
+
+The file carries a digest of itself, so that a flipped bit is found before a wrong stage is taken for up to date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from stagetrain import files
+from stagetrain.errors import DamagedFile
+
+_KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One finished job."""
+
+    fingerprint: str
+    parts: Mapping[str, Any]
+    """What the fingerprint was taken of: part -> value or digest."""
+    result: Mapping[str, Any]
+    """What the child answered."""
+    finished: str
+    """UTC time."""
+    evaluation_parts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the metrics in `result` depend on besides the stage itself; empty for proposals."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lock:
+    """The content of `pipeline.lock`: stages by id, proposal stores by fingerprint."""
+
+    stages: Mapping[str, Entry] = dataclasses.field(default_factory=dict)
+    proposals: Mapping[str, Entry] = dataclasses.field(default_factory=dict)
+
+    def with_stage(self, stage_id: str, entry: Entry | None) -> Lock:
+        """Returns a lock with a stage's entry replaced, or removed for None."""
+        return dataclasses.replace(self, stages=_with(self.stages, stage_id, entry))
+
+    def with_proposals(self, fingerprint: str, entry: Entry | None) -> Lock:
+        """Returns a lock with a proposal store's entry replaced, or removed for None."""
+        return dataclasses.replace(self, proposals=_with(self.proposals, fingerprint, entry))
+
+
+def read_lock(path: pathlib.Path) -> Lock:
+    """Returns the lock; an empty one when there is no file yet.
+
+    Raises:
+      DamagedFile: the file cannot be read or its digest does not fit; it is left as it is.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Lock()
+    try:
+        value = json.loads(content)
+        body = {'stages': value['stages'], 'proposals': value['proposals']}
+        if content != _render(body):
+            raise ValueError('its bytes do not fit its own digest')
+        return Lock(*({key: _entry(entry) for key, entry in body[table].items()} for table in ('stages', 'proposals')))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFile(
+            f'{path}: the lock is damaged ({error}), so nobody can tell which stages are up to date; it was left as it is. '
+            f'Keep it under another name (mv {path} {path}.damaged) and run the same command again: '
+            f'stages are then taken up from their own checkpoints, which carry digests of their own.'
+        ) from error
+
+
+def write_lock(path: pathlib.Path, lock: Lock) -> None:
+    """Writes the lock atomically.
+
+    Raises:
+      OSError: the disk is full or read-only; the former lock stays.
+    """
+    tables = {'stages': lock.stages, 'proposals': lock.proposals}
+    body = {table: {key: dataclasses.asdict(entry) for key, entry in entries.items()} for table, entries in tables.items()}
+    files.atomic_write(path, _render(body))
+
+
+def _render(body: Mapping[str, Any]) -> bytes:
+    value = {'digest': files.digest_of(body), **body}
+    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n').encode()
+
+
+def _entry(value: Mapping[str, Any]) -> Entry:
+    if set(value) != _KEYS:
+        raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS)}')
+    return Entry(**value)
+
+
+def _with(entries: Mapping[str, Entry], key: str, entry: Entry | None) -> dict[str, Entry]:
+    kept = {other: value for other, value in entries.items() if other != key}
+    return kept if entry is None else {**kept, key: entry}

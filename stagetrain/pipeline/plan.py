@@ -1,0 +1,356 @@
+"""The plan: what runs, what is skipped, and why. Pure: it reads no file, starts nothing and does not import TensorFlow.
+
+    plan = make_plan(loaded, facts, state, select=Selection(only='rpn_2'))
+    for stage in plan.stages:
+        print(stage.id, stage.action, stage.reason)
+
+A stage is up to date when its fingerprint is the one in `pipeline.lock`. While a stage that it starts from has yet to run, that
+cannot be known: it is planned to run, and decided again when its turn comes (`decide`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from stagetrain.config import check, load, schema, specs
+from stagetrain.errors import ConfigError, known_names, suggestion
+from stagetrain.pipeline import fingerprint
+from stagetrain.pipeline.fingerprint import Facts, OriginDigest
+from stagetrain.pipeline.graph import Graph, Node, build_graph, num_steps
+from stagetrain.pipeline.rundir import EMPTY, Partial, State
+
+RUN = 'run'
+RESUME = 'resume'
+EVALUATE = 'evaluate'
+SKIP = 'skip'
+REFUSE = 'refuse'
+NUM_DIFFERENCES_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which stages a command is about; each stage by its id (`rpn_1`, or `end_to_end.joint` in a variant)."""
+
+    only: str | None = None
+    """This stage alone."""
+    from_: str | None = None
+    """This stage and those behind it."""
+    until: str | None = None
+    """This stage and those before it."""
+    force: tuple[str, ...] = ()
+    """Start these again from their sources, up to date or not."""
+    variants: bool = False
+    """The stages of `compare` too."""
+    evaluate: tuple[str, ...] = ()
+    """These alone, and of them only the evaluation, again."""
+
+
+EVERYTHING = Selection()
+
+
+@dataclasses.dataclass(frozen=True)
+class ProposalsPlan:
+    """The proposal store that a stage reads. The fingerprint is None while the stage that makes it has yet to run."""
+
+    from_stage: str
+    action: str
+    reason: str
+    fingerprint: str | None
+    parts: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class StagePlan:
+    """What happens to one stage."""
+
+    node: Node
+    selected: bool
+    action: str
+    """`run`, `resume` (at `step`), `evaluate` (trained, but its metrics are stale), `skip`, `refuse` (half-done and changed)."""
+    reason: str
+    step: int
+    """Steps done already."""
+    fingerprint: str | None
+    """None while a stage that it starts from has yet to run; `parts` lack the digests of its sources then."""
+    parts: Mapping[str, Any]
+    evaluation_parts: Mapping[str, Any]
+    proposals: ProposalsPlan | None
+    losses: Mapping[str, float]
+    masked: tuple[str, ...]
+    """Loss terms of the detector that are not built."""
+    idle: tuple[str, ...]
+    """Modules that are carried along and that no live loss reaches."""
+    num_steps: int
+    num_images: int
+
+    @property
+    def id(self) -> str:
+        """The stage's id."""
+        return self.node.id
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A pipeline with what happens to each of its stages, in order."""
+
+    loaded: load.Loaded
+    facts: Facts
+    graph: Graph
+    select: Selection
+    stages: tuple[StagePlan, ...]
+
+    def jobs(self) -> int:
+        """Returns how many child processes the plan needs at most."""
+        busy = [stage for stage in self.stages if stage.selected and stage.action != SKIP]
+        return len(busy) + sum(stage.proposals is not None and stage.proposals.action == RUN for stage in busy)
+
+
+def make_plan(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
+    """Returns what happens to each stage, and refuses what cannot be done.
+
+    Args:
+      loaded: a checked pipeline file.
+      facts: digests of data and sources, versions of packages.
+      state: what is in the run directory.
+      select: what the command is about.
+
+    Raises:
+      ConfigError: an unknown stage is selected, a stage that is not selected is missing or stale but needed, or a half-done
+        stage's config has changed.
+    """
+    plan = assess(loaded, facts, state, select=select)
+    for stage in plan.stages:
+        if stage.selected:
+            _refuse(stage)
+            _require_sources(plan, stage)
+    return plan
+
+
+def assess(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
+    """Returns what `make_plan` returns, without refusing: a stage that cannot go on has the action `refuse`.
+
+    Raises:
+      ConfigError: an unknown stage is selected.
+    """
+    graph = build_graph(loaded.pipeline)
+    selected = _selected(graph, select)
+    stages: dict[str, StagePlan] = {}
+    for stage_id in graph.nodes:
+        busy = {other for other, plan in stages.items() if plan.action in (RUN, RESUME, REFUSE)}
+        stages[stage_id] = _decide(loaded.pipeline, graph.nodes[stage_id], facts, state, busy, select, stage_id in selected)
+    return Plan(loaded, facts, graph, select, tuple(stages.values()))
+
+
+def decide(plan: Plan, stage_id: str, state: State) -> StagePlan:
+    """Returns what happens to a stage now that all that it starts from is done.
+
+    Raises:
+      ConfigError: it is half-done under another config.
+    """
+    stage = _decide(plan.loaded.pipeline, plan.graph.nodes[stage_id], plan.facts, state, set(), plan.select, True)
+    _refuse(stage)
+    return stage
+
+
+def origin_digests(node: Node, facts: Facts, state: State) -> dict[str, OriginDigest]:
+    """Returns the content that each module of a stage starts from; every stage it starts from must be in the lock."""
+    return {
+        module: OriginDigest(_digest(module, node, facts, state), origin.skip_mismatch) for module, origin in node.origins.items()
+    }
+
+
+def best_or_last(result: Mapping[str, Any], weights: str) -> Mapping[str, Any]:
+    """Returns the part of a train result that names the checkpoint and the digests of `best` or `last`.
+
+    A stage that was never validated on the way has no best of its own: its last checkpoint is its best.
+    """
+    return result['best'] if weights == 'best' and result.get('best') else result
+
+
+def _decide(
+    pipeline: schema.PipelineBase, node: Node, facts: Facts, state: State, busy: set[str], select: Selection, selected: bool
+) -> StagePlan:
+    first = [parent for parent in node.parents if parent in busy or parent not in state.lock.stages]
+    proposals = _proposals_plan(pipeline, node, facts, state, first)
+    origins = {} if first else origin_digests(node, facts, state)
+    weights = _proposal_weights(pipeline, node, state) if node.proposals_from and not first else {}
+    whole, parts = fingerprint.stage_fingerprint(pipeline, node.stage, facts, origins=origins, proposals=weights)
+    steps = num_steps(node.stage.train, facts.num_train)
+    plan = StagePlan(
+        node=node,
+        selected=selected,
+        action=RUN,
+        reason='',
+        step=0,
+        fingerprint=None if first else whole,
+        parts=parts,
+        evaluation_parts=fingerprint.evaluation_parts(pipeline, facts),
+        proposals=proposals,
+        losses=check.live_losses(node.stage),
+        masked=_masked(pipeline, node.stage),
+        idle=_idle(pipeline, node),
+        num_steps=steps,
+        num_images=steps * node.stage.train.batch_size,
+    )
+    action, step, reason = _action(plan, state, first, select)
+    return dataclasses.replace(plan, action=action, step=step, reason=reason)
+
+
+def _action(plan: StagePlan, state: State, first: list[str], select: Selection) -> tuple[str, int, str]:
+    """Returns action, steps done already and reason."""
+    partial, entry = state.partial.get(plan.id), state.lock.stages.get(plan.id)
+    if plan.id in select.force:
+        return RUN, 0, 'asked for with --force'
+    if first:
+        return _pending(plan, partial, first)
+    if entry is not None and plan.id in state.missing:
+        return RUN, 0, state.missing[plan.id]
+    if entry is not None and entry.fingerprint == plan.fingerprint:
+        changes = fingerprint.differences(entry.evaluation_parts, plan.evaluation_parts)
+        if plan.id in select.evaluate:
+            return EVALUATE, plan.num_steps, 'evaluated again, as asked for'
+        if changes:
+            return EVALUATE, plan.num_steps, f'trained, but its metrics are stale: {_few(changes)}'
+        return SKIP, plan.num_steps, f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged'
+    if entry is not None:
+        return RUN, 0, f'stale: {_few(fingerprint.differences(entry.parts, plan.parts, _labels(plan.node)))}'
+    if partial is None:
+        return RUN, 0, 'not run yet'
+    if partial.fingerprint == plan.fingerprint:
+        return (
+            (RESUME, partial.step, f'goes on at step {partial.step}') if partial.step else (RUN, 0, 'was begun but saved no step')
+        )
+    if not partial.step:
+        return RUN, 0, 'was begun under another config but saved no step'
+    return REFUSE, partial.step, _few(fingerprint.differences(partial.parts, plan.parts, _labels(plan.node)))
+
+
+def _pending(plan: StagePlan, partial: Partial | None, first: list[str]) -> tuple[str, int, str]:
+    """A stage whose sources have yet to run; its own settings can be compared already."""
+    if partial is not None and partial.step:
+        known = {name: value for name, value in partial.parts.items() if not _from_sources(name)}
+        changes = fingerprint.differences(known, {name: value for name, value in plan.parts.items() if not _from_sources(name)})
+        if changes:
+            return REFUSE, partial.step, _few(changes)
+    return RUN, 0, f'decided after {", ".join(first)}, which it starts from'
+
+
+def _from_sources(part: str) -> bool:
+    return part.startswith(('init.', 'proposals.weights.'))
+
+
+def _refuse(stage: StagePlan) -> None:
+    if stage.action == REFUSE:
+        raise ConfigError(
+            f'stage {stage.id} is half-done (step {stage.step}) and has changed since: {stage.reason}. '
+            f'Going on would mix the two. Start it again with --force {stage.id}, or put back what has changed and it goes on.'
+        )
+
+
+def _proposals_plan(
+    pipeline: schema.PipelineBase, node: Node, facts: Facts, state: State, first: list[str]
+) -> ProposalsPlan | None:
+    if node.proposals_from is None:
+        return None
+    if node.proposals_from in first:
+        return ProposalsPlan(node.proposals_from, RUN, f'decided after {node.proposals_from}', None, {})
+    assert node.stage.proposals is not None
+    weights = _proposal_weights(pipeline, node, state)
+    key, parts = fingerprint.proposals_fingerprint(pipeline, node.stage.proposals, facts, weights)
+    entry = state.lock.proposals.get(key)
+    if entry is not None and key not in state.missing:
+        return ProposalsPlan(node.proposals_from, SKIP, f'up to date since {entry.finished}: fingerprint {key[:12]}', key, parts)
+    return ProposalsPlan(node.proposals_from, RUN, state.missing.get(key, 'not made yet'), key, parts)
+
+
+def _proposal_weights(pipeline: schema.PipelineBase, node: Node, state: State) -> dict[str, OriginDigest]:
+    assert node.proposals_from is not None
+    digests = state.lock.stages[node.proposals_from].result['digests']
+    return {module: OriginDigest(digests[module]) for module in specs.detector(pipeline.model.type).proposal_modules}
+
+
+def _digest(module: str, node: Node, facts: Facts, state: State) -> str | None:
+    origin = node.origins[module]
+    if origin.kind == 'fresh':
+        return None
+    if origin.kind == 'stage':
+        return str(best_or_last(state.lock.stages[origin.name].result, origin.weights)['digests'][module])
+    return facts.sources[origin.name]
+
+
+def _selected(graph: Graph, select: Selection) -> set[str]:
+    if select.evaluate:
+        return set(select.evaluate)
+    known = [stage_id for stage_id, node in graph.nodes.items() if select.variants or node.variant is None]
+    chosen = [
+        ('--only', select.only),
+        ('--from', select.from_),
+        ('--until', select.until),
+        *(('--force', name) for name in select.force),
+    ]
+    for option, name in chosen:
+        if name is not None and name not in known:
+            raise ConfigError(f"{option}: no stage '{name}'. Known here: {known_names(known)}.{suggestion(name, known)}")
+    if select.only is not None and (select.from_ or select.until):
+        raise ConfigError(f'--only {select.only}: found together with --from or --until; expected one or the other')
+    first = known.index(select.from_) if select.from_ else 0
+    last = known.index(select.until) if select.until else len(known) - 1
+    if first > last:
+        raise ConfigError(
+            f'--from {select.from_} --until {select.until}: {select.from_} stands behind {select.until}; nothing would run'
+        )
+    selected = {select.only} if select.only is not None else set(known[first : last + 1])
+    for name in select.force:
+        if name not in selected:
+            raise ConfigError(
+                f'--force {name}: the stage is not among those selected ({", ".join(i for i in known if i in selected)})'
+            )
+    return selected
+
+
+def _require_sources(plan: Plan, stage: StagePlan) -> None:
+    """A selected stage must not start from one that is not selected and would have to run."""
+    needed = (
+        [other for other in plan.stages if other.id in stage.node.parents and not other.selected] if stage.action != SKIP else []
+    )
+    for other in needed:
+        if other.action in (RUN, RESUME, REFUSE):
+            raise ConfigError(
+                f'stage {stage.id} starts from {other.id}, which is {_lack(other)} and is not selected here. '
+                f'Run that first: stagetrain run {plan.loaded.path or "CONFIG"} --until {other.id} (with the same --run_dir)'
+            )
+
+
+def _lack(stage: StagePlan) -> str:
+    if stage.step:
+        return f'half-done at step {stage.step}'
+    return 'missing' if stage.reason == 'not run yet' else f'not up to date ({stage.reason})'
+
+
+def _masked(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ...]:
+    live = check.live_losses(stage)
+    return tuple(name for name in specs.detector(pipeline.model.type).loss_modules if name not in live)
+
+
+def _idle(pipeline: schema.PipelineBase, node: Node) -> tuple[str, ...]:
+    needs = specs.detector(pipeline.model.type).loss_modules
+    reached = {module for loss in check.live_losses(node.stage) for module in needs[loss]}
+    return tuple(module for module in node.modules if module not in reached)
+
+
+def _labels(node: Node) -> dict[str, str]:
+    """Names the parts of a fingerprint that are digests as a person would."""
+    labels = {'data.train': 'training data', 'data.validation': 'validation data', 'init': 'sources'}
+    for module, origin in node.origins.items():
+        if origin.kind != 'fresh':
+            labels[f'init.{module}'] = f"{origin.name}'s weights of {module}"
+        labels[f'proposals.weights.{module}'] = f"{node.proposals_from}'s weights of {module}"
+    return labels
+
+
+def _few(changes: list[str]) -> str:
+    shown = '; '.join(changes[:NUM_DIFFERENCES_SHOWN])
+    rest = len(changes) - NUM_DIFFERENCES_SHOWN
+    return f'{shown}; and {rest} more' if rest > 0 else shown

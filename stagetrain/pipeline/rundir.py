@@ -1,0 +1,279 @@
+"""A run directory: everything that a pipeline run leaves, written by one process at a time.
+
+run.yaml            the resolved config                    ledger.jsonl   what happened, append-only
+pipeline.lock       per stage: fingerprint, parts, result  report/        tables, plots, page
+stages/<id>/        job.json  checkpoints/step-<8 digits>/  metrics.jsonl  ...
+stores/proposals/<fingerprint>/                            cache/         can be deleted at any time
+
+directory = RunDirectory(pathlib.Path('runs/bccd'))
+with directory.writing():
+    directory.create_or_open(loaded)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import os
+import pathlib
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import filelock
+
+from stagetrain import files
+from stagetrain.config import load
+from stagetrain.errors import RunDirectoryError
+from stagetrain.pipeline import fingerprint
+from stagetrain.pipeline.ledger import Ledger
+from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
+
+CONFIG_FILE = 'run.yaml'
+_LOCK_FILE = '.lock'
+_OWNER_FILE = '.lock.json'
+_OWN_NAMES = {CONFIG_FILE, _LOCK_FILE, _OWNER_FILE, 'cache'}
+_CHECKPOINT = re.compile(r'step-(\d{8})')
+_DISK_REMEDIES = {
+    errno.ENOSPC: 'free some space (stagetrain clean removes stores that no stage needs)',
+    errno.EDQUOT: 'free some space, or ask for a larger quota',
+    errno.EFBIG: 'raise the limit on the size of files (ulimit -f)',
+    errno.EROFS: 'name a folder on a disk that can be written with --run_dir',
+    errno.EACCES: 'give yourself the right to write there, or name another folder with --run_dir',
+    errno.EPERM: 'give yourself the right to write there, or name another folder with --run_dir',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Partial:
+    """A stage that was begun: its job's fingerprint and parts, and the step of its newest checkpoint (0: none)."""
+
+    fingerprint: str
+    parts: Mapping[str, Any]
+    step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What is in a run directory, as far as planning needs it."""
+
+    lock: Lock
+    partial: Mapping[str, Partial]
+    """Stages that were begun and are not in the lock, by id."""
+    missing: Mapping[str, str]
+    """Finished stages whose checkpoint is gone or damaged, with the reason; stores likewise, by fingerprint."""
+
+
+EMPTY = State(Lock(), {}, {})
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """The paths in a run directory, and what is written by the parent process."""
+
+    path: pathlib.Path
+
+    @property
+    def config_file(self) -> pathlib.Path:
+        """The resolved config."""
+        return self.path / CONFIG_FILE
+
+    @property
+    def lock_file(self) -> pathlib.Path:
+        """What finished stages were made of."""
+        return self.path / 'pipeline.lock'
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened here."""
+        return Ledger(self.path / 'ledger.jsonl')
+
+    @property
+    def cache(self) -> pathlib.Path:
+        """Caches; nothing is lost with them."""
+        return self.path / 'cache'
+
+    @property
+    def proposals(self) -> pathlib.Path:
+        """The folder of all proposal stores."""
+        return self.path / 'stores' / 'proposals'
+
+    def stage(self, stage_id: str) -> pathlib.Path:
+        """Returns the folder of a stage."""
+        return self.path / 'stages' / stage_id
+
+    def checkpoint(self, result: Mapping[str, Any]) -> pathlib.Path:
+        """Returns the checkpoint folder that a stage's result names, relative to the run directory, which can be moved."""
+        return self.path / str(result['checkpoint'])
+
+    def exists(self) -> bool:
+        """Returns whether this is a run directory already."""
+        return self.config_file.is_file()
+
+    def require(self) -> None:
+        """Raises `RunDirectoryError` when this is no run directory."""
+        if not self.exists():
+            found = 'a folder without a run.yaml' if self.path.is_dir() else 'no such folder'
+            raise RunDirectoryError(
+                f'{self.path}: {found}; expected a run directory, as `stagetrain run CONFIG --run_dir=...` makes it'
+            )
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Holds the directory for this process alone, making it when it is missing.
+
+        Raises:
+          RunDirectoryError: another process holds it, it is a folder of something else, or it cannot be written.
+        """
+        self._refuse_other_folders()
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(self.path / _LOCK_FILE, timeout=0)
+        try:
+            with explained(self.path):
+                held.acquire()
+        except filelock.Timeout as error:
+            raise RunDirectoryError(
+                f'{self.path}: in use by {self.owner() or "another process"}. One process writes a run directory: '
+                f'wait for it, stop it, or name another --run_dir.'
+            ) from error
+        try:
+            with explained(self.path):
+                started = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
+                files.write_json(self.path / _OWNER_FILE, {'pid': os.getpid(), 'host': socket.gethostname(), 'started': started})
+            yield
+        finally:
+            (self.path / _OWNER_FILE).unlink(missing_ok=True)
+            held.release()
+
+    def create_or_open(self, loaded: load.Loaded) -> None:
+        """Writes `run.yaml` and clears what a crash left half-written; call it inside `writing`.
+
+        A changed config replaces the former one: fingerprints decide which stages are stale. The ledger notes the keys.
+
+        Raises:
+          RunDirectoryError: the disk is full or read-only, or the former run.yaml is damaged.
+        """
+        with explained(self.path):
+            changes = self._changes(loaded)
+            self._sweep()
+            if changes is None or changes:
+                files.atomic_write(self.config_file, load.dump_resolved(loaded))
+            if changes:
+                self.ledger.record('note', None, f'the config changed: {"; ".join(changes)}', {'changes': changes})
+
+    def config(self) -> load.Loaded:
+        """Returns the config in `run.yaml`.
+
+        Raises:
+          RunDirectoryError: this is no run directory.
+          ConfigError: `run.yaml` is damaged.
+        """
+        self.require()
+        return load.load_resolved(self.config_file)
+
+    def lock(self) -> Lock:
+        """Returns the lock; raises `DamagedFile` when it cannot be read."""
+        return read_lock(self.lock_file)
+
+    def write_lock(self, lock: Lock) -> None:
+        """Replaces the lock; raises `RunDirectoryError` when the disk is full or read-only."""
+        with explained(self.path):
+            write_lock(self.lock_file, lock)
+
+    def state(self) -> State:
+        """Returns what is here; an empty state when nothing is.
+
+        Raises:
+          DamagedFile: the lock or a stage's job file cannot be read.
+        """
+        lock = self.lock()
+        stages = self.path / 'stages'
+        begun = sorted(path.parent.name for path in stages.glob('*/job.json')) if stages.is_dir() else []
+        partial = {stage_id: self._partial(stage_id) for stage_id in begun if stage_id not in lock.stages}
+        missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
+        missing |= {key: 'its folder is gone' for key in lock.proposals if not (self.proposals / key / files.MANIFEST).is_file()}
+        return State(lock, partial, missing)
+
+    def forget_stage(self, stage_id: str) -> None:
+        """Removes a stage's entry and folder, so that it starts from its sources."""
+        with explained(self.path):
+            lock = self.lock()
+            if stage_id in lock.stages:
+                self.write_lock(lock.with_stage(stage_id, None))
+            files.remove_folder(self.stage(stage_id))
+
+    def _refuse_other_folders(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunDirectoryError(f'{self.path}: found a file; expected a folder, or a name that is free')
+        if not self.path.is_dir() or self.exists():
+            return
+        strange = sorted(
+            name for name in os.listdir(self.path) if name not in _OWN_NAMES and not name.startswith(files.TEMPORARY)
+        )
+        if strange:
+            raise RunDirectoryError(
+                f'{self.path}: found a folder with no run.yaml but {len(strange)} other entries ({", ".join(strange[:3])}); '
+                f'expected a run directory, an empty folder or a free name. Nothing was written; name another one with --run_dir.'
+            )
+
+    def owner(self) -> str | None:
+        """Returns who says to be writing here, in words, or None; the lock itself decides, not this."""
+        try:
+            owner = files.read_json(self.path / _OWNER_FILE)
+            return f'process {owner["pid"]} on {owner["host"]} since {owner["started"]}'
+        except (OSError, RunDirectoryError, KeyError, TypeError):
+            return None
+
+    def _changes(self, loaded: load.Loaded) -> list[str] | None:
+        """Returns the keys that differ from the former config, or None when there was none."""
+        if not self.exists():
+            return None
+        former = dict(_flat('', load.load_resolved(self.config_file).resolved))
+        return fingerprint.differences(former, dict(_flat('', loaded.resolved)))
+
+    def _sweep(self) -> None:
+        stages = [self.path / 'stages', *self.path.glob('stages/*'), *self.path.glob('stages/*/checkpoints')]
+        for parent in (self.path, self.cache, self.proposals, *stages):
+            files.sweep_temporary(parent)
+
+    def _partial(self, stage_id: str) -> Partial:
+        job = files.read_json(self.stage(stage_id) / 'job.json')
+        folder = self.stage(stage_id) / 'checkpoints'
+        names = [match for path in folder.glob('step-*') if (match := _CHECKPOINT.fullmatch(path.name))]
+        return Partial(job['fingerprint'], job['parts'], max((int(match[1]) for match in names), default=0))
+
+    def _missing(self, entry: Entry) -> str | None:
+        folder = self.checkpoint(entry.result)
+        return None if (folder / files.MANIFEST).is_file() else f'its checkpoint {folder} is gone'
+
+
+@contextlib.contextmanager
+def explained(path: pathlib.Path) -> Iterator[None]:
+    """Turns an `OSError` of writing below `path` into a `RunDirectoryError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TimeoutError):  # filelock's way to say that somebody else holds the lock.
+            raise
+        remedy = _DISK_REMEDIES.get(error.errno or 0, 'see whether the disk is there and healthy')
+        where = error.filename or path
+        raise RunDirectoryError(
+            f'{where}: cannot be written: {error.strerror or error}. What was saved before is intact; {remedy}.'
+        ) from error
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yields dotted key -> value of plain mappings and lists; stages go by their names."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(f'{prefix}.{key}' if prefix else str(key), item)
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            name = item.get('name', number) if isinstance(item, Mapping) else number
+            yield from _flat(f'{prefix}.{name}', item)
+    else:
+        yield prefix, value

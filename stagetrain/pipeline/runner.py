@@ -1,0 +1,320 @@
+"""Carries a plan out: one child process per job, with a ledger line and a lock entry for each.
+
+    exit_code = run(plan, directory, start_worker, console)
+
+The runner knows nothing of TensorFlow or of training: `start_worker` gives it something that carries out a job file. A worker is
+started for the next job while the present one is in its second half, so that its imports cost no time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, Protocol
+
+import rich.console
+import rich.progress
+from rich.markup import escape
+
+from stagetrain import files
+from stagetrain.errors import EXIT_DONE, Interrupted, StagetrainError
+from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.ledger import utc_now
+from stagetrain.pipeline.lock import Entry
+from stagetrain.pipeline.plan import Plan, ProposalsPlan, StagePlan
+from stagetrain.pipeline.rundir import RunDirectory, explained
+
+Event = Mapping[str, Any]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STALE_EVALUATION = ('evaluation.json', 'detections.json')
+
+
+class Worker(Protocol):
+    """Something that carries out one job: a child process, or this process itself."""
+
+    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Event], None]) -> dict[str, Any]:
+        """Returns the job's result; raises `StagetrainError` when it failed, `Interrupted` when it saved and stopped."""
+
+    def interrupt(self) -> None:
+        """Asks it to save and stop; called from a signal handler."""
+
+    def kill(self) -> None:
+        """Ends it at once; called from a signal handler."""
+
+    def close(self) -> None:
+        """Lets it go, whether it was used or not."""
+
+
+StartWorker = Callable[[], Worker]
+
+
+def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console: rich.console.Console) -> int:
+    """Carries out the selected stages of a plan, in order; call it inside `directory.writing()`.
+
+    Returns:
+      0; every other end is an exception that carries its exit code.
+
+    Raises:
+      StageFailed: a stage failed or its process died; the ledger says how, and the same command goes on from its last checkpoint.
+      Interrupted: Ctrl-C or SIGTERM; the stage was saved.
+      ConfigError: a stage turned out to be half-done under another config.
+      RunDirectoryError: the disk is full or read-only.
+    """
+    workers = _Workers(start_worker)
+    with workers.receiving_signals():
+        for number, stage in enumerate(plan.stages):
+            if stage.selected:
+                left = [later for later in plan.stages[number + 1 :] if later.selected and later.action != planning.SKIP]
+                _Stage(plan, directory, workers, console, more_jobs=bool(left)).carry_out(stage.id)
+    return EXIT_DONE
+
+
+class _Workers:
+    """The worker at work and the one that waits; signals go to the one at work."""
+
+    def __init__(self, start_worker: StartWorker) -> None:
+        self._start = start_worker
+        self._present: Worker | None = None
+        self._next: Worker | None = None
+        self._interrupts = 0
+
+    @contextlib.contextmanager
+    def receiving_signals(self) -> Iterator[None]:
+        """Passes the first Ctrl-C or SIGTERM on to the worker, which saves; the second one ends it at once."""
+        former = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for worker in (self._present, self._next):
+                if worker is not None:
+                    worker.close()
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def prepare_next(self) -> None:
+        """Starts a worker that imports and waits, unless one waits already."""
+        if self._next is None and not self._interrupts:
+            self._next = self._start()
+
+    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Event], None]) -> dict[str, Any]:
+        """Carries out one job in a worker of its own."""
+        self.stop_if_asked()
+        worker, self._next = self._next or self._start(), None
+        self._present = worker
+        try:
+            self.stop_if_asked()
+            return worker.carry_out(job_file, emit)
+        finally:
+            self._present = None
+            worker.close()
+
+    def stop_if_asked(self) -> None:
+        """Raises `Interrupted` when a signal came between two jobs."""
+        if self._interrupts:
+            raise Interrupted('stopped before the next stage began; the same command goes on from here')
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._interrupts += 1
+        if self._present is not None and self._interrupts == 1:
+            self._present.interrupt()
+        elif self._present is not None:
+            self._present.kill()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """What carrying out one stage needs."""
+
+    plan: Plan
+    directory: RunDirectory
+    workers: _Workers
+    console: rich.console.Console
+    more_jobs: bool
+
+    def carry_out(self, stage_id: str) -> None:
+        """Decides again, now that all sources are there, and does what was decided."""
+        self.workers.stop_if_asked()
+        stage = planning.decide(self.plan, stage_id, self.directory.state())
+        if stage.action == planning.SKIP:
+            self._record('skipped', stage_id, stage.reason)
+            self._say(f'{stage_id}: {stage.reason}')
+            return
+        if stage.proposals is not None and stage.proposals.action == planning.RUN:
+            self._make_proposals(stage, stage.proposals)
+        self._train(stage)
+
+    def _train(self, stage: StagePlan) -> None:
+        folder = self.directory.stage(stage.id)
+        if stage.action == planning.RUN:
+            self.directory.forget_stage(stage.id)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in _STALE_EVALUATION if stage.action == planning.EVALUATE else ():
+                (folder / name).unlink(missing_ok=True)
+            files.write_json(folder / 'job.json', train_job(self.plan, stage, self.directory))
+        assert stage.fingerprint is not None
+        result = self._job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, self.more_jobs)
+        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts)
+        self.directory.write_lock(self.directory.lock().with_stage(stage.id, entry))
+
+    def _make_proposals(self, stage: StagePlan, proposals: ProposalsPlan) -> None:
+        assert proposals.fingerprint is not None
+        job_file = self.directory.proposals / f'{proposals.fingerprint}.job.json'
+        with explained(job_file):
+            job_file.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(job_file, proposals_job(self.plan, stage, proposals, self.directory))
+        result = self._job(f'proposals of {proposals.from_stage}', job_file, proposals.reason, proposals.fingerprint, True)
+        entry = Entry(proposals.fingerprint, proposals.parts, result, utc_now())
+        self.directory.write_lock(self.directory.lock().with_proposals(proposals.fingerprint, entry))
+
+    def _job(self, name: str, job_file: pathlib.Path, reason: str, fingerprint: str, more_jobs: bool) -> dict[str, Any]:
+        """Carries out one job file and keeps the ledger."""
+        self._record('started', name, reason, {'fingerprint': fingerprint})
+        self._say(f'{name}: {reason}')
+        started = time.monotonic()
+        progress = _Progress(self.console, name)
+        try:
+            with progress:
+                result = self.workers.carry_out(job_file, lambda event: self._receive(name, event, progress, more_jobs))
+        except Interrupted as error:
+            self._record('interrupted', name, str(error), {'step': progress.step})
+            raise
+        except StagetrainError as error:
+            self._record('failed', name, str(error), {'step': progress.step})
+            raise
+        seconds = round(time.monotonic() - started, 3)
+        self._record('finished', name, f'in {seconds:.1f} s', {'seconds': seconds, 'fingerprint': fingerprint})
+        self._say(f'{name}: finished in {seconds:.1f} s{_metrics(result)}')
+        return result
+
+    def _receive(self, name: str, event: Event, progress: _Progress, more_jobs: bool) -> None:
+        if event['event'] == 'note':
+            self._record('note', name, event['text'])
+            self._say(f'{name}: {event["text"]}')
+        elif event['event'] == 'progress':
+            progress.show(event)
+            if more_jobs and event['step'] * 2 >= event['num_steps']:
+                self.workers.prepare_next()
+
+    def _record(self, event: str, job: str, text: str, details: Mapping[str, Any] | None = None) -> None:
+        with explained(self.directory.path):
+            self.directory.ledger.record(event, job, text, details)
+
+    def _say(self, text: str) -> None:
+        self.console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def train_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> dict[str, Any]:
+    """Returns the content of a training stage's job file."""
+    origins = {module: _origin(plan, stage, module, directory) for module in stage.node.modules}
+    store = (directory.proposals / str(stage.proposals.fingerprint)).absolute() if stage.proposals else None
+    return _job_value(plan, stage, directory, 'train') | {
+        'fingerprint': stage.fingerprint,
+        'parts': dict(stage.parts),
+        'num_steps': stage.num_steps,
+        'origins': origins,
+        'proposals': None if store is None else str(store),
+    }
+
+
+def proposals_job(plan: Plan, stage: StagePlan, proposals: ProposalsPlan, directory: RunDirectory) -> dict[str, Any]:
+    """Returns the content of the job file that makes a stage's proposals with the modules of the stage that they come from.
+
+    `id` and `stage` are those of the stage that reads the proposals: its settings count.
+    """
+    made_by = directory.lock().stages[proposals.from_stage].result
+    modules = [part.removeprefix('proposals.weights.') for part in proposals.parts if part.startswith('proposals.weights.')]
+    path = str(directory.checkpoint(made_by).absolute())
+    origins = {
+        module: _origin_value('stage', path, proposals.from_stage, made_by['digests'][module], skip_mismatch=False)
+        for module in modules
+    }
+    return _job_value(plan, stage, directory, 'proposals') | {
+        'fingerprint': proposals.fingerprint,
+        'parts': dict(proposals.parts),
+        'origins': origins,
+        'proposals': str((directory.proposals / str(proposals.fingerprint)).absolute()),
+    }
+
+
+def _job_value(plan: Plan, stage: StagePlan, directory: RunDirectory, kind: str) -> dict[str, Any]:
+    return {
+        'kind': kind,
+        'run_dir': str(directory.path.absolute()),
+        'id': stage.id,
+        'pipeline': plan.loaded.resolved,
+        'stage': _resolved_stage(plan, stage),
+    }
+
+
+def _resolved_stage(plan: Plan, stage: StagePlan) -> Mapping[str, Any]:
+    resolved = plan.loaded.resolved
+    variant = stage.node.variant
+    stages = resolved['stages'] if variant is None else resolved['compare'][variant]['stages']
+    return next(value for value in stages if value['name'] == stage.node.stage.name)
+
+
+def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) -> dict[str, Any]:
+    origin = stage.node.origins[module]
+    if origin.kind == 'fresh':
+        return _origin_value('fresh', None, None, None, skip_mismatch=False)
+    if origin.kind == 'stage':
+        made = planning.best_or_last(directory.lock().stages[origin.name].result, origin.weights)
+        path = str(directory.checkpoint(made).absolute())
+        return _origin_value('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
+    source = plan.loaded.pipeline.sources[origin.name]
+    return _origin_value(
+        origin.kind, source.keras_h5 or source.checkpoint, None, plan.facts.sources[origin.name], origin.skip_mismatch
+    )
+
+
+def _origin_value(kind: str, path: str | None, stage: str | None, digest: str | None, skip_mismatch: bool) -> dict[str, Any]:
+    return {'kind': kind, 'path': path, 'stage': stage, 'digest': digest, 'skip_mismatch': skip_mismatch}
+
+
+def _metrics(result: Mapping[str, Any]) -> str:
+    shown = {name: (result.get('metrics') or {}).get(name) for name in ('AP', 'AP50')}
+    return ''.join(f', {name} {value:.3f}' for name, value in shown.items() if value is not None)
+
+
+class _Progress:
+    """Steps and losses: a bar on a terminal, a line for every tenth elsewhere."""
+
+    def __init__(self, console: rich.console.Console, name: str) -> None:
+        self._console, self._name = console, name
+        self.step = 0
+        self._tenth = -1
+        columns = (
+            rich.progress.TextColumn('{task.description}'),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeRemainingColumn(),
+            rich.progress.TextColumn('{task.fields[values]}'),
+        )
+        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(escape(name), total=None, values='')
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Shows a progress event."""
+        self.step = event['step']
+        values = ' '.join(f'{key} {value:.4g}' for key, value in (event.get('values') or {}).items())
+        self._bar.update(self._task, completed=self.step, total=event['num_steps'], values=escape(values))
+        tenth = self.step * 10 // max(event['num_steps'], 1)
+        if not self._console.is_terminal and tenth != self._tenth:
+            self._tenth = tenth
+            self._console.print(
+                escape(f'{self._name}: {self.step}/{event["num_steps"]} {values}'), highlight=False, soft_wrap=True
+            )

@@ -1,0 +1,77 @@
+"""What became of every stage of a run directory, in words. Pure, and without TensorFlow.
+
+for stage in stage_statuses(plan, state, ledger_lines):
+    print(stage.id, stage.state, stage.text)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.lock import Entry
+from stagetrain.pipeline.plan import Plan, StagePlan
+from stagetrain.pipeline.rundir import State
+
+DONE = 'done'
+PARTIAL = 'partial'
+STALE = 'stale'
+MISSING = 'missing'
+
+
+@dataclasses.dataclass(frozen=True)
+class StageStatus:
+    """One stage: `done`, `partial`, `stale` or `missing`, and why."""
+
+    id: str
+    state: str
+    text: str
+    finished: str | None
+    """UTC time; None while it is not finished."""
+    seconds: float | None
+    """Training time over all sessions; None while it is not finished."""
+    metrics: Mapping[str, Any]
+
+
+def stage_statuses(plan: Plan, state: State, ledger: Iterable[Mapping[str, Any]]) -> tuple[StageStatus, ...]:
+    """Returns the status of every stage of a plan that was made with `plan.assess`, in its order."""
+    failures = _failures(ledger)
+    return tuple(_status(stage, state, failures.get(stage.id)) for stage in plan.stages)
+
+
+def unjudged_statuses(stage_ids: Sequence[str], state: State) -> tuple[StageStatus, ...]:
+    """Returns statuses without saying what is stale, for when the data cannot be read."""
+    return tuple(_from_state(stage_id, state) for stage_id in stage_ids)
+
+
+def _status(stage: StagePlan, state: State, failure: str | None) -> StageStatus:
+    entry, partial = state.lock.stages.get(stage.id), state.partial.get(stage.id)
+    if entry is not None:
+        text = '' if stage.action == planning.SKIP else stage.reason.removeprefix('stale: ')
+        return _finished(stage.id, entry, DONE if stage.action == planning.SKIP else STALE, text)
+    if partial is not None and partial.step:
+        changed = f'; changed since: {stage.reason}' if stage.action == planning.REFUSE else ''
+        failed = f'; failed: {failure}' if failure else ''
+        return StageStatus(stage.id, PARTIAL, f'at step {partial.step} of {stage.num_steps}{changed}{failed}', None, None, {})
+    return StageStatus(stage.id, MISSING, f'failed: {failure}' if failure else stage.reason, None, None, {})
+
+
+def _from_state(stage_id: str, state: State) -> StageStatus:
+    entry, partial = state.lock.stages.get(stage_id), state.partial.get(stage_id)
+    if entry is not None:
+        return _finished(stage_id, entry, DONE, 'whether it is up to date is not known')
+    if partial is not None and partial.step:
+        return StageStatus(stage_id, PARTIAL, f'at step {partial.step}', None, None, {})
+    return StageStatus(stage_id, MISSING, 'not run yet', None, None, {})
+
+
+def _finished(stage_id: str, entry: Entry, state: str, text: str) -> StageStatus:
+    return StageStatus(stage_id, state, text, entry.finished, entry.result.get('seconds'), entry.result.get('metrics') or {})
+
+
+def _failures(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns stage id -> message of those whose last event is a failure."""
+    last = {line['job']: line for line in ledger if line['event'] != 'note'}
+    return {job: line['text'] for job, line in last.items() if line['event'] == 'failed'}

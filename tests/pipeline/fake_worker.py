@@ -1,0 +1,114 @@
+"""A child process without TensorFlow that trains on digits: its "weights" are a hash chain, so that exact resume can be seen.
+
+It runs the real `stagetrain.cli.worker`; only the two jobs are replaced. Its memory is `calls.jsonl` beside the run directory.
+Environment: FAKE_SECONDS (a step takes), FAKE_DIE (`id:step:signal or word`, happens when that step is reached, once).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stagetrain import files
+from stagetrain.cli import worker
+from stagetrain.errors import Interrupted, StageFailed, WeightsError
+
+CHECKPOINT_INTERVAL = 4
+MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head')
+
+
+def train_stage(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Trains from the newest checkpoint on; saves every few steps and when told to stop."""
+    folder = pathlib.Path(job['run_dir'], 'stages', job['id'])
+    step, weights = _restore(folder / 'checkpoints', job)
+    _remember(job, step)
+    if job['proposals']:
+        files.verify_folder(pathlib.Path(job['proposals']))
+    while step < job['num_steps']:
+        if should_stop():
+            _save(folder, step, weights)
+            raise Interrupted(f'{job["id"]}: saved at step {step}')
+        step, weights = step + 1, hashlib.sha256(f'{weights}{step}{job["fingerprint"]}'.encode()).hexdigest()
+        time.sleep(float(os.environ.get('FAKE_SECONDS', '0')))
+        emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': {'loss': 1 / step}})
+        _misfortune(job, step)
+        if step % CHECKPOINT_INTERVAL == 0:
+            _save(folder, step, weights)
+    checkpoint = _save(folder, step, weights)
+    digests = {module: hashlib.sha256(f'{module}{weights}'.encode()).hexdigest() for module in job['origins']}
+    return {
+        'step': step,
+        'num_images': step * job['stage']['train'].get('batch_size', 4),
+        'seconds': 1.5,
+        'seconds_by_part': {'training': 1.5},
+        'num_trained_parameters': 10,
+        'checkpoint': str(checkpoint.relative_to(job['run_dir'])),
+        'digests': digests,
+        'metrics': {'AP': 0.25, 'AP50': 0.5},
+        'evaluation_seconds': 0.5,
+    }
+
+
+def make_proposals(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Makes a store of one file."""
+    del should_stop
+    _remember(job, 0)
+    folder = pathlib.Path(job['proposals'])
+    emit({'event': 'note', 'text': 'three images are small'})
+    digest = (
+        files.verify_folder(folder) if folder.exists() else files.commit_folder(folder, lambda f: (f / 'boxes').write_text('1'))
+    )
+    return {'folder': str(folder), 'digest': digest, 'num_images': 3, 'seconds': 0.25, 'recall': {'recall_0.5': 0.9}}
+
+
+def _restore(checkpoints: pathlib.Path, job: Mapping[str, Any]) -> tuple[int, str]:
+    for folder in sorted(checkpoints.glob('step-*'), reverse=True):
+        files.verify_folder(folder)
+        saved = files.read_json(folder / 'state.json')
+        return saved['step'], saved['weights']
+    return 0, ''.join(str(job['origins'][module]['digest']) for module in sorted(job['origins']))
+
+
+def _save(folder: pathlib.Path, step: int, weights: str) -> pathlib.Path:
+    final = folder / 'checkpoints' / f'step-{step:08d}'
+    if not final.exists():
+        files.commit_folder(
+            final, lambda temporary: files.write_json(temporary / 'state.json', {'step': step, 'weights': weights})
+        )
+    return final
+
+
+def _remember(job: Mapping[str, Any], step: int) -> None:
+    calls = pathlib.Path(job['run_dir']).parent / 'calls.jsonl'
+    files.append_json_line(calls, {'kind': job['kind'], 'id': job['id'], 'step': step, 'pid': os.getpid(), 'ppid': os.getppid()})
+
+
+def _misfortune(job: Mapping[str, Any], step: int) -> None:
+    stage_id, when, what = os.environ.get('FAKE_DIE', '::').split(':')
+    mark = pathlib.Path(job['run_dir']).parent / f'died-{stage_id}-{when}-{what}'
+    if (stage_id, when) != (job['id'], str(step)) or mark.exists():
+        return
+    mark.touch()
+    if what == 'fail':
+        raise StageFailed(f'{stage_id}: the loss is not finite at step {step}')
+    if what == 'bad':
+        raise WeightsError(f'{stage_id}: the file does not fit')
+    if what == 'defect':
+        raise ZeroDivisionError('by zero')
+    if what == 'exit':
+        print('the library says goodbye', flush=True)
+        os._exit(7)
+    os.kill(os.getpid(), signal.Signals[what])
+    time.sleep(60)
+
+
+if __name__ == '__main__':
+    if os.environ.get('FAKE_IMPORT_ERROR'):
+        raise ImportError('no such library')
+    sys.exit(worker.main({'train': 'fake_worker:train_stage', 'proposals': 'fake_worker:make_proposals'}))
