@@ -1,0 +1,303 @@
+"""Reads TFRecords of the Object Detection API and the Model Garden, without TensorFlow.
+
+    image/encoded                              the image file's bytes
+    image/object/bbox/{xmin,xmax,ymin,ymax}    floats, 0 to 1 of the image's width and height
+    image/object/class/text or /label          class names, or ids from 1 in the order of `data.classes`; names count when given
+    image/object/{difficult,is_crowd}          optional flags
+    image/height, image/width                  optional; compared with the image
+    image/source_id                            optional; without it an image is called `<file>:<record>`
+
+Both checksums of every record are compared. Records and objects are counted from 1.
+
+    examples, bad = read(DataSource(format='tfrecord', path='train-*.tfrecord'), ('cat', 'dog'), 50_000_000)
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import glob
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stagetrain.config import schema
+from stagetrain.data import images, tf_example
+from stagetrain.data.annotation import BadItem, Example, Unusable, class_id, usable_box
+from stagetrain.data.crc32c import masked_crc32c
+from stagetrain.errors import DataError, known_names, suggestion
+
+_HEADER = struct.Struct('<QI')  # length of the data, checksum of the length's 8 bytes
+_FOOTER = struct.Struct('<I')  # checksum of the data
+_GZIP_MAGIC = b'\x1f\x8b'
+_BOX = 'image/object/bbox/'
+_EDGES = ('ymin', 'xmin', 'ymax', 'xmax')
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """Where a record's data lies in its file. `number` counts from 1."""
+
+    path: str
+    number: int
+    offset: int
+    length: int
+
+
+def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int) -> tuple[list[Example], list[BadItem]]:
+    """Reads all records; every image is decoded once, so that a broken one shows now and not in the middle of training.
+
+    Args:
+      source: `path` is a file, or a pattern with `*`, `?`, `[...]`; a comma is part of a name.
+      classes: Class names; the first gets id 1.
+      max_image_pixels: Larger images are bad.
+
+    Returns:
+      Usable images, and boxes and records that were left out.
+
+    Raises:
+      DataError: No file matches, or no record can be used.
+    """
+    frames: list[Frame] = []
+    bad: list[BadItem] = []
+    for path in inputs(source):
+        found, broken = scan(path)
+        frames += found
+        bad += broken
+    # Decoding releases the interpreter lock; each task reads its own record, so few are in memory.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(functools.partial(_read_record, classes, max_image_pixels), frames))
+    examples, repeated = _without_repeated_ids([(frame, example) for frame, (example, _) in zip(frames, results, strict=True)])
+    bad += [item for _, items in results for item in items] + repeated
+    if not examples:
+        shown = ''.join(f'\n  {item}' for item in bad[:10])
+        raise DataError(f'{source.path}: none of its {len(frames)} records can be used:{shown}')
+    return examples, bad
+
+
+def inputs(source: schema.DataSource) -> list[str]:
+    """Returns the files that `source.path` names, sorted; a name that exists is taken as it is, also when it holds `[`.
+
+    Raises:
+      DataError: There is none.
+    """
+    if os.path.isfile(source.path):
+        return [os.path.abspath(source.path)]
+    if os.path.isdir(source.path):
+        raise DataError(
+            f'{source.path}: a folder; expected a file or a pattern, such as {os.path.join(source.path, "*.tfrecord")}'
+        )
+    found = sorted(os.path.abspath(path) for path in glob.glob(source.path) if os.path.isfile(path))
+    if not found:
+        folder, name = os.path.split(source.path)
+        beside = os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
+        shown = known_names(sorted(beside)[:10])
+        raise DataError(
+            f"{source.path}: no such file, and no file matches. In '{folder or '.'}': {shown}.{suggestion(name, beside)}"
+        )
+    return found
+
+
+def scan(path: str) -> tuple[list[Frame], list[BadItem]]:
+    """Finds the records of a file by their lengths, whose checksums are compared; data is passed over.
+
+    Where a length is wrong, the records behind it cannot be found: one bad item stands for all of them.
+
+    Raises:
+      DataError: The file cannot be read.
+    """
+    try:
+        size = os.path.getsize(path)
+        with open(path, 'rb') as file:
+            if file.read(2) == _GZIP_MAGIC:
+                return [], [BadItem(path, '', 'compressed with GZIP; expected a plain TFRecord: decompress it')]
+            frames: list[Frame] = []
+            end = 0
+            while end < size:
+                file.seek(end)
+                frames.append(_frame(path, len(frames) + 1, end, file.read(_HEADER.size), size))
+                end = frames[-1].offset + frames[-1].length + _FOOTER.size
+    except Unusable as error:
+        return frames, [BadItem(path, error.element, error.reason)]
+    except OSError as error:
+        raise DataError(f'{path}: cannot be read: {error.strerror}') from error
+    return frames, [] if frames else [BadItem(path, '', 'the file is empty')]
+
+
+def _frame(path: str, number: int, start: int, header: bytes, size: int) -> Frame:
+    rest = 'this record and all behind it are lost'
+    if len(header) < _HEADER.size:
+        raise Unusable(f'record {number}', f'the file ends inside its header, at byte {size}: it is truncated')
+    length, checksum = _HEADER.unpack(header)
+    if masked_crc32c(header[:8]) != checksum:
+        raise Unusable(f'record {number}', f'wrong checksum of its length at byte {start}: not a TFRecord, or damaged; {rest}')
+    if start + _HEADER.size + length + _FOOTER.size > size:
+        raise Unusable(f'record {number}', f'has {length} bytes, but the file ends at byte {size}: it is truncated')
+    return Frame(path, number, start + _HEADER.size, length)
+
+
+def _read_record(classes: tuple[str, ...], max_image_pixels: int, frame: Frame) -> tuple[Example | None, list[BadItem]]:
+    """Returns the record's example, or None when it cannot be used, and what was left out."""
+    try:
+        return _example(classes, max_image_pixels, frame, _data(frame))
+    except Unusable as error:
+        return None, [BadItem(frame.path, _place(frame, error.element), error.reason)]
+
+
+def _place(frame: Frame, element: str) -> str:
+    return f'record {frame.number}: {element}' if element else f'record {frame.number}'
+
+
+def _data(frame: Frame) -> bytes:
+    with open(frame.path, 'rb') as file:
+        file.seek(frame.offset)
+        data = file.read(frame.length)
+        footer = file.read(_FOOTER.size)
+    if _FOOTER.pack(masked_crc32c(data)) != footer:
+        raise Unusable('', 'wrong checksum of its data: it is damaged')
+    return data
+
+
+def _example(classes: tuple[str, ...], max_image_pixels: int, frame: Frame, data: bytes) -> tuple[Example, list[BadItem]]:
+    try:
+        values = tf_example.features(data)
+    except ValueError as error:
+        raise Unusable('', str(error)) from error
+    encoded = _encoded(values)
+    info = _checked_image(encoded, values, max_image_pixels)
+    objects = _Objects.of(values)
+    kept: list[tuple[tuple[float, float, float, float], int, bool, bool]] = []
+    bad: list[BadItem] = []
+    for index in range(objects.count):
+        try:
+            kept.append(objects.usable(index, info, classes))
+        except Unusable as error:
+            bad.append(BadItem(frame.path, _place(frame, error.element), error.reason))
+    example = Example(
+        image_id=_image_id(values, frame),
+        path=frame.path,
+        # Any occurrence of the same bytes is the image.
+        offset=frame.offset + data.index(encoded),
+        length=len(encoded),
+        height=info.height,
+        width=info.width,
+        boxes_yxyx_px=np.asarray([box for box, _, _, _ in kept], np.float32).reshape(-1, 4),
+        classes=np.asarray([number for _, number, _, _ in kept], np.int32),
+        difficult=np.asarray([difficult for _, _, difficult, _ in kept], np.bool_),
+        is_crowd=np.asarray([is_crowd for _, _, _, is_crowd in kept], np.bool_),
+    )
+    return example, bad
+
+
+def _encoded(values: Mapping[str, tuple[Any, ...]]) -> bytes:
+    found = _typed(values, 'image/encoded', bytes)
+    if len(found) != 1:
+        raise Unusable('image/encoded', f'expected one value, found {len(found)}; features here: {known_names(values)}')
+    return found[0]
+
+
+def _checked_image(encoded: bytes, values: Mapping[str, tuple[Any, ...]], max_image_pixels: int) -> images.ImageInfo:
+    try:
+        info = images.usable(encoded, max_image_pixels)
+        images.verify(encoded)
+    except Unusable as error:
+        raise Unusable('image/encoded', error.reason) from error
+    for name, actual in (('image/height', info.height), ('image/width', info.width)):
+        stated = _typed(values, name, int)
+        if stated and stated != (actual,):
+            raise Unusable(name, f'says {", ".join(map(str, stated))}, the image has {info.width}x{info.height} pixels')
+    return info
+
+
+def _image_id(values: Mapping[str, tuple[Any, ...]], frame: Frame) -> str:
+    found = _typed(values, 'image/source_id', bytes)
+    if not found or not found[0]:
+        return f'{os.path.basename(frame.path)}:{frame.number}'
+    return _utf8(found[0], 'image/source_id')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Objects:
+    """The object lists of a record: `edges` by name; the others are as long, or empty."""
+
+    edges: Mapping[str, Sequence[float]]
+    texts: Sequence[bytes]
+    labels: Sequence[int]
+    difficult: Sequence[int]
+    is_crowd: Sequence[int]
+
+    @classmethod
+    def of(cls, values: Mapping[str, tuple[Any, ...]]) -> _Objects:
+        """Returns the lists; raises `Unusable` when their lengths differ."""
+        edges = {edge: _typed(values, _BOX + edge, float) for edge in _EDGES}
+        count = len(edges['ymin'])
+        optional = {
+            'texts': _typed(values, 'image/object/class/text', bytes),
+            'labels': _typed(values, 'image/object/class/label', int),
+            'difficult': _typed(values, 'image/object/difficult', int),
+            'is_crowd': _typed(values, 'image/object/is_crowd', int),
+        }
+        lengths = {edge: len(found) for edge, found in edges.items()} | {name: len(v) for name, v in optional.items() if v}
+        if len(set(lengths.values())) > 1 or (count and not optional['texts'] and not optional['labels']):
+            shown = ', '.join(f'{name} {length}' for name, length in lengths.items())
+            raise Unusable('image/object', f'expected lists of one length and class/text or class/label; found {shown}')
+        return cls(edges, **optional)
+
+    @property
+    def count(self) -> int:
+        """Returns the number of objects."""
+        return len(self.edges['ymin'])
+
+    def usable(
+        self, index: int, info: images.ImageInfo, classes: tuple[str, ...]
+    ) -> tuple[tuple[float, float, float, float], int, bool, bool]:
+        """Returns box in pixels, class id, and whether it is difficult and a crowd; raises `Unusable`."""
+        place = f'object[{index + 1}]/'
+        ymin, xmin, ymax, xmax = (self.edges[edge][index] for edge in _EDGES)
+        if max(ymin, xmin, ymax, xmax) > 2:
+            found = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
+            raise Unusable(f'{place}bbox', f'expected edges from 0 to 1 of height and width, found {found}: are these pixels?')
+        pixels = (ymin * info.height, xmin * info.width, ymax * info.height, xmax * info.width)
+        box = usable_box(pixels, info.height, info.width, f'{place}bbox')
+        difficult = bool(self.difficult[index]) if self.difficult else False
+        return box, self._class(index, classes, place), difficult, bool(self.is_crowd[index]) if self.is_crowd else False
+
+    def _class(self, index: int, classes: tuple[str, ...], place: str) -> int:
+        if self.texts:
+            return class_id(_utf8(self.texts[index], f'{place}class/text'), classes, f'{place}class/text')
+        label = self.labels[index]
+        if not 1 <= label <= len(classes):
+            raise Unusable(f'{place}class/label', f'found {label}, expected 1 to {len(classes)}: the number of data.classes')
+        return label
+
+
+def _typed(values: Mapping[str, tuple[Any, ...]], name: str, kind: type) -> tuple[Any, ...]:
+    found = values.get(name, ())
+    if found and not isinstance(found[0], kind):
+        raise Unusable(name, f'expected values of type {kind.__name__}, found {type(found[0]).__name__}')
+    return found
+
+
+def _utf8(value: bytes, element: str) -> str:
+    try:
+        return value.decode('utf-8')
+    except UnicodeDecodeError as error:
+        raise Unusable(element, f'not UTF-8: {value[:40]!r}') from error
+
+
+def _without_repeated_ids(found: list[tuple[Frame, Example | None]]) -> tuple[list[Example], list[BadItem]]:
+    """Keeps the first of the examples that share an id."""
+    first: dict[str, tuple[Frame, Example]] = {}
+    bad = []
+    for frame, example in found:
+        if example is None:
+            continue
+        taken = first.setdefault(example.image_id, (frame, example))
+        if taken[1] is not example:
+            where = f'record {taken[0].number} of {os.path.basename(taken[0].path)}'
+            bad.append(BadItem(frame.path, _place(frame, 'image/source_id'), f"'{example.image_id}' is that of {where}"))
+    return [example for _, example in first.values()], bad
