@@ -33,7 +33,13 @@ class Strict(pydantic.BaseModel):
     )
 
 
-class OneOf(Strict):
+class _Generated(Strict):
+    """A type made at run time: it has no source text to look for documentation in, and looking costs half a second."""
+
+    model_config = pydantic.ConfigDict(use_attribute_docstrings=False)
+
+
+class OneOf(_Generated):
     """A choice in the Model Garden's way: `type` names the branch whose options count; other branches may not be given."""
 
     type: str | None = None
@@ -80,7 +86,7 @@ def _class_model(key: str, exclude: tuple[str, ...] = ()) -> type[Strict]:
         fields.update(
             {name: (options, pydantic.Field(default_factory=options)) for name, options in _registered_backbones.items()}
         )
-    base = OneOf if description['one_of'] else Strict
+    base = OneOf if description['one_of'] else _Generated
     return pydantic.create_model(key.rsplit('.', 1)[1], __base__=base, __module__=f'model_garden.{key}', **fields)
 
 
