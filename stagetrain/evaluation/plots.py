@@ -77,19 +77,22 @@ def curves_figure(tracks: Sequence[Track]) -> Figure:
     unit, divisor = ('minutes', 60.0) if longest > 300 else ('seconds', 1.0)
     for axes in (lanes, losses, scores):
         _plain(axes)
-    losses.set_xlim(0, longest / divisor * 1.08)
+    losses.set_xlim(0, longest / divisor * 1.16)  # The results stand behind the lanes.
     for track in tracks:
         if not track.contained:
             _draw_losses(losses, track, colours[track.name], divisor)
-            _draw_boundaries((losses, scores), track, colours[track.name], divisor)
         _draw_ap(scores, track, colours[track.name], divisor)
-    _label_results(scores, tracks, colours, divisor)
+    lane_tracks = {name: [track for track in tracks if track.name == name] for name in names}
+    for name, (first, *_) in lane_tracks.items():
+        if not first.contained:
+            _draw_boundaries((losses, scores), first, colours[name], divisor)
     losses.set_ylabel('loss, without regularisation')
     losses.set_ylim(bottom=0)
     scores.set_ylabel('AP on validation')
     scores.set_ylim(0, 1.2 * max((value for track in tracks for _, value in track.ap), default=1.0) or 1.0)
+    scores.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
     scores.set_xlabel(f'wall-clock {unit} of training, proposals and evaluation')
-    _draw_lanes(figure, lanes, {track.name: track for track in reversed(tracks)}, names, colours, divisor)
+    _draw_lanes(figure, lanes, lane_tracks, colours, divisor)
     return figure
 
 
@@ -152,21 +155,22 @@ def _plain(axes: Axes) -> None:
     axes.xaxis.label.set_fontsize(10)
 
 
-def _draw_lanes(
-    figure: Figure, axes: Axes, tracks: dict[str, Track], names: Sequence[str], colours: dict[str, str], divisor: float
-) -> None:
-    """One bar per stage, alternately strong and weak, with its name inside where it fits."""
-    axes.set_ylim(len(names) - 0.45, -0.55)
-    axes.set_yticks(range(len(names)), names, fontsize=10)
+def _draw_lanes(figure: Figure, axes: Axes, lanes: dict[str, list[Track]], colours: dict[str, str], divisor: float) -> None:
+    """One bar per stage, alternately strong and weak, with its name inside where it fits; behind the last one the result.
+
+    Of several seeds the bars are those of the first.
+    """
+    axes.set_ylim(len(lanes) - 0.45, -0.55)
+    axes.set_yticks(range(len(lanes)), list(lanes), fontsize=10)
     axes.tick_params(axis='both', length=0)
     axes.grid(False)
     for side in ('left', 'bottom'):
         axes.spines[side].set_visible(False)
     texts = []
-    for lane, name in enumerate(names):
+    for lane, (name, tracks) in enumerate(lanes.items()):
         axes.get_yticklabels()[lane].set(color=colours[name], fontweight='bold')
         strengths = itertools.cycle((1.0, 0.72))
-        for span in tracks[name].spans:
+        for span in tracks[0].spans:
             start, length = span.start / divisor, (span.end - span.start) / divisor
             colour, alpha = (_STORE, 1.0) if span.is_store else (colours[name], next(strengths))
             (bar,) = axes.barh(lane, length, left=start, height=0.62, color=colour, alpha=alpha, edgecolor='white', linewidth=1.2)
@@ -174,7 +178,16 @@ def _draw_lanes(
             texts.append(
                 (axes.text(start + length / 2, lane, span.name, color=text_colour, ha='center', va='center', fontsize=9), bar)
             )
-    if any(span.is_store for track in tracks.values() for span in track.spans):
+        axes.text(
+            tracks[0].spans[-1].end / divisor,
+            lane,
+            f'  {_result(tracks)}',
+            color=colours[name],
+            va='center',
+            fontsize=10,
+            fontweight='bold',
+        )
+    if any(span.is_store for tracks in lanes.values() for span in tracks[0].spans):
         axes.set_title('grey: making proposals', fontsize=9, color=_FAINT, loc='right')
     # Only a laid-out figure knows how wide a bar is on paper.
     figure.draw_without_rendering()
@@ -206,20 +219,10 @@ def _draw_ap(axes: Axes, track: Track, colour: str, divisor: float) -> None:
     axes.plot(seconds[-1:], values[-1:], 'o', color=colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8, zorder=4)
 
 
-def _label_results(axes: Axes, tracks: Sequence[Track], colours: dict[str, str], divisor: float) -> None:
-    for track in tracks:
-        if track.ap:
-            second, value = track.ap[-1]
-            axes.annotate(
-                f'{value:.3f}',
-                (second / divisor, value),
-                # The curve goes on to the upper right of a contained variant's result.
-                xytext=(0, -9) if track.contained else (0, 9),
-                textcoords='offset points',
-                ha='center',
-                va='top' if track.contained else 'bottom',
-                color=colours[track.name],
-                fontsize=10,
-                fontweight='bold',
-            )
-    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
+def _result(tracks: Sequence[Track]) -> str:
+    """The AP of tracks of one name: the number, or mean and sample standard deviation over the seeds."""
+    values = [track.ap[-1][1] for track in tracks if track.ap]
+    if not values:
+        return ''
+    spread = f' ± {statistics.stdev(values):.3f}' if len(values) > 1 else ''
+    return f'AP {statistics.fmean(values):.3f}{spread}'

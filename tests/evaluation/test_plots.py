@@ -56,7 +56,7 @@ def test_smoothing_keeps_times_and_averages_neighbours():
     assert plots.smoothed(points, 1) == points
 
 
-@pytest.mark.parametrize(('length', 'unit', 'end'), [(120.0, 'seconds', 129.6), (600.0, 'minutes', 10.8)])
+@pytest.mark.parametrize(('length', 'unit', 'end'), [(120.0, 'seconds', 139.2), (600.0, 'minutes', 11.6)])
 def test_long_runs_are_shown_in_minutes(length, unit, end):
     track = Track('a', (Span('joint', 0.0, length),), ((),), ((length, 0.5),))
     axes = plots.curves_figure([track]).axes
@@ -64,19 +64,25 @@ def test_long_runs_are_shown_in_minutes(length, unit, end):
     assert axes[2].get_xlim() == pytest.approx((0.0, end))
 
 
-def test_loss_and_ap_are_drawn_and_the_result_is_written_beside_it():
+def test_loss_and_ap_are_drawn_and_the_result_stands_behind_the_lane():
     track = Track('a', (Span('one', 0.0, 9.0),), (((1.0, 3.0), (2.0, 2.0)),), ((4.0, 0.25), (9.0, 0.375)))
     lanes, losses, scores = plots.curves_figure([track]).axes
     assert list(losses.lines[0].get_ydata()) == [3.0, 2.0]
     assert list(scores.lines[0].get_ydata()) == [0.25, 0.375]
-    assert [text.get_text() for text in scores.texts] == ['0.375']
-    assert [text.get_text() for text in lanes.texts] == ['one']
+    assert [text.get_text().strip() for text in lanes.texts] == ['one', 'AP 0.375']
+
+
+def test_seeds_share_a_lane_with_mean_and_deviation():
+    seeds = [Track('a', (Span('one', 0.0, 9.0),), ((),), ((9.0, ap),)) for ap in (0.46, 0.47, 0.48)]
+    lanes, _, scores = plots.curves_figure(seeds).axes
+    assert [text.get_text().strip() for text in lanes.texts] == ['one', 'AP 0.470 ± 0.010']
+    assert len({line.get_color() for line in scores.lines}) == 1
 
 
 def test_a_name_that_does_not_fit_its_bar_is_left_out():
     track = Track('a', (Span('a_rather_long_name', 0.0, 1.0), Span('long', 1.0, 100.0)), ((), ()), ())
     lanes = plots.curves_figure([track]).axes[0]
-    assert [(text.get_text(), text.get_visible()) for text in lanes.texts] == [('a_rather_long_name', False), ('long', True)]
+    assert [(text.get_text(), text.get_visible()) for text in lanes.texts[:2]] == [('a_rather_long_name', False), ('long', True)]
 
 
 def test_picture_is_a_png_also_of_nothing():
