@@ -164,7 +164,7 @@ def _train_problems(default: Node) -> list[str]:
 def _with_train(stage: Node, default: Node) -> Node:
     if not isinstance(stage.value, dict):
         return stage
-    train = merge(default, stage.value['train']) if 'train' in stage.value else default
+    train = merge(default, stage.value['train'], ('train',)) if 'train' in stage.value else default
     return Node({**stage.value, 'train': train}, stage.place)
 
 
@@ -265,13 +265,17 @@ def _import_plugin(name: str, place: Place) -> None:
         imported = _import(module, folder)
     except ModuleNotFoundError as error:
         looked = f'{place.folder / (module + ".py")} nor as an installed module'
-        text = f'no such module, neither as {looked}' if error.name == module else f'it needs {error.name}, which is not installed'
+        text = (
+            f'no such module, neither as {looked}' if error.name == module else f'it needs {error.name}, which is not installed'
+        )
         raise ConfigError(f"{place}: plugins: '{name}': {text}") from error
     except Exception as error:
         raise ConfigError(f"{place}: plugins: '{name}' cannot be imported: {type(error).__name__}: {error}") from error
     file = os.path.realpath(imported.__file__ or '')
     if folder and not file.startswith(os.path.realpath(name)):
-        raise ConfigError(f"{place}: plugins: another module named '{module}' is imported already, from {file}; rename the plugin")
+        raise ConfigError(
+            f"{place}: plugins: another module named '{module}' is imported already, from {file}; rename the plugin"
+        )
 
 
 def _import(module: str, folder: str) -> types.ModuleType:

@@ -22,17 +22,29 @@ _NAME = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 _IN_TEXT = re.compile(f'(?P<kind>[{VARIABLE}{ESCAPED}])(?P<name>[^{END}]*){END}|(?P<open>\\$?\\$\\{{)')
 
 
-def merge(base: Node, child: Node) -> Node:
+def merge(base: Node, child: Node, path: tuple[str | int, ...] = ()) -> Node:
     """Returns `child` over `base`: mappings are merged, everything else is replaced.
 
     A child that changes the `type` of a mapping drops the options of the base's type, and one that gives `epochs` drops the
     base's `steps` (see `ALTERNATIVES`).
+
+    Args:
+      base: What is added to.
+      child: What is added and replaced; its places win.
+      path: Where both stand, for errors.
+
+    Raises:
+      ConfigError: The child has a mapping where the base has a list or a plain value: one of them is a slip.
     """
-    if not (isinstance(base.value, dict) and isinstance(child.value, dict)):
+    if not isinstance(child.value, dict) or base.value is None:
         return child
+    if not isinstance(base.value, dict):
+        where = document.show_path(path) or 'the file'
+        found = f'a mapping where its base has {document.plain(base)!r} ({base.place})'
+        raise ConfigError(f'{child.place}: {where}: found {found}; expected both to be of one kind')
     merged = _without_displaced(base.value, child.value)
     for key, node in child.value.items():
-        merged[key] = merge(merged[key], node) if key in merged else node
+        merged[key] = merge(merged[key], node, (*path, key)) if key in merged else node
     return Node(merged, child.place)
 
 

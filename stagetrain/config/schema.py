@@ -45,7 +45,9 @@ class Data(Strict):
     classes: Annotated[list[str], Field(min_length=1)]
     """Class names; the first has id 1, id 0 is the background."""
     train: DataSource
+    """What stages train on, and proposals are made for."""
     validation: DataSource
+    """What the end of each stage is judged on."""
     on_bad: Literal['skip', 'error'] = 'error'
     """What happens to images and boxes that cannot be used: stop before training, or leave them out and count them."""
     max_image_pixels: Positive = 50_000_000
@@ -128,6 +130,7 @@ class Stage(Strict):
     """Trains some variables with some losses for some steps, starting from sources; leaves a checkpoint."""
 
     name: Name
+    """What other stages, commands and the run directory call it. A variant may use the names of the pipeline's stages again."""
     init: dict[str, Init] = Field(default_factory=dict)
     """Module -> where its weights come from. A module that a loss needs and that is not named starts fresh; one that is named
     but that no loss needs is carried along into the checkpoint."""
@@ -144,6 +147,7 @@ class Stage(Strict):
     seed: int | None = None
     """Overrides the pipeline's seed in this stage."""
     train: Train
+    """How long and with which optimizer; what is not given comes from the top-level `train`."""
 
     @pydantic.field_validator('init', mode='before')
     @classmethod
@@ -197,7 +201,8 @@ class PipelineBase(Strict):
     seed: int = 0
     """All random numbers derive from (seed, stage, step, image)."""
     plugins: list[str] = Field(default_factory=list)
-    """Python modules that register detectors, backbones or formats; imported before the file is checked."""
+    """Python modules, installed or beside the file, that register detectors, backbones or formats; imported before the file is
+    checked."""
     model: Any
     """The detector: `type` and the Model Garden's own options, with its `losses` and `parser`."""
     data: Data

@@ -97,7 +97,10 @@ def test_deep_nesting_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('a: [1, 2', r'a\.yaml:1: not valid YAML: expected .,. or .\]., but got .<stream end>. \(while parsing a flow sequence, line 1\)'),
+        (
+            'a: [1, 2',
+            r'a\.yaml:1: not valid YAML: expected .,. or .\]., but got .<stream end>. \(while parsing a flow sequence, line 1\)',
+        ),
         ('a:\n\tb: 1', r'a\.yaml:2: not valid YAML: .*; indent with spaces'),
         ('a: 1\n---\nb: 2', r'a\.yaml:2: not valid YAML: but found another document'),
         ('a: *b', r"a\.yaml:1: not valid YAML: found undefined alias 'b'"),
@@ -133,7 +136,26 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: pathlib.Path) -> Non
     assert document.plain(document.read(tmp_path / 'a.yaml', 'a.yaml')) == {'a': 1}
 
 
-NASTY = ['1e-3', '010', 'on', '12:30:00', '~', '', '${x}', '$${x}', 'a: b', '# c', "it's", 'é\u2028', ' lead', '-', '0x1F', '1_000', '<<', 'a\nb']
+NASTY = [
+    '1e-3',
+    '010',
+    'on',
+    '12:30:00',
+    '~',
+    '',
+    '${x}',
+    '$${x}',
+    'a: b',
+    '# c',
+    "it's",
+    'é\u2028',
+    ' lead',
+    '-',
+    '0x1F',
+    '1_000',
+    '<<',
+    'a\nb',
+]
 
 
 @pytest.mark.parametrize('value', [*NASTY, 1e-5, 1e22, -0.5, 7, True, None, [], {}, {'a': [{'b': [1.0]}]}])

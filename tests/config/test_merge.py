@@ -38,9 +38,17 @@ def test_null_replaces_a_mapping() -> None:
     assert merged('{warmup: {type: linear}}', '{warmup: null}') == {'warmup': None}
 
 
+def test_a_mapping_over_a_plain_value_is_refused_and_over_null_is_fine() -> None:
+    assert merged('{a: {b: null}}', '{a: {b: {c: 1}}}') == {'a': {'b': {'c': 1}}}
+    with pytest.raises(ConfigError, match=r'a\.yaml:1: a\.b: found a mapping where its base has 3 \(a\.yaml:1\); expected both'):
+        merged('{a: {b: 3}}', '{a: {b: {c: 1}}}')
+
+
 def test_another_type_drops_the_options_of_the_base_type() -> None:
     base = '{backbone: {type: resnet, resnet: {model_id: 18}}}'
-    assert merged(base, '{backbone: {type: vit, vit: {patch_size: 8}}}') == {'backbone': {'type': 'vit', 'vit': {'patch_size': 8}}}
+    assert merged(base, '{backbone: {type: vit, vit: {patch_size: 8}}}') == {
+        'backbone': {'type': 'vit', 'vit': {'patch_size': 8}}
+    }
     assert merged(base, '{backbone: {type: resnet}}') == {'backbone': {'type': 'resnet', 'resnet': {'model_id': 18}}}
 
 
