@@ -138,7 +138,7 @@ def _key(source: schema.DataSource, data: schema.Data) -> str:
 def _stat(path: str) -> _Stat:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a zero byte, which no file has.
         return None
     return found.st_size, found.st_mtime_ns, found.st_ino
 

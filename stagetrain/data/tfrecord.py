@@ -146,6 +146,8 @@ def _read_record(classes: tuple[str, ...], max_image_pixels: int, frame: Frame) 
         return _example(classes, max_image_pixels, frame, _data(frame))
     except Unusable as error:
         return None, [BadItem(frame.path, _place(frame, error.element), error.reason)]
+    except OSError as error:
+        raise DataError(f'{frame.path}: record {frame.number}: cannot be read: {error.strerror}') from error
 
 
 def _place(frame: Frame, element: str) -> str:

@@ -158,7 +158,7 @@ def _read_image(context: _Context, image_id: str) -> tuple[Example | None, list[
 def _inside(root: str, folder: str, name: str, element: str = '') -> str:
     """Returns the real path of `root/folder/name`, which must exist and must not leave `root`, by `..` or by a link."""
     place = os.path.join(folder, name)
-    if os.path.isabs(name) or '\\' in name or '..' in name.split('/'):
+    if os.path.isabs(name) or '\\' in name or '\0' in name or '..' in name.split('/'):
         raise Unusable(element, f"expected a name inside '{folder}', found '{name}'")
     path = os.path.realpath(os.path.join(root, place))
     if not path.startswith(root.rstrip(os.sep) + os.sep):
@@ -170,8 +170,11 @@ def _inside(root: str, folder: str, name: str, element: str = '') -> str:
 
 def _parse(file: str) -> ET.Element:
     """Parses an annotation; a document type, which is what entity attacks need, is refused unparsed."""
-    with open(file, 'rb') as stream:
-        data = stream.read(MAX_XML_BYTES + 1)
+    try:
+        with open(file, 'rb') as stream:
+            data = stream.read(MAX_XML_BYTES + 1)
+    except OSError as error:
+        raise Unusable('', f'cannot be read: {error.strerror}') from error
     if len(data) > MAX_XML_BYTES:
         raise Unusable('', f'the file is larger than {MAX_XML_BYTES:,} bytes')
     try:

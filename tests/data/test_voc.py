@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stagetrain.config import schema
-from stagetrain.data import voc
+from stagetrain.data import index, voc
 from stagetrain.data.annotation import BadItem, Example
 from stagetrain.errors import DataError
 
@@ -162,6 +162,15 @@ def test_a_missing_annotation_is_bad(voc_folder: VocFolder) -> None:
         str(voc_folder.root / 'Annotations' / 'gone.xml'),
         "no such file: 'Annotations/gone.xml'",
     )
+
+
+@pytest.mark.parametrize('image_id', ['../a', '/a', 'a\0b', '..\\a'])
+def test_an_id_outside_the_annotations_is_bad(voc_folder: VocFolder, tmp_path: pathlib.Path, image_id: str) -> None:
+    folder = voc_folder.add('a', voc_folder.box(1, 2, 3, 4)).split(['a', image_id])
+    _, (bad,) = read(folder, 'trainval')
+    assert bad.reason == f"expected a name inside 'Annotations', found '{image_id}.xml'"
+    data = schema.Data(classes=['cat'], train=folder.source(), validation=folder.source(), on_bad='skip')
+    assert index.load_dataset(folder.source('trainval'), data, 'train', tmp_path / 'cache').bad == (bad,)
 
 
 def test_a_repeated_id_is_bad_and_read_once(voc_folder: VocFolder) -> None:

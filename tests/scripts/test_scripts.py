@@ -1,0 +1,65 @@
+"""The shell scripts: what they say when something is missing, and that they run from any folder."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(*command: str, cwd: pathlib.Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {'PYTHONPATH': str(ROOT)} | variables
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize('script', [*sorted((ROOT / 'scripts').glob('*.sh')), ROOT / '.ci' / 'run'], ids=lambda path: path.name)
+def test_scripts_can_be_executed_and_stop_at_errors(script: pathlib.Path) -> None:
+    assert os.access(script, os.X_OK)
+    assert 'set -euo pipefail' in script.read_text()
+    assert run('bash', '-n', str(script)).returncode == 0
+
+
+def test_setup_takes_an_existing_environment(tmp_path: pathlib.Path) -> None:
+    done = run(str(ROOT / 'scripts' / 'setup.sh'), cwd=tmp_path, STAGETRAIN_VENV=sys.prefix)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, f'{sys.prefix}/bin/python', '')
+
+
+def test_setup_refuses_what_is_no_environment(tmp_path: pathlib.Path) -> None:
+    done = run(str(ROOT / 'scripts' / 'setup.sh'), STAGETRAIN_VENV=str(tmp_path))
+    assert done.returncode == 2
+    assert f'STAGETRAIN_VENV={tmp_path}: no bin/python there' in done.stderr
+
+
+def test_setup_names_what_an_environment_lacks(tmp_path: pathlib.Path) -> None:
+    (tmp_path / 'bin').mkdir()
+    fake = tmp_path / 'bin' / 'python'
+    fake.write_text('#!/bin/sh\necho tensorflow official\n')
+    fake.chmod(0o755)
+    done = run(str(ROOT / 'scripts' / 'setup.sh'), STAGETRAIN_VENV=str(tmp_path))
+    assert done.returncode == 2
+    assert 'lacks tensorflow official' in done.stderr
+
+
+def test_ci_fails_without_the_data(tmp_path: pathlib.Path) -> None:
+    done = run(str(ROOT / '.ci' / 'run'), BCCD=str(tmp_path))
+    assert done.returncode == 1
+    assert f'missing {tmp_path}/ImageSets/Main/trainval.txt' in done.stderr
+
+
+def test_the_synthetic_maker_says_what_it_did(tmp_path: pathlib.Path) -> None:
+    command = (sys.executable, 'scripts/make_synthetic.py', str(tmp_path / 'a'), '--num_train=2', '--num_validation=1')
+    first, second, other = run(*command), run(*command), run(*command, '--seed=5')
+    assert first.stdout == f'{tmp_path}/a: 2 + 1 images made\n'
+    assert second.stdout == f'{tmp_path}/a: 2 + 1 images are there already\n'
+    assert (other.returncode, 'was made with' in other.stderr) == (2, True)
+
+
+def test_every_dependency_is_pinned() -> None:
+    pinned = {line.split('==')[0].lower().replace('_', '-') for line in (ROOT / 'constraints.txt').read_text().splitlines()[1:]}
+    needed = {'tensorflow', 'tf-models-official', 'tf-keras', 'numpy', 'pillow', 'protobuf', 'pydantic', 'pytest', 'ruff', 'mypy'}
+    assert needed <= pinned
