@@ -1,6 +1,6 @@
 """Makes the synthetic data set; says so when it is there already.
 
-    python scripts/make_synthetic.py demo/data --num_train=400 --num_validation=80 --image_size=128 --seed=0
+python scripts/make_synthetic.py demo/data --num_train=400 --num_validation=80 --image_size=128 --seed=0
 """
 
 from __future__ import annotations
