@@ -8,6 +8,7 @@ later, by the code that has the network.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -169,8 +170,7 @@ def _model(pipeline: PipelineBase) -> Iterator[Problem]:
     """Rules of the Model Garden's options, as far as the detector has them: a plugin's may have others."""
     if _option(pipeline, 'input_size') is not None:
         yield from _levels(pipeline.model)
-    if _option(pipeline, 'roi_sampler', 'cascade_iou_thresholds') is not None:
-        yield ('model', 'roi_sampler', 'cascade_iou_thresholds'), 'cascade heads are not supported; remove it'
+    yield from _fixed_options(pipeline)
     smallest, largest = _option(pipeline, 'parser', 'aug_scale_min'), _option(pipeline, 'parser', 'aug_scale_max')
     if smallest is not None and not 0 < smallest <= largest:
         text = f'found {smallest}; expected more than 0 and at most aug_scale_max, which is {largest}'
@@ -179,6 +179,15 @@ def _model(pipeline: PipelineBase) -> Iterator[Problem]:
     if weights is not None and len(weights) != len(pipeline.data.classes) + 1:
         expected = f'{len(pipeline.data.classes) + 1}: one for the background and one for each class'
         yield ('model', 'losses', 'class_weights'), f'found {len(weights)} weights; expected {expected}'
+
+
+def _fixed_options(pipeline: PipelineBase) -> Iterator[Problem]:
+    plain = type(pipeline.model).model_validate({'type': pipeline.model.type})
+    for option in specs.detector(pipeline.model.type).fixed_options:
+        names = option.split('.')
+        default = functools.reduce(getattr, names, plain)
+        if _option(pipeline, *names) != default:
+            yield ('model', *names), f'found {_option(pipeline, *names)}; only {default} is supported, so remove it'
 
 
 def _option(pipeline: PipelineBase, *names: str) -> Any:

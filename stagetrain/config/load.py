@@ -252,11 +252,12 @@ def _import_plugins(root: Node) -> None:
     plugins = root.value.get('plugins') if isinstance(root.value, dict) else None
     if plugins is None or not isinstance(plugins.value, list):
         return
+    known = set(sys.modules)
     for node in plugins.value:
         if isinstance(node.value, str):
             _import_plugin(node.value, node.place)
-    # A plugin may have registered a detector or a backbone.
-    schema.pipeline_type.cache_clear()
+    if set(sys.modules) - known:  # A plugin may have registered a detector or a backbone.
+        schema.pipeline_type.cache_clear()
 
 
 def _import_plugin(name: str, place: Place) -> None:

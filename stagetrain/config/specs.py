@@ -32,6 +32,8 @@ class DetectorSpec:
     """The modules that give proposals; empty for a detector without a region proposal network."""
     proposal_losses: tuple[str, ...] = ()
     """The loss terms that can be computed on stored proposals instead of `proposal_modules`."""
+    fixed_options: tuple[str, ...] = ()
+    """Options of the Model Garden that `implementation` does not read; a value other than the default is refused."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +155,15 @@ def _register_built_in() -> None:
             implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
             proposal_modules=rpn,
             proposal_losses=('frcnn_class', 'frcnn_box'),
+            fixed_options=(
+                'detection_head.cascade_class_ensemble',
+                'parser.keep_aspect_ratio',
+                'parser.num_channels',
+                'parser.pad',
+                'parser.skip_crowd_during_training',
+                'roi_generator.use_batched_nms',
+                'roi_sampler.cascade_iou_thresholds',
+            ),
         )
     )
     register_format(FormatSpec('voc', 'stagetrain.data.voc:read', 'stagetrain.data.voc:inputs'))

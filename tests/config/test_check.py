@@ -112,7 +112,11 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
         ('model.input_size=[0, 64, 3]', 'must be multiples of 32'),
         ('model.min_level=6', r'model\.min_level: found 6; expected at most max_level, which is 5'),
         ('model.decoder={}', r'model\.decoder: type: missing; expected one of aspp, fpn, identity, nasfpn'),
-        ('model.roi_sampler.cascade_iou_thresholds=[0.6]', 'cascade heads are not supported; remove it'),
+        (
+            'model.roi_sampler.cascade_iou_thresholds=[0.6]',
+            r'cascade_iou_thresholds: found \[0\.6\]; only None is supported, so remove it',
+        ),
+        ('model.parser.keep_aspect_ratio=false', r'parser\.keep_aspect_ratio: found False; only True is supported'),
         (
             'model.parser.aug_scale_min=2.0',
             r'aug_scale_min: found 2\.0; expected more than 0 and at most aug_scale_max, which is 1\.0',
