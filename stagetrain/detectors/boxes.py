@@ -53,13 +53,17 @@ def multilevel_proposals(
     for level in sorted(logits):
         count = int(logits[level].shape[1]) * int(logits[level].shape[2]) * int(logits[level].shape[3])
         scores = tf.sigmoid(tf.reshape(logits[level], [-1, count]))
+        encoded = tf.reshape(boxes[level], [-1, count, 4])
+        level_anchors = tf.reshape(anchors[level], [1, count, 4])
+        if min_size_px > 0.0:  # Small boxes must not take places among the best, so all are decoded.
+            encoded, scores = box_ops.filter_boxes(
+                box_ops.clip_boxes(box_ops.decode_boxes(encoded, level_anchors), shape), scores, shape, min_size_px
+            )
         top_scores, top = tf.math.top_k(scores, k=min(count, pre_nms_top_k))
-        encoded = tf.gather(tf.reshape(boxes[level], [-1, count, 4]), top, batch_dims=1)
-        level_anchors = tf.gather(tf.reshape(anchors[level], [count, 4]), top)
-        decoded = box_ops.clip_boxes(box_ops.decode_boxes(encoded, level_anchors), shape)
+        decoded = tf.gather(encoded, top, batch_dims=1)
+        if min_size_px <= 0.0:
+            decoded = box_ops.clip_boxes(box_ops.decode_boxes(decoded, tf.gather(level_anchors[0], top)), shape)
         keep = top_scores >= min_score
-        if min_size_px > 0.0:
-            decoded, top_scores = box_ops.filter_boxes(decoded, top_scores, shape, min_size_px)
         level_boxes.append(decoded)
         level_scores.append(tf.where(keep, top_scores, _BELOW_EVERY_SCORE))
     widest = max(int(scores.shape[1]) for scores in level_scores)

@@ -48,6 +48,10 @@ class Detector(abc.ABC):
         """Returns the value of each of `terms`, unweighted, in training mode; builds nothing that they do not need."""
 
     @abc.abstractmethod
+    def reached(self, terms: Sequence[str]) -> set[str]:
+        """Returns the canonical names of the trainable variables that `terms` depend on; the others are idle."""
+
+    @abc.abstractmethod
     def detect(self, batch: Batch) -> Detections:
         """Returns detections, in inference mode."""
 

@@ -25,6 +25,7 @@ from stagetrain.config import specs
 from stagetrain.detectors import boxes, sampling
 from stagetrain.detectors.anchors import RpnTargets
 from stagetrain.detectors.detector import Batch, Detections, Detector, clear_names
+from stagetrain.weights.names import named_variables
 
 RPN_TERMS = ('rpn_score', 'rpn_box')
 HEAD_TERMS = ('frcnn_class', 'frcnn_box')
@@ -53,6 +54,7 @@ class FasterRcnn(Detector):
         )
         self._sampler = RoiSampler(model.roi_sampler)
         self.modules = dict(self._build(tuple(modules), seed))
+        self._trunk = trunk(self.modules['backbone'], self.modules.get('decoder'))
 
     # ---- building -------------------------------------------------------------------------------------------------------
 
@@ -128,10 +130,20 @@ class FasterRcnn(Detector):
         """Returns level -> features `[B, h, w, C]`, from the batch where a store put them there."""
         if 'features' in batch:
             return batch['features']
-        features = self.modules['backbone'](batch['image'], training=training)
+        features = self._trunk(batch['image'], training=training)
         if 'decoder' in self.modules:
             features = self.modules['decoder'](features, training=training)
         return features
+
+    def reached(self, terms: Sequence[str]) -> set[str]:
+        """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
+        parts: list[Any] = [self._trunk, self.modules.get('decoder')]
+        if set(RPN_TERMS) & set(terms):
+            parts.append(self.modules['rpn_head'])
+        if set(HEAD_TERMS) & set(terms):
+            parts.append(self.modules['detection_head'])
+        used = {id(variable) for part in parts if part is not None for variable in part.variables if variable.trainable}
+        return {name for name, variable in named_variables(self.modules).items() if id(variable) in used}
 
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns the Model Garden's losses named in `terms`; see `Detector.losses`."""
@@ -234,6 +246,9 @@ class FasterRcnn(Detector):
                 num_proposals=options.test_num_proposals,
             )
         class_outputs, box_outputs = self.modules['detection_head'](self._aligner(features, rois), training=False)
+        # A padded proposal has no area; the head would see a corner of the image and might find something there.
+        is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1, keepdims=True)
+        class_outputs = tf.where(is_padding, tf.one_hot([[0]], self.num_classes, on_value=1e4), class_outputs)
         found = self._detection_generator(int(rois.shape[1]))(
             box_outputs,
             class_outputs,
@@ -321,6 +336,15 @@ class RoiSampler:
         encoded = box_ops.encode_boxes(target_boxes, sampled, weights=BOX_WEIGHTS)
         encoded = tf.where(positive[..., tf.newaxis], encoded, tf.zeros_like(encoded))
         return tf.stop_gradient(sampled), tf.stop_gradient(classes), tf.stop_gradient(encoded)
+
+
+def trunk(backbone: tf_keras.Model, decoder: tf_keras.Model | None) -> tf_keras.Model:
+    """Returns the part of a backbone that the decoder reads, around the same layers.
+
+    Model Garden backbones go on to classification layers that no detector uses; their BatchNorm would be computed and drift.
+    """
+    used = set(decoder.input if decoder is not None else backbone.output)
+    return tf_keras.Model(backbone.inputs, {level: output for level, output in backbone.output.items() if level in used})
 
 
 def model_garden_config(model: Any, num_classes: int) -> maskrcnn_config.MaskRCNN:

@@ -64,7 +64,7 @@ def evaluate(
 def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], dict[str, tf.Tensor]]:
     """Returns a graph that gives detections and, when `num_proposals` is not 0, proposals of a batch, sharing their features."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def infer(batch: Batch) -> dict[str, tf.Tensor]:
         result: dict[str, tf.Tensor] = {}
         shared = {**batch, 'features': detector.features(batch, training=False)}

@@ -66,11 +66,12 @@ def make_proposals(job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None
 
 
 def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> arrays.Rows:
-    @tf.function
+    @tf.function(autograph=False)
     def propose(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         boxes, scores = detector.propose(batch, pre_nms_top_k=pre_nms_top_k, nms_iou=nms_iou, num_proposals=num_proposals)
         return tf.where(scores[..., tf.newaxis] > 0, boxes, PROPOSAL_PADDING)
 
+    @tf.autograph.experimental.do_not_convert
     def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
         index = row // num_flips
         view = View(tf.cast(row % num_flips, tf.int32), tf.constant(1.0), tf.zeros([2]))

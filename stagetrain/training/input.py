@@ -261,6 +261,7 @@ class TrainingInput:
 
     # ---- one sample -----------------------------------------------------------------------------------------------------
 
+    @tf.autograph.experimental.do_not_convert
     def _sample(self, position: tf.Tensor) -> dict[str, Any]:
         geometry = self._images.geometry
         index = image_at(position, len(self._images), self._seed)
@@ -332,6 +333,7 @@ class TrainingInput:
     def _match_all(self, budget: float) -> dict[str, tf.Tensor] | None:
         num_flips = self._images.geometry.num_flips
 
+        @tf.autograph.experimental.do_not_convert
         def match(row: tf.Tensor) -> dict[str, tf.Tensor]:
             view = View(tf.cast(row % num_flips, tf.int32), tf.constant(1.0), tf.zeros([2]))
             return self._detector.match(self._images.objects(row // num_flips, view)[0])

@@ -82,7 +82,7 @@ def number_of_steps(train: Any, num_images: int) -> int:
 def select_variables(context: job_files.Context, detector: Any, lineage: Mapping[str, Mapping[str, Any]]) -> scopes.Selection:
     """Applies a stage's scopes, puts frozen layers into inference mode, and returns what trains.
 
-    Modules that no live loss reaches are idle: they count as frozen.
+    What no live loss reaches is idle: it counts as frozen.
 
     Raises:
       ConfigError: a scope matches nothing, nothing is left to train, or a variable would be frozen at its random initial value.
@@ -92,16 +92,17 @@ def select_variables(context: job_files.Context, detector: Any, lineage: Mapping
     leaves = names.leaves(detector.modules)
     layers = [_layer_names(leaf) for leaf in leaves]
     chosen = scopes.select(layers, stage.freeze_variables, stage.train_variables, place)
-    reached = reached_modules(context.pipeline, stage)
-    idle = {name for name in chosen.trained if name.split('/')[0] not in reached}
+    terms = check.live_losses(stage)
+    reached = detector.reached(list(terms))
+    idle = set(chosen.trained) - reached
     if idle:
         chosen = scopes.select(layers, [*stage.freeze_variables, *sorted(_exactly(idle))], stage.train_variables, place)
     if not chosen.trained:
         raise ConfigError(
-            f'{place}: the losses {", ".join(check.live_losses(stage))} have nothing to train: all of {", ".join(sorted(reached))} is frozen. '
+            f'{place}: the losses {", ".join(terms)} have nothing to train: all {len(reached)} variables that they reach are frozen. '
             f'Narrow freeze_variables or widen train_variables.'
         )
-    frozen_fresh = [name for name in chosen.frozen if lineage[name]['kind'] == 'fresh' and name not in idle and name.split('/')[0] in reached]
+    frozen_fresh = [name for name in chosen.frozen if name in reached and lineage[name]['kind'] == 'fresh']
     scopes.require_matches(stage.allow_frozen_fresh, [name for layer in layers for name in layer.trainable + layer.statistics], place)
     allowed = {name for scope in stage.allow_frozen_fresh for name in scopes.matching(scope, frozen_fresh)}
     if set(frozen_fresh) - allowed:
@@ -114,12 +115,6 @@ def select_variables(context: job_files.Context, detector: Any, lineage: Mapping
     for leaf in leaves:
         leaf.layer.trainable = bool(trained_layers & set(leaf.variables))
     return chosen
-
-
-def reached_modules(pipeline: Any, stage: Any) -> set[str]:
-    """Returns the modules through which the gradient of a live loss can flow."""
-    spec = specs.detector(pipeline.model.type)
-    return {module for loss in check.live_losses(stage) for module in spec.loss_modules[loss]}
 
 
 def _exactly(variable_names: set[str]) -> list[str]:

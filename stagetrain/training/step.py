@@ -37,9 +37,9 @@ def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
         return _replica_step(task, batch, strategy.num_replicas_in_sync)
 
     if strategy.num_replicas_in_sync == 1:
-        return tf.function(replica_step)
+        return tf.function(replica_step, autograph=False)
 
-    @tf.function
+    @tf.function(autograph=False)
     def distributed_step(batch: Batch) -> dict[str, tf.Tensor]:
         results = strategy.run(replica_step, args=(batch,))
         is_finite = strategy.reduce(tf.distribute.ReduceOp.MEAN, tf.cast(results.pop('is_finite'), tf.float32), axis=None) == 1.0
