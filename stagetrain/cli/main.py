@@ -118,10 +118,10 @@ def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
 
 
 def _schema(options: argparse.Namespace, console: rich.console.Console) -> int:
-    from stagetrain.config.schema import pipeline_type
+    from stagetrain.config.schema import json_schema
 
     del options, console
-    print(json.dumps(pipeline_type().model_json_schema(), indent=1))
+    print(json.dumps(json_schema(), indent=1))
     return EXIT_DONE
 
 
