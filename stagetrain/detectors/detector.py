@@ -75,16 +75,6 @@ class Detector(abc.ABC):
         return tf.add_n(terms) if terms else tf.zeros([])
 
 
-def freeze_layers(modules: Mapping[str, Any], trained: Sequence[str]) -> None:
-    """Puts every layer none of whose trainable variables is in `trained` into inference mode.
-
-    Must run before the first trace: afterwards `layer.trainable` changes nothing in functions that were traced.
-    """
-    wanted = set(trained)
-    for leaf in names.leaves(modules):
-        leaf.layer.trainable = bool(wanted & set(leaf.variables))
-
-
 def clear_names(seed: int) -> None:
     """Starts Keras' layer numbering anew and seeds the initialisers, so that a module is built equal in every stage and process."""
     tf_keras.backend.clear_session()

@@ -40,14 +40,7 @@ def evaluate(
       proposal_counts: numbers of proposals at which the RPN's recall is measured; empty: the RPN is not run on its own.
       proposals: image index -> float32 `[P, 4]` stored proposals in pixels of the scaled image, used in place of the RPN.
     """
-    extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
-    infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
-    found = [
-        {key: value.numpy() for key, value in infer(batch).items()}
-        | {'image_index': batch['image_index'].numpy(), 'scale': _scales(images, batch)}
-        for batch in evaluation_batches(images, batch_size, extra)
-    ]
-    merged = {key: np.concatenate([part[key] for part in found])[: len(images)] for key in found[0]}
+    merged = _infer(detector, images, batch_size, can_detect, max(proposal_counts, default=0), proposals)
     values: dict[str, float | None] = {}
     detections = None
     if proposal_counts:
@@ -59,6 +52,29 @@ def evaluate(
         detections = _collect(merged)
         values.update(metrics.detection_metrics(images.dataset, detections))
     return Outcome(values, detections)
+
+
+def detect(detector: Detector, images: Images, *, batch_size: int) -> metrics.Detections:
+    """Returns a detector's detections on images without annotations, in pixels of the stored images."""
+    return _collect(_infer(detector, images, batch_size, True, 0, None))
+
+
+def _infer(
+    detector: Detector,
+    images: Images,
+    batch_size: int,
+    can_detect: bool,
+    num_proposals: int,
+    proposals: Callable[[int], np.ndarray] | None,
+) -> dict[str, np.ndarray]:
+    """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
+    extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
+    infer = build_inference(detector, can_detect, num_proposals)
+    found = [
+        {key: value.numpy() for key, value in infer(batch).items()} | {'scale': _scales(images, batch)}
+        for batch in evaluation_batches(images, batch_size, extra)
+    ]
+    return {key: np.concatenate([part[key] for part in found])[: len(images)] for key in found[0]}
 
 
 def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], dict[str, tf.Tensor]]:

@@ -19,11 +19,12 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import check, specs
-from stagetrain.errors import ConfigError, Interrupted, StageFailed
+from stagetrain.errors import Interrupted, StageFailed
 from stagetrain.evaluation import evaluate
 from stagetrain.stores.proposals import TrainingProposals, ValidationProposals
 from stagetrain.training import checkpoint, job_files, optimizers, randomness
 from stagetrain.training.input import Images, TrainingInput
+from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import assign, names, scopes
 
@@ -60,9 +61,13 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     """
     context = job_files.prepare(job)
     folder = context.run_dir / 'stages' / job['id']
-    detector = context.build_detector(check.stage_modules(context.pipeline, context.stage))
+    modules = check.stage_modules(context.pipeline, context.stage)
+    detector = context.build_detector(modules)
     lineage = assign.initialise(detector.modules, job['origins'])
-    selection = select_variables(context, detector, lineage)
+    selection = select_variables(
+        detector, context.stage, modules, f'stages.{job["id"]}', lambda name: lineage[name]['kind'] == 'fresh'
+    )
+    freeze_layers(detector.modules, selection)
     images = context.training_images()
     num_steps = number_of_steps(context.stage.train, len(images))
     plan = Plan(folder, num_steps, check.live_losses(context.stage), selection, lineage)
@@ -77,56 +82,6 @@ def number_of_steps(train: Any, num_images: int) -> int:
     if train.steps is not None:
         return int(train.steps)
     return math.ceil(train.epochs * num_images / train.batch_size)
-
-
-def select_variables(context: job_files.Context, detector: Any, lineage: Mapping[str, Mapping[str, Any]]) -> scopes.Selection:
-    """Applies a stage's scopes, puts frozen layers into inference mode, and returns what trains.
-
-    What no live loss reaches is idle: it counts as frozen.
-
-    Raises:
-      ConfigError: a scope matches nothing, nothing is left to train, or a variable would be frozen at its random initial value.
-    """
-    stage = context.stage
-    place = f'stages.{context.job["id"]}'
-    leaves = names.leaves(detector.modules)
-    layers = [_layer_names(leaf) for leaf in leaves]
-    chosen = scopes.select(layers, stage.freeze_variables, stage.train_variables, place)
-    terms = check.live_losses(stage)
-    reached = detector.reached(list(terms))
-    idle = set(chosen.trained) - reached
-    if idle:
-        chosen = scopes.select(layers, [*stage.freeze_variables, *sorted(_exactly(idle))], stage.train_variables, place)
-    if not chosen.trained:
-        raise ConfigError(
-            f'{place}: the losses {", ".join(terms)} have nothing to train: all {len(reached)} variables that they reach are frozen. '
-            f'Narrow freeze_variables or widen train_variables.'
-        )
-    frozen_fresh = [name for name in chosen.frozen if name in reached and lineage[name]['kind'] == 'fresh']
-    scopes.require_matches(stage.allow_frozen_fresh, [name for layer in layers for name in layer.trainable + layer.statistics], place)
-    allowed = {name for scope in stage.allow_frozen_fresh for name in scopes.matching(scope, frozen_fresh)}
-    if set(frozen_fresh) - allowed:
-        first = min(set(frozen_fresh) - allowed)
-        raise ConfigError(
-            f'{place}: {len(set(frozen_fresh) - allowed)} variables would be frozen at their random initial values, e.g. {first}. '
-            f'Give {first.split("/")[0]} an origin under `init`, do not freeze it, or name it in allow_frozen_fresh.'
-        )
-    trained_layers = set(chosen.trained)
-    for leaf in leaves:
-        leaf.layer.trainable = bool(trained_layers & set(leaf.variables))
-    return chosen
-
-
-def _exactly(variable_names: set[str]) -> list[str]:
-    """Returns scopes that match these names and no others. Canonical names hold no character that a pattern reads otherwise but '.'."""
-    return [name.replace('.', r'\.') for name in variable_names]
-
-
-def _layer_names(leaf: names.Leaf) -> scopes.LayerNames:
-    return scopes.LayerNames(
-        trainable=tuple(name for name, variable in leaf.variables.items() if variable.trainable),
-        statistics=tuple(name for name, variable in leaf.variables.items() if not variable.trainable),
-    )
 
 
 class _Trainer:

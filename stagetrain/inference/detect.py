@@ -1,0 +1,106 @@
+"""Detections on images of the user's own, with a run's checkpoint: pictures with boxes drawn, and COCO JSON.
+
+    detect_images(run_dir, stage=None, images=[Path('a.jpg')], out=Path('out'))
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stagetrain import files
+from stagetrain.config import check, load, specs
+from stagetrain.data import images as image_files
+from stagetrain.data.annotation import Dataset, Example
+from stagetrain.errors import BadInput, ConfigError, DataError, known_names, suggestion
+from stagetrain.evaluation.evaluate import detect
+from stagetrain.evaluation.metrics import Detections
+from stagetrain.inference.draw import draw_detections
+from stagetrain.pipeline.lock import read_lock
+from stagetrain.training import job_files, runtime
+from stagetrain.training.input import Images
+from stagetrain.weights import assign
+
+DETECTIONS_FILE = 'detections.json'
+
+
+def detect_images(run_dir: pathlib.Path, stage: str | None, images: Sequence[pathlib.Path], out: pathlib.Path) -> list[pathlib.Path]:
+    """Draws detections on images and writes them as COCO JSON.
+
+    Args:
+      run_dir: a run directory with a finished stage.
+      stage: whose checkpoint is used; None: the pipeline's last.
+      images: JPEG, PNG or BMP files.
+      out: folder for one picture per image and `detections.json`; made when missing.
+
+    Returns:
+      The pictures' paths.
+
+    Raises:
+      BadInput: an image cannot be used, or the run has no such finished stage.
+    """
+    loaded = load.load_resolved(run_dir / 'run.yaml')
+    checkpoints = _checkpoints(loaded.pipeline, run_dir, stage)
+    runtime.configure(loaded.pipeline.runtime)
+    detector = job_files.build_detector(loaded.pipeline, tuple(checkpoints), loaded.pipeline.seed)
+    assign.initialise(detector.modules, checkpoints)
+    dataset = _dataset(images, tuple(loaded.pipeline.data.classes), loaded.pipeline.data.max_image_pixels)
+    shown = Images(dataset, job_files.geometry_of(loaded.pipeline.model, training=False), include_difficult=True)
+    found = detect(detector, shown, batch_size=min(loaded.pipeline.evaluation.batch_size, len(images)))
+    return _write(out, dataset, found)
+
+
+def _checkpoints(pipeline: Any, run_dir: pathlib.Path, stage: str | None) -> dict[str, dict[str, Any]]:
+    """Returns module -> where its weights are."""
+    stages = {stage_id: config for stage_id, config, _ in check.all_stages(pipeline)}
+    chosen = stage or pipeline.stages[-1].name
+    if chosen not in stages:
+        raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
+    spec = specs.detector(pipeline.model.type)
+    held = set(check.stage_modules(pipeline, stages[chosen]))
+    missing = [module for module in spec.modules if module not in held]
+    if missing:
+        raise BadInput(
+            f"stage '{chosen}' holds {', '.join(sorted(held))} but not {', '.join(missing)}, so it cannot detect by itself. "
+            f'Name a stage that carries all modules, such as the last one of a 4-step pipeline.'
+        )
+    entry = read_lock(run_dir / 'pipeline.lock').stages.get(chosen)
+    if entry is None:
+        raise BadInput(f"{run_dir}: stage '{chosen}' is not finished; see `stagetrain status {run_dir}` and finish it with `stagetrain run`")
+    folder = run_dir / entry.result['checkpoint']
+    files.verify_folder(folder)
+    return {module: {'kind': 'stage', 'stage': chosen, 'path': str(folder)} for module in spec.modules if module in held}
+
+
+def _dataset(images: Sequence[pathlib.Path], classes: tuple[str, ...], max_image_pixels: int) -> Dataset:
+    examples = []
+    for path in images:
+        try:
+            info = image_files.usable(path, max_image_pixels)
+        except DataError as error:
+            raise DataError(f'{path}: {error}') from error
+        nothing = np.zeros([0], bool)
+        examples.append(
+            Example(str(path), str(path), None, None, info.height, info.width, np.zeros([0, 4], np.float32), np.zeros([0], np.int32), nothing, nothing)
+        )
+    return Dataset('images', classes, tuple(examples), (), '')
+
+
+def _write(out: pathlib.Path, dataset: Dataset, found: Detections) -> list[pathlib.Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for index, example in enumerate(dataset.examples):
+        mine = found.image_index == index
+        with Image.open(example.path) as image:
+            drawn = draw_detections(
+                image.convert('RGB'), found.boxes_yxyx_px[mine], found.classes[mine], found.scores[mine], dataset.classes
+            )
+        path = out / f'{pathlib.Path(example.path).stem}.png'
+        drawn.save(path)
+        pictures.append(path)
+    files.write_json(out / DETECTIONS_FILE, found.to_coco(dataset))
+    return pictures

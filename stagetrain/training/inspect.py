@@ -1,0 +1,81 @@
+"""Looks at a pipeline's real model without training it: the check before the first step, and the table of all variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stagetrain.config import check, load, schema, specs
+from stagetrain.detectors.detector import Detector
+from stagetrain.errors import ConfigError
+from stagetrain.training import job_files
+from stagetrain.training.selection import select_variables
+from stagetrain.weights import names, scopes
+
+
+def check_model(job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Applies every stage's scopes to the model's real names, so that a slip in the last stage does not show after three days.
+
+    Args:
+      job: `{"pipeline": ...}`.
+      emit: not told anything.
+      should_stop: not asked.
+
+    Raises:
+      ConfigError: with every stage's fault.
+    """
+    del emit, should_stop
+    pipeline = load.load_resolved(job['pipeline']).pipeline
+    detector = _whole(pipeline)
+    faults = []
+    for stage_id, stage, _ in check.all_stages(pipeline):
+        try:
+            _select(pipeline, detector, stage_id, stage)
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError('\n'.join(faults))
+    return {'num_stages': len(list(check.all_stages(pipeline))), 'num_variables': len(names.named_variables(detector.modules))}
+
+
+def variable_table(pipeline: Any) -> list[dict[str, Any]]:
+    """Returns one row per variable: `variable`, `shape`, `count`, and for each stage what it starts from and what happens to it.
+
+    A stage's cell is `origin: trained | updated | frozen | idle`, or `-` where the stage does not hold the variable.
+    """
+    detector = _whole(pipeline)
+    stages = list(check.all_stages(pipeline))
+    cells = {stage_id: _cells(pipeline, detector, stage_id, stage) for stage_id, stage, _ in stages}
+    return [
+        {
+            'variable': name,
+            'shape': 'x'.join(map(str, variable.shape)) or 'scalar',
+            'count': int(variable.shape.num_elements()),
+            **{stage_id: cells[stage_id].get(name, '-') for stage_id, _, _ in stages},
+        }
+        for name, variable in names.named_variables(detector.modules).items()
+    ]
+
+
+def _whole(pipeline: Any) -> Detector:
+    return job_files.build_detector(pipeline, specs.detector(pipeline.model.type).modules, pipeline.seed)
+
+
+def _select(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage) -> scopes.Selection:
+    fresh = schema.Init.model_validate({'from': schema.FRESH})
+
+    def is_fresh(name: str) -> bool:
+        return stage.init.get(name.split('/')[0], fresh).origin == schema.FRESH
+
+    return select_variables(detector, stage, check.stage_modules(pipeline, stage), f'stages.{stage_id}', is_fresh)
+
+
+def _cells(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage) -> dict[str, str]:
+    selection = _select(pipeline, detector, stage_id, stage)
+    reached = detector.reached(list(check.live_losses(stage)))
+    layers_reached = {name.rsplit('/', 1)[0] for name in reached}
+    words = dict.fromkeys(selection.trained, 'trained') | dict.fromkeys(selection.updated, 'updated')
+    for name in selection.frozen:
+        words[name] = 'frozen' if name.rsplit('/', 1)[0] in layers_reached else 'idle'
+    origins = {module: init.origin for module, init in stage.init.items()}
+    return {name: f'{origins.get(name.split("/")[0], schema.FRESH)}: {word}' for name, word in words.items()}
