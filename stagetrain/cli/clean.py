@@ -25,7 +25,9 @@ def clean(directory: RunDirectory, console: rich.console.Console) -> None:
         needed = {stage.proposals.fingerprint for stage in plan.stages if stage.proposals is not None}
         with explained(directory.path):
             directory.create_or_open(loaded)
-            freed = [_remove(directory, store) for store in _stores(directory) if store.name not in needed]
+            freed = [
+                _remove(directory, store) for store in _stores(directory) if store.name.removesuffix('.making') not in needed
+            ]
     console.print(f'{directory.path}: removed {len(freed)} stores, {sum(freed) / 2**20:.1f} MiB', highlight=False)
 
 

@@ -37,7 +37,7 @@ def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, conso
                 raise ConfigError(
                     f'stage {planned.id} is not up to date ({planned.reason}); run it first, or evaluate others with --stage'
                 )
-        runner.run(plan, directory, process.InProcessWorker if in_process else process.start_child, console)
+        runner.run(plan, directory, process.starter(in_process), console)
         results = directory.lock().stages
     metrics = {
         stage_id: dict(results[stage_id].result['metrics']) for stage_id in plan.graph.nodes if stage_id in select.evaluate

@@ -110,14 +110,14 @@ class ChildWorker:
 class InProcessWorker:
     """Carries jobs out in this process: for debuggers and quick tests. Memory grows with every stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, implementations: Mapping[str, str] = work.IMPLEMENTATIONS) -> None:
+        self._implementations = implementations
         self._stop = False
-        self._signals = 0
 
     def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
         """Carries out a job file."""
         work.prepare_environment()
-        return work.carry_out(files.read_json(job_file), emit, lambda: self._stop)
+        return work.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
 
     def interrupt(self) -> None:
         """Asks the job to save and stop."""
@@ -153,6 +153,11 @@ def start_child(command: Sequence[str] = WORKER_COMMAND, environ: Mapping[str, s
     finally:
         os.close(writing)
     return ChildWorker(process, os.fdopen(reading, encoding='utf-8'), early_output)
+
+
+def starter(in_process: bool) -> Callable[[], ChildWorker | InProcessWorker]:
+    """Returns what the runner calls for each job."""
+    return InProcessWorker if in_process else start_child
 
 
 def log_file(job_file: pathlib.Path) -> pathlib.Path:

@@ -28,7 +28,7 @@ def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_proc
         plan = prepare.planned(loaded, directory, select)
         directory.create_or_open(loaded)
         console.print(_headline(plan, directory), highlight=False, soft_wrap=True)
-        return runner.run(plan, directory, process.InProcessWorker if in_process else process.start_child, console)
+        return runner.run(plan, directory, process.starter(in_process), console)
 
 
 def compare_config(

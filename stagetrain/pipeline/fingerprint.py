@@ -90,8 +90,11 @@ def stage_fingerprint(
 def proposals_fingerprint(
     pipeline: schema.PipelineBase, settings: schema.Proposals, facts: Facts, weights: Mapping[str, OriginDigest]
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the fingerprint of a proposal store and its parts; `weights` are those of the modules that make proposals."""
-    parts = _common_parts(pipeline, facts) | _proposal_parts(settings, weights)
+    """Returns the fingerprint of a proposal store and its parts; `weights` are those of the modules that make proposals.
+
+    The validation set counts, for a store holds its proposals too.
+    """
+    parts = _common_parts(pipeline, facts) | evaluation_parts(pipeline, facts) | _proposal_parts(settings, weights)
     return files.digest_of(parts), parts
 
 

@@ -168,6 +168,7 @@ class _Stage:
         job_file = self.directory.proposals / f'{proposals.fingerprint}.job.json'
         with explained(job_file):
             job_file.parent.mkdir(parents=True, exist_ok=True)
+            files.remove_folder(self.directory.proposals / proposals.fingerprint)  # Committed just before a crash, or damaged.
             files.write_json(job_file, proposals_job(self.plan, stage, proposals, self.directory))
         result = self._job(f'proposals of {proposals.from_stage}', job_file, proposals.reason, proposals.fingerprint, True)
         entry = Entry(proposals.fingerprint, proposals.parts, result, utc_now())

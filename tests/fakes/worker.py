@@ -20,7 +20,8 @@ from stagetrain.cli import worker
 from stagetrain.errors import Interrupted, StageFailed, WeightsError
 
 CHECKPOINT_INTERVAL = 4
-MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head')
+IMPLEMENTATIONS = {'train': 'tests.fakes.worker:train_stage', 'proposals': 'tests.fakes.worker:make_proposals'}
+BORN = time.time()
 
 
 def train_stage(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def train_stage(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable
         'digests': digests,
         'metrics': {'AP': 0.25, 'AP50': 0.5},
         'evaluation_seconds': 0.5,
+        'ended': time.time(),
     }
 
 
@@ -86,7 +88,8 @@ def _save(folder: pathlib.Path, step: int, weights: str) -> pathlib.Path:
 
 def _remember(job: Mapping[str, Any], step: int) -> None:
     calls = pathlib.Path(job['run_dir']).parent / 'calls.jsonl'
-    files.append_json_line(calls, {'kind': job['kind'], 'id': job['id'], 'step': step, 'pid': os.getpid(), 'ppid': os.getppid()})
+    call = {'kind': job['kind'], 'id': job['id'], 'step': step, 'pid': os.getpid(), 'born': BORN}
+    files.append_json_line(calls, call)
 
 
 def _misfortune(job: Mapping[str, Any], step: int) -> None:
@@ -95,6 +98,9 @@ def _misfortune(job: Mapping[str, Any], step: int) -> None:
     if (stage_id, when) != (job['id'], str(step)) or mark.exists():
         return
     mark.touch()
+    if what == 'SIGTERM':  # As a machine that is taken away does: the next step finds it.
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     if what == 'fail':
         raise StageFailed(f'{stage_id}: the loss is not finite at step {step}')
     if what == 'bad':
@@ -111,4 +117,4 @@ def _misfortune(job: Mapping[str, Any], step: int) -> None:
 if __name__ == '__main__':
     if os.environ.get('FAKE_IMPORT_ERROR'):
         raise ImportError('no such library')
-    sys.exit(worker.main({'train': 'fake_worker:train_stage', 'proposals': 'fake_worker:make_proposals'}))
+    sys.exit(worker.main(IMPLEMENTATIONS))
