@@ -1,0 +1,91 @@
+"""What decides a stage's result."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+from stagetrain.config import schema
+from stagetrain.errors import WeightsError
+from stagetrain.pipeline import fingerprint
+from tests.fakes.project import Project
+
+
+def test_cosmetic_keys_are_those_whose_documentation_says_so() -> None:
+    types = [schema.Train, schema.Data, schema.Evaluation, schema.PipelineBase]
+    cosmetic = {
+        name
+        for kind in types
+        for name, field in kind.model_fields.items()
+        if (field.description or '').startswith(fingerprint.COSMETIC)
+    }
+    assert cosmetic == {'checkpoint_interval', 'summary_interval', 'max_to_keep', 'cache_gib', 'batch_size', 'name'}
+    assert not (schema.Train.model_fields['batch_size'].description or '').startswith(fingerprint.COSMETIC)
+
+
+def test_flattening_keeps_defaults_and_the_chosen_branch_alone(project: Project) -> None:
+    parts = dict(fingerprint.flatten('model', project.load().pipeline.model))
+    assert parts['model.input_size'] == [64, 64, 3]
+    assert parts['model.backbone.keras_mobilenet_v1.alpha'] == 0.25
+    assert parts['model.rpn_head.num_convs'] == 1
+    assert {name.split('.')[2] for name in parts if name.startswith('model.backbone.')} == {'type', 'keras_mobilenet_v1'}
+
+
+def test_flattening_lists_of_settings_goes_by_number() -> None:
+    source = schema.DataSource(format='voc', path='x')
+    assert dict(fingerprint.flatten('a', [source]))['a[0].format'] == 'voc'
+
+
+def test_differences_are_told_in_words() -> None:
+    old = {'a': 'f' * 64, 'b': 1, 'd': 2}
+    new = {'a': 'e' * 64, 'b': 1, 'c': True}
+    assert fingerprint.differences(old, new, {'a': 'training data'}) == [
+        'training data changed (ffffffff -> eeeeeeee)',
+        'c: (none) -> True',
+        'd: 2 -> (none)',
+    ]
+    assert fingerprint.differences(old, old) == []
+
+
+def test_versions_come_without_imports() -> None:
+    versions = fingerprint.package_versions()
+    assert sorted(versions) == ['tensorflow', 'tf-models-official', 'tf_keras']
+    assert re.fullmatch(r'\d+\.\d+.*', versions['tensorflow'])
+
+
+def test_a_missing_source_is_named(project: Project) -> None:
+    (project.folder / 'weights.h5').unlink()
+    with pytest.raises(WeightsError, match=r'sources\.imagenet: .*weights\.h5: no such file; expected a Keras \.h5'):
+        project.plan()
+
+
+def test_a_checkpoint_source_is_all_its_files(project: Project, tmp_path: pathlib.Path) -> None:
+    text = project.config.read_text().replace('{keras_h5: weights.h5}', '{checkpoint: "ckpt[1]-7"}')
+    project.config.write_text(text)
+    for name in ('ckpt[1]-7.index', 'ckpt[1]-7.data-00000-of-00001', 'ckpt1-7.index'):
+        (tmp_path / name).write_text(name)
+    pipeline = project.load().pipeline
+    before = fingerprint.source_digests(pipeline, None)['imagenet']
+    (tmp_path / 'ckpt1-7.index').write_text('of another one')
+    assert fingerprint.source_digests(pipeline, None)['imagenet'] == before
+    (tmp_path / 'ckpt[1]-7.data-00000-of-00001').write_text('changed')
+    assert fingerprint.source_digests(pipeline, None)['imagenet'] != before
+
+
+def test_digests_are_cached_until_the_file_changes(
+    project: Project, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, 'RACY_NS', 0)
+    pipeline, cache = project.load().pipeline, tmp_path / 'cache' / 'sources.json'
+    first = fingerprint.source_digests(pipeline, cache)
+    read: list[pathlib.Path] = []
+    real = fingerprint.files.sha256_file
+    monkeypatch.setattr(fingerprint.files, 'sha256_file', lambda path: read.append(path) or real(path))
+    assert fingerprint.source_digests(pipeline, cache) == first
+    assert read == []
+    (tmp_path / 'weights.h5').write_bytes(b'longer than it was before')
+    assert fingerprint.source_digests(pipeline, cache) != first
+    cache.write_text('not JSON')
+    assert len(fingerprint.source_digests(pipeline, cache)) == 1

@@ -1,0 +1,40 @@
+"""Who starts from whom."""
+
+from __future__ import annotations
+
+from stagetrain.pipeline.graph import Origin, build_graph
+from tests.fakes.project import Project
+
+
+def test_parents_ancestors_and_descendants(project: Project) -> None:
+    graph = build_graph(project.load().pipeline)
+    assert graph.parents() == {
+        'rpn_1': [],
+        'detector_1': ['rpn_1'],
+        'rpn_2': ['detector_1'],
+        'detector_2': ['rpn_2', 'detector_1'],
+        'joint.all': [],
+    }
+    assert graph.ancestors('detector_2') == ('rpn_1', 'detector_1', 'rpn_2')
+    assert graph.descendants('detector_1') == ('rpn_2', 'detector_2')
+
+
+def test_every_module_has_one_origin(project: Project) -> None:
+    node = build_graph(project.load().pipeline).nodes['detector_1']
+    assert node.modules == ('backbone', 'decoder', 'detection_head')
+    assert node.origins == {
+        'backbone': Origin('keras_h5', 'imagenet'),
+        'decoder': Origin('fresh', 'fresh'),
+        'detection_head': Origin('fresh', 'fresh'),
+    }
+    assert node.proposals_from == 'rpn_1'
+
+
+def test_a_name_in_a_variant_means_its_own_stage_first(project: Project) -> None:
+    stage = '{name: %s, init: {backbone: %s}, loss_weights: {rpn_score: 1.0, rpn_box: 1.0}}'
+    stages = ', '.join(stage % names for names in (('rpn_1', 'imagenet'), ('mine', 'rpn_1'), ('theirs', 'rpn_2')))
+    text = project.config.read_text().replace('  unshared: {until: detector_1}', f'  own: {{stages: [{stages}]}}')
+    project.config.write_text(text)
+    nodes = build_graph(project.load().pipeline).nodes
+    assert nodes['own.mine'].parents == ('own.rpn_1',)
+    assert nodes['own.theirs'].parents == ('rpn_2',)
