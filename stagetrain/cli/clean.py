@@ -28,7 +28,7 @@ def clean(directory: RunDirectory, console: rich.console.Console) -> None:
             freed = [
                 _remove(directory, store) for store in _stores(directory) if store.name.removesuffix('.making') not in needed
             ]
-    console.print(f'{directory.path}: removed {len(freed)} stores, {sum(freed) / 2**20:.1f} MiB', highlight=False)
+    console.print(f'{directory.path}: removed {len(freed)} stores, {sum(freed) / 2**20:.1f} MiB', highlight=False, soft_wrap=True)
 
 
 def _stores(directory: RunDirectory) -> list[pathlib.Path]:

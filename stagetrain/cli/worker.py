@@ -29,6 +29,7 @@ ENVIRONMENT = {'TF_USE_LEGACY_KERAS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUBLAS_
 IMPLEMENTATIONS = {
     'train': 'stagetrain.training.stage:train_stage',
     'proposals': 'stagetrain.stores.proposals:make_proposals',
+    'check': 'stagetrain.training.inspect:check_model',
 }
 
 Emit = Callable[[Mapping[str, Any]], None]

@@ -67,6 +67,8 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console:
     """
     workers = _Workers(start_worker)
     with workers.receiving_signals():
+        if any(stage.selected and stage.action in (planning.RUN, planning.RESUME) for stage in plan.stages):
+            _check_model(plan, directory, workers, console)
         for number, stage in enumerate(plan.stages):
             if stage.selected:
                 left = [later for later in plan.stages[number + 1 :] if later.selected and later.action != planning.SKIP]
@@ -101,13 +103,15 @@ class _Workers:
         if self._next is None and not self._interrupts:
             self._next = self._start()
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Event], None]) -> dict[str, Any]:
-        """Carries out one job in a worker of its own."""
+    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Event], None], *, is_short: bool = False) -> dict[str, Any]:
+        """Carries out one job in a worker of its own; beside a short one the next worker is started at once."""
         self.stop_if_asked()
         worker, self._next = self._next or self._start(), None
         self._present = worker
         try:
             self.stop_if_asked()
+            if is_short:
+                self.prepare_next()
             return worker.carry_out(job_file, emit)
         finally:
             self._present = None
@@ -125,6 +129,31 @@ class _Workers:
             self._present.interrupt()
         elif self._present is not None:
             self._present.kill()
+
+
+def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console: rich.console.Console) -> None:
+    """Has every stage's scopes applied to the model's real names, once for each config: a slip in the last stage shows now.
+
+    Raises:
+      BadInput: a scope of some stage matches nothing, or a stage has nothing to train.
+    """
+    asked = files.digest_of({'pipeline': plan.loaded.resolved, 'versions': dict(plan.facts.versions)})
+    checked = directory.cache / 'checked'
+    if checked.is_file() and checked.read_bytes() == asked.encode():
+        return
+    console.print('checking all stages against the names of the variables')
+    job_file = directory.cache / 'check.job.json'
+    with explained(directory.cache):
+        directory.cache.mkdir(exist_ok=True)
+        files.write_json(job_file, {'kind': 'check', 'run_dir': str(directory.path.absolute()), 'pipeline': plan.loaded.resolved})
+    try:
+        workers.carry_out(job_file, lambda event: None, is_short=True)
+    except StagetrainError as error:
+        with explained(directory.path):
+            directory.ledger.record('failed', None, str(error))
+        raise
+    with explained(directory.cache):
+        files.atomic_write(checked, asked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,7 +309,7 @@ def _origin_value(kind: str, path: str | None, stage: str | None, digest: str | 
 
 
 def _metrics(result: Mapping[str, Any]) -> str:
-    shown = {name: (result.get('metrics') or {}).get(name) for name in ('AP', 'AP50')}
+    shown = {name: (result.get('metrics') or {}).get(name) for name in ('AP', 'AP50', 'recall_0.5')}
     return ''.join(f', {name} {value:.3f}' for name, value in shown.items() if value is not None)
 
 

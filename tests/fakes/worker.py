@@ -17,10 +17,14 @@ from typing import Any
 
 from stagetrain import files
 from stagetrain.cli import worker
-from stagetrain.errors import Interrupted, StageFailed, WeightsError
+from stagetrain.errors import ConfigError, Interrupted, StageFailed, WeightsError
 
 CHECKPOINT_INTERVAL = 4
-IMPLEMENTATIONS = {'train': 'tests.fakes.worker:train_stage', 'proposals': 'tests.fakes.worker:make_proposals'}
+IMPLEMENTATIONS = {
+    'train': 'tests.fakes.worker:train_stage',
+    'proposals': 'tests.fakes.worker:make_proposals',
+    'check': 'tests.fakes.worker:check_model',
+}
 BORN = time.time()
 
 
@@ -67,6 +71,15 @@ def make_proposals(job: Mapping[str, Any], emit: worker.Emit, should_stop: Calla
         files.verify_folder(folder) if folder.exists() else files.commit_folder(folder, lambda f: (f / 'boxes').write_text('1'))
     )
     return {'folder': str(folder), 'digest': digest, 'num_images': 3, 'seconds': 0.25, 'recall': {'recall_0.5': 0.9}}
+
+
+def check_model(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Refuses a scope that says nonsense."""
+    del emit, should_stop
+    files.append_json_line(pathlib.Path(job['run_dir']).parent / 'checks.jsonl', 1)
+    if any('nonsense/.*' in stage.get('freeze_variables', []) for stage in job['pipeline']['stages']):
+        raise ConfigError("stages.detector_2: scope 'nonsense/.*' matches no variable")
+    return {}
 
 
 def _restore(checkpoints: pathlib.Path, job: Mapping[str, Any]) -> tuple[int, str]:

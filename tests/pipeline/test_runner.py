@@ -44,6 +44,20 @@ def test_a_second_run_does_nothing_and_says_why(project: Project) -> None:
     assert project.events()[-4:] == [('skipped', name) for name in STAGES]
 
 
+def test_a_slip_in_the_last_stage_shows_before_the_first(project: Project) -> None:
+    with pytest.raises(BadInput, match='nonsense'):
+        project.run('stages.detector_2.freeze_variables=["nonsense/.*"]', environ={})
+    assert project.calls() == []
+    assert project.events() == [('failed', None)]
+
+
+def test_the_check_against_the_model_is_made_once_for_each_config(project: Project) -> None:
+    project.run(select=Selection(until='rpn_1'))
+    project.run()
+    project.run('seed=1')
+    assert len(files.read_json_lines(project.folder / 'checks.jsonl')) == 2
+
+
 def test_the_ledger_tells_start_end_and_notes(project: Project) -> None:
     project.run(select=Selection(until='detector_1'))
     assert project.events() == [
