@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import rich.box
@@ -29,7 +29,7 @@ def show(plan: Plan, console: rich.console.Console) -> None:
             console.print(rich.text.Text(f'    {label:<12}{text}'), soft_wrap=True)
 
 
-def show_variables(rows: list[Mapping[str, Any]], console: rich.console.Console) -> None:
+def show_variables(rows: Sequence[Mapping[str, Any]], console: rich.console.Console) -> None:
     """Prints the table of canonical names by stages."""
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     names = list(rows[0]) if rows else []

@@ -14,7 +14,8 @@ from stagetrain.pipeline.plan import Selection, assess
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
 
-_METRICS = ('AP', 'AP50', 'AP75', 'recall_0.5')
+_METRICS = {'AP': 'AP', 'AP50': 'AP50', 'recall_0.5': 'recall'}
+"""Metric -> head of its column; `stagetrain eval` shows all, and eighty columns must do here."""
 _STYLES = {'done': 'green', 'partial': 'yellow', 'stale': 'yellow', 'missing': 'dim'}
 
 
@@ -37,20 +38,22 @@ def status(directory: RunDirectory, console: rich.console.Console) -> None:
     owner = directory.owner()
     console.print(rich.text.Text(f'{directory.path}' + (f' (in use by {owner})' if owner else '')))
     console.print(_table(statuses))
+    for stage in statuses:
+        if stage.text:
+            console.print(rich.text.Text(f'{stage.id}: {stage.text}'), soft_wrap=True)
     if remark:
         console.print(rich.text.Text(remark), soft_wrap=True)
 
 
 def _table(statuses: tuple[StageStatus, ...]) -> rich.table.Table:
     shown = [name for name in _METRICS if any(stage.metrics.get(name) is not None for stage in statuses)]
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for name in ('stage', 'state', 'finished (UTC)', 'seconds', *shown):
-        table.add_column(name, justify='right' if name in ('seconds', *shown) else 'left')
-    table.add_column('why', overflow='fold')
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ('stage', 'state', 'finished UTC', 'seconds', *(_METRICS[name] for name in shown)):
+        table.add_column(name, justify='left' if name in ('stage', 'state', 'finished UTC') else 'right', no_wrap=True)
     for stage in statuses:
         numbers = [_number(stage.seconds, 1), *(_number(stage.metrics.get(name), 3) for name in shown)]
         state = rich.text.Text(stage.state, _STYLES[stage.state])
-        table.add_row(stage.id, state, (stage.finished or '').replace('T', ' ').rstrip('Z'), *numbers, rich.text.Text(stage.text))
+        table.add_row(stage.id, state, (stage.finished or '')[:16].replace('T', ' '), *numbers)
     return table
 
 

@@ -77,8 +77,8 @@ def check_model(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable
     """Refuses a scope that says nonsense."""
     del emit, should_stop
     files.append_json_line(pathlib.Path(job['run_dir']).parent / 'checks.jsonl', 1)
-    if any('nonsense/.*' in stage.get('freeze_variables', []) for stage in job['pipeline']['stages']):
-        raise ConfigError("stages.detector_2: scope 'nonsense/.*' matches no variable")
+    if any('backbone/nonsense' in stage.get('freeze_variables', []) for stage in job['pipeline']['stages']):
+        raise ConfigError("stages.detector_2: scope 'backbone/nonsense' matches no variable")
     return {}
 
 

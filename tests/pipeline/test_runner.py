@@ -45,8 +45,8 @@ def test_a_second_run_does_nothing_and_says_why(project: Project) -> None:
 
 
 def test_a_slip_in_the_last_stage_shows_before_the_first(project: Project) -> None:
-    with pytest.raises(BadInput, match='nonsense'):
-        project.run('stages.detector_2.freeze_variables=["nonsense/.*"]', environ={})
+    with pytest.raises(BadInput, match='scope .backbone/nonsense. matches no variable'):
+        project.run('stages.detector_2.freeze_variables=["backbone/nonsense"]', environ={})
     assert project.calls() == []
     assert project.events() == [('failed', None)]
 
