@@ -96,8 +96,10 @@ class ChildWorker:
         if self._interrupted:
             return Interrupted('ended at once; the same command goes on from the last checkpoint')
         if code < 0:
-            return StageFailed(_killed(signal.Signals(-code)))
-        return StageFailed(f'the process ended with exit code {code} before it gave a result; {self._last_words()}')
+            return StageFailed(f'{self._job_file}: {_killed(signal.Signals(-code))}')
+        return StageFailed(
+            f'{self._job_file}: the process ended with exit code {code} before it gave a result; {self._last_words()}'
+        )
 
     def _last_words(self) -> str:
         log = log_file(self._job_file) if self._job_file else None
