@@ -37,7 +37,7 @@ def show_variables(rows: Sequence[Mapping[str, Any]], console: rich.console.Cons
         table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(rich.text.Text(str(row[name])) for name in names))
-    console.print(table)
+    console.print(table, width=1000, crop=False)  # One line for each variable, however narrow the terminal is.
 
 
 def _what(stage: StagePlan) -> str:
