@@ -1,7 +1,7 @@
 """Non-maximum suppression on the device's own kernel.
 
-The Model Garden's padded suppression is written for TPUs: fixed shapes, iterated to convergence. TensorFlow's CPU kernel visits each box
-once. Both give the same boxes; `tests/detectors/test_boxes.py` compares them.
+The Model Garden's padded suppression is written for TPUs: fixed shapes, iterated to convergence. TensorFlow's CPU kernel visits
+each box once. Both give the same boxes; `tests/detectors/test_boxes.py` compares them.
 
 B images, L levels, N boxes of a level, K boxes kept.
 """
@@ -68,9 +68,7 @@ def multilevel_proposals(
         level_scores.append(tf.where(keep, top_scores, _BELOW_EVERY_SCORE))
     widest = max(int(scores.shape[1]) for scores in level_scores)
     padded_boxes = [tf.pad(b, [[0, 0], [0, widest - int(b.shape[1])], [0, 0]]) for b in level_boxes]
-    padded_scores = [
-        tf.pad(s, [[0, 0], [0, widest - int(s.shape[1])]], constant_values=_BELOW_EVERY_SCORE) for s in level_scores
-    ]
+    padded_scores = [tf.pad(s, [[0, 0], [0, widest - int(s.shape[1])]], constant_values=_BELOW_EVERY_SCORE) for s in level_scores]
     kept, scores, _, _ = tf.image.combined_non_max_suppression(
         tf.stack(padded_boxes, axis=2),
         tf.stack(padded_scores, axis=2),

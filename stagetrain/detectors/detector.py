@@ -1,11 +1,12 @@
 """What a detector offers to training, stores, evaluation and inference.
 
-A detector is built for one purpose (the losses of a stage, or making proposals, or detecting) and holds only the modules that this
-needs. B images, H x W pixels, G ground-truth boxes, P proposals, D detections.
+A detector is built for one purpose (the losses of a stage, or making proposals, or detecting) and holds only the modules that
+this needs. B images, H x W pixels, G ground-truth boxes, P proposals, D detections.
 
-A batch is a dictionary. Always: `image_index` int32 `[B]`, `image_shape` float32 `[B, 2]` (height and width of the scaled image inside its padding),
-`seed` int32 `[B, 2]`. For losses: `gt_boxes` float32 `[B, G, 4]` yxyx pixels of the scaled image and `gt_classes` int32 `[B, G]`, both padded with -1, and what
-`targets` adds. `image` float32 `[B, H, W, 3]`, normalised; or, in its place, `features`. `proposals` float32 `[B, P, 4]`, padded with -1, where the stage stores them.
+A batch is a dictionary. Always: `image_index` int32 `[B]`, `image_shape` float32 `[B, 2]` (height and width of the scaled image
+inside its padding), `seed` int32 `[B, 2]`. For losses: `gt_boxes` float32 `[B, G, 4]` yxyx pixels of the scaled image and
+`gt_classes` int32 `[B, G]`, both padded with -1, and what `targets` adds. `image` float32 `[B, H, W, 3]`, normalised; or, in its
+place, `features`. `proposals` float32 `[B, P, 4]`, padded with -1, where the stage stores them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ class Detector(abc.ABC):
 
     modules: Mapping[str, Any]
     """Module name -> layer, or list of layers, in network order. Built: all variables exist."""
+    model: Any
+    """The options under `model` of the pipeline file."""
+
+    @abc.abstractmethod
+    def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
+        """Returns level -> features `[B, h, w, C]` that the heads read, computed from `image` or taken from the batch."""
 
     @abc.abstractmethod
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
@@ -50,6 +57,26 @@ class Detector(abc.ABC):
     @abc.abstractmethod
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; the others are idle."""
+
+    def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns boxes float32 `[B, P, 4]` yxyx pixels of the scaled image and scores `[B, P]`, in inference mode.
+
+        Raises:
+          AssertionError: the detector's spec names no `proposal_modules`, so it has none to give.
+        """
+        raise AssertionError(f'{type(self).__name__} gives no proposals')
+
+    @abc.abstractmethod
+    def modules_before(self, cut: str) -> tuple[str, ...]:
+        """Returns the modules in front of a cut, that of its name included."""
+
+    @abc.abstractmethod
+    def frozen_cut(self, trained: Sequence[str]) -> str | None:
+        """Returns the last module, in network order, up to which nothing in `trained` (canonical names) is computed; None: there is none."""
+
+    @abc.abstractmethod
+    def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
+        """Returns level -> `[B, h, w, C]`, the output of module `cut` in inference mode; a batch's `features` take their place."""
 
     @abc.abstractmethod
     def detect(self, batch: Batch) -> Detections:
@@ -75,7 +102,12 @@ class Detector(abc.ABC):
         return tf.add_n(terms) if terms else tf.zeros([])
 
 
+def feature_key(module: str) -> str:
+    """Returns the batch key under which the stored output of a module stands."""
+    return f'features/{module}'
+
+
 def clear_names(seed: int) -> None:
-    """Starts Keras' layer numbering anew and seeds the initialisers, so that a module is built equal in every stage and process."""
+    """Starts Keras' layer numbering anew and seeds the initialisers: a module is built equal in every stage and process."""
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(seed)

@@ -24,7 +24,7 @@ from official.vision.ops import box_matcher, box_ops, iou_similarity, target_gat
 from stagetrain.config import specs
 from stagetrain.detectors import boxes, sampling
 from stagetrain.detectors.anchors import RpnTargets
-from stagetrain.detectors.detector import Batch, Detections, Detector, clear_names
+from stagetrain.detectors.detector import Batch, Detections, Detector, clear_names, feature_key
 from stagetrain.weights.names import named_variables
 
 RPN_TERMS = ('rpn_score', 'rpn_box')
@@ -127,13 +127,34 @@ class FasterRcnn(Detector):
         return self._rpn_targets.anchor_boxes
 
     def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
-        """Returns level -> features `[B, h, w, C]`, from the batch where a store put them there."""
-        if 'features' in batch:
-            return batch['features']
-        features = self._trunk(batch['image'], training=training)
+        """Returns level -> features `[B, h, w, C]` for the heads; begins behind stored features where the batch has them."""
+        if feature_key(self._last_module) in batch:
+            return batch[feature_key(self._last_module)]
+        stored = batch.get(feature_key('backbone'))
+        features = self._trunk(batch['image'], training=training) if stored is None else stored
         if 'decoder' in self.modules:
             features = self.modules['decoder'](features, training=training)
         return features
+
+    @property
+    def _last_module(self) -> str:
+        """The module whose output the heads read."""
+        return 'decoder' if 'decoder' in self.modules else 'backbone'
+
+    def modules_before(self, cut: str) -> tuple[str, ...]:
+        """Returns `backbone`, or `backbone` and `decoder`; see `Detector.modules_before`."""
+        return ('backbone',) if cut == 'backbone' else ('backbone', 'decoder')
+
+    def frozen_cut(self, trained: Sequence[str]) -> str | None:
+        """Returns `decoder`, `backbone` or None; see `Detector.frozen_cut`."""
+        training = {name.split('/')[0] for name in trained}
+        if 'backbone' in training:
+            return None
+        return 'backbone' if 'decoder' in training or 'decoder' not in self.modules else 'decoder'
+
+    def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
+        """Returns the output of `backbone` or `decoder` in inference mode; see `Detector.features_at`."""
+        return self._trunk(batch['image'], training=False) if cut == 'backbone' else self.features(batch, training=False)
 
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
@@ -163,7 +184,8 @@ class FasterRcnn(Detector):
     def rpn_losses(self, scores: Any, encoded: Any, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns `rpn_score` and `rpn_box` as asked, from the RPN head's outputs.
 
-        Like the Model Garden's task, `rpn_score` is divided by `roi_sampler.num_sampled_rois`, not by the number of sampled anchors.
+        Like the Model Garden's task, `rpn_score` is divided by `roi_sampler.num_sampled_rois`, not by the number of sampled
+        anchors.
         """
         values = {}
         if 'rpn_score' in terms:
@@ -219,7 +241,7 @@ class FasterRcnn(Detector):
         return tf.stop_gradient(rois)
 
     def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the RPN's proposals in inference mode: float32 `[B, P, 4]` yxyx pixels of the scaled image, and scores `[B, P]`."""
+        """Returns the RPN's proposals in inference mode: float32 `[B, P, 4]` yxyx pixels of the scaled image, scores `[B, P]`."""
         scores, encoded = self.modules['rpn_head'](self.features(batch, training=False), training=False)
         return boxes.multilevel_proposals(
             encoded,
@@ -240,7 +262,7 @@ class FasterRcnn(Detector):
         if rois is None:
             options = self.model.roi_generator
             rois, _ = self.propose(
-                {'features': features, 'image_shape': batch['image_shape']},
+                {feature_key(self._last_module): features, 'image_shape': batch['image_shape']},
                 pre_nms_top_k=options.test_pre_nms_top_k,
                 nms_iou=options.test_nms_iou_threshold,
                 num_proposals=options.test_num_proposals,

@@ -1,8 +1,8 @@
 """Balanced sampling of positives and negatives with stateless random numbers.
 
-The Model Garden's samplers draw from a stateful generator, so that a resumed run sees other anchors and RoIs than the uninterrupted
-one. These take a seed for each image instead; for equal seeds the sample is equal, in any process. They draw from the same
-distribution: a uniform subset of the positives up to their share, filled up with a uniform subset of the negatives.
+The Model Garden's samplers draw from a stateful generator, so that a resumed run sees other anchors and RoIs than the
+uninterrupted one. These take a seed for each image instead; for equal seeds the sample is equal, in any process. They draw from
+the same distribution: a uniform subset of the positives up to their share, filled up with a uniform subset of the negatives.
 
 B images, N candidates, S samples.
 """
@@ -12,7 +12,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def sample_labels(positive: tf.Tensor, negative: tf.Tensor, num_samples: int, positive_fraction: float, seed: tf.Tensor) -> tf.Tensor:
+def sample_labels(
+    positive: tf.Tensor, negative: tf.Tensor, num_samples: int, positive_fraction: float, seed: tf.Tensor
+) -> tf.Tensor:
     """Labels a balanced sample of one image's anchors, as `RpnAnchorLabeler` does (Ren et al. 2015, section 3.1.3).
 
     Args:
@@ -40,7 +42,9 @@ def _smallest(keys: tf.Tensor, candidates: tf.Tensor, count: tf.Tensor | int) ->
     return tf.logical_and(candidates, keys <= limit)
 
 
-def sample_indices(positive: tf.Tensor, negative: tf.Tensor, num_samples: int, positive_fraction: float, seeds: tf.Tensor) -> tf.Tensor:
+def sample_indices(
+    positive: tf.Tensor, negative: tf.Tensor, num_samples: int, positive_fraction: float, seeds: tf.Tensor
+) -> tf.Tensor:
     """Chooses a balanced sample of RoIs of a batch, as the Model Garden's `BoxSampler` does (Girshick 2015, section 2.3).
 
     Args:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from stagetrain.detectors.detector import Batch, Detector
 from stagetrain.evaluation import metrics
+from stagetrain.evaluation.metrics import Detections
 from stagetrain.training.input import Images, evaluation_batches
 
 
@@ -18,7 +19,7 @@ class Outcome:
     """What an evaluation gives."""
 
     metrics: dict[str, float | None]
-    detections: metrics.Detections | None
+    detections: Detections | None
 
 
 def evaluate(
@@ -54,7 +55,7 @@ def evaluate(
     return Outcome(values, detections)
 
 
-def detect(detector: Detector, images: Images, *, batch_size: int) -> metrics.Detections:
+def detect(detector: Detector, images: Images, *, batch_size: int) -> Detections:
     """Returns a detector's detections on images without annotations, in pixels of the stored images."""
     return _collect(_infer(detector, images, batch_size, True, 0, None))
 
@@ -115,12 +116,12 @@ def _scales(images: Images, batch: Batch) -> np.ndarray:
     return batch['image_shape'].numpy() / images.sizes[batch['image_index'].numpy()]
 
 
-def _collect(merged: Mapping[str, np.ndarray]) -> metrics.Detections:
+def _collect(merged: Mapping[str, np.ndarray]) -> Detections:
     """Returns detections in pixels of the stored images."""
     counts = merged['num_valid']
     keep = np.arange(merged['scores'].shape[1])[np.newaxis] < counts[:, np.newaxis]
     boxes = merged['boxes'] / np.tile(merged['scale'], 2)[:, np.newaxis]
-    return metrics.Detections(
+    return Detections(
         image_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         boxes_yxyx_px=boxes[keep].astype(np.float32),
         scores=merged['scores'][keep].astype(np.float32),

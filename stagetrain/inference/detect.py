@@ -1,5 +1,7 @@
 """Detections on images of the user's own, with a run's checkpoint: pictures with boxes drawn, and COCO JSON.
 
+For example:
+
     detect_images(run_dir, stage=None, images=[Path('a.jpg')], out=Path('out'))
 """
 
@@ -28,7 +30,9 @@ from stagetrain.weights import assign
 DETECTIONS_FILE = 'detections.json'
 
 
-def detect_images(run_dir: pathlib.Path, stage: str | None, images: Sequence[pathlib.Path], out: pathlib.Path) -> list[pathlib.Path]:
+def detect_images(
+    run_dir: pathlib.Path, stage: str | None, images: Sequence[pathlib.Path], out: pathlib.Path
+) -> list[pathlib.Path]:
     """Draws detections on images and writes them as COCO JSON.
 
     Args:
@@ -70,7 +74,9 @@ def _checkpoints(pipeline: Any, run_dir: pathlib.Path, stage: str | None) -> dic
         )
     entry = read_lock(run_dir / 'pipeline.lock').stages.get(chosen)
     if entry is None:
-        raise BadInput(f"{run_dir}: stage '{chosen}' is not finished; see `stagetrain status {run_dir}` and finish it with `stagetrain run`")
+        raise BadInput(
+            f"{run_dir}: stage '{chosen}' is not finished; see `stagetrain status {run_dir}` and finish it with `stagetrain run`"
+        )
     folder = run_dir / entry.result['checkpoint']
     files.verify_folder(folder)
     return {module: {'kind': 'stage', 'stage': chosen, 'path': str(folder)} for module in spec.modules if module in held}
@@ -85,7 +91,18 @@ def _dataset(images: Sequence[pathlib.Path], classes: tuple[str, ...], max_image
             raise DataError(f'{path}: {error}') from error
         nothing = np.zeros([0], bool)
         examples.append(
-            Example(str(path), str(path), None, None, info.height, info.width, np.zeros([0, 4], np.float32), np.zeros([0], np.int32), nothing, nothing)
+            Example(
+                str(path),
+                str(path),
+                None,
+                None,
+                info.height,
+                info.width,
+                np.zeros([0, 4], np.float32),
+                np.zeros([0], np.int32),
+                nothing,
+                nothing,
+            )
         )
     return Dataset('images', classes, tuple(examples), (), '')
 

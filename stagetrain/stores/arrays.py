@@ -32,7 +32,9 @@ class Rows:
     """(first row, last row + 1) -> array `[rows, ...]`."""
 
 
-def make(folder: pathlib.Path, tables: Mapping[str, Rows], progress: Callable[[int, int], None], should_stop: Callable[[], bool]) -> None:
+def make(
+    folder: pathlib.Path, tables: Mapping[str, Rows], progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+) -> None:
     """Makes a store, going on where an interrupted run stopped.
 
     Args:

@@ -1,11 +1,12 @@
 """Stored proposals: what one stage's RPN proposes for every image, for another stage's detection head.
 
-They are made in inference mode on the plain image and, when training mirrors images, on the mirrored ones; a scale jitter moves them
-with the image. B images, P proposals.
+They are made in inference mode on the plain image and, when training mirrors images, on the mirrored ones; a scale jitter moves
+them with the image. B images, P proposals.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -17,13 +18,15 @@ import tensorflow as tf
 from stagetrain.evaluation import metrics
 from stagetrain.stores import arrays
 from stagetrain.training import job_files
-from stagetrain.training.input import PROPOSAL_PADDING, Images, View
+from stagetrain.training.input import PROPOSAL_PADDING, Images, View, plain_view
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8
 
 
-def make_proposals(job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> dict[str, Any]:
+def make_proposals(
+    job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
+) -> dict[str, Any]:
     """Makes the store that a job names.
 
     Args:
@@ -74,7 +77,8 @@ def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms
     @tf.autograph.experimental.do_not_convert
     def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
         index = row // num_flips
-        view = View(tf.cast(row % num_flips, tf.int32), tf.constant(1.0), tf.zeros([2]))
+        flip = tf.cast(row % num_flips, tf.int32)
+        view = dataclasses.replace(plain_view(), flip=flip)
         return {'image': images.show(index, view), 'image_shape': images.shown_size(view, tf.gather(images.sizes, index))}
 
     def compute(first: int, last: int) -> np.ndarray:
@@ -99,9 +103,9 @@ class TrainingProposals:
         self._store = arrays.ArrayStore(folder, 'train')
         self._num_flips = num_flips
 
-    def read(self, index: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
-        """Returns float32 `[P, 4]` yxyx in pixels of the scaled image, padded with -1, inside a tf.data function."""
-        row = tf.cast(index, tf.int64) * self._num_flips + tf.cast(flip, tf.int64)
+    def read(self, index: tf.Tensor, view: View) -> tf.Tensor:
+        """Returns float32 `[P, 4]` yxyx in pixels of the scaled and mirrored image, padded with -1, inside a tf.data function."""
+        row = tf.cast(index, tf.int64) * self._num_flips + tf.cast(view.flip, tf.int64)
         boxes = tf.numpy_function(lambda i: self._store.row(int(i)), [row], tf.float32)
         return tf.ensure_shape(boxes, self._store.row_shape)
 
@@ -122,5 +126,5 @@ class ValidationProposals:
         """Returns the valid proposals float32 `[P, 4]` yxyx in pixels of the stored image."""
         boxes = self._store.row(index)
         size = tf.constant(self._images.sizes[index])
-        shown = self._images.shown_size(View(tf.constant(0), tf.constant(1.0), tf.zeros([2])), size)
+        shown = self._images.shown_size(plain_view(), size)
         return boxes[boxes.max(axis=-1) >= 0] / np.tile(shown.numpy() / size.numpy(), 2)

@@ -30,7 +30,9 @@ class State:
 
     def trackable(self) -> tf.train.Checkpoint:
         """Returns the object graph that is saved: the Model Garden's items, and its `model` around them."""
-        model = tf.train.Checkpoint(**{name: [module] if name == 'detection_head' else module for name, module in self.modules.items()})
+        model = tf.train.Checkpoint(
+            **{name: [module] if name == 'detection_head' else module for name, module in self.modules.items()}
+        )
         return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **self.modules)
 
 
@@ -65,13 +67,14 @@ def _write(folder: pathlib.Path, state: State) -> None:
         paths = sources.object_paths(root, module)
         for name, variable in names.named_variables({module: root}).items():
             value = variable.numpy()
-            key = next(f'{p}{suffix}' for p in paths[id(variable)] for suffix in ('/.ATTRIBUTES/VARIABLE_VALUE',) if _key(p, keys))
+            key = next(key for key in map(_key, paths[id(variable)]) if key in keys)
             described[name] = {'key': key, 'shape': list(value.shape), 'digest': assign.digest(value)}
     files.write_json(folder / assign.VARIABLES_FILE, described)
 
 
-def _key(path: str, keys: set[str]) -> bool:
-    return f'{path}/.ATTRIBUTES/VARIABLE_VALUE' in keys
+def _key(path: str) -> str:
+    """Returns the key of the variable at an object path."""
+    return f'{path}/.ATTRIBUTES/VARIABLE_VALUE'
 
 
 def restore_newest(parent: pathlib.Path, state: State, note: Callable[[str], None]) -> int:
@@ -92,7 +95,7 @@ def restore_newest(parent: pathlib.Path, state: State, note: Callable[[str], Non
             note(f'{folder}: damaged, passed over ({error}); it is left as it is')
     if found:
         raise WeightsError(
-            f'{parent}: none of its {len(found)} checkpoints can be read. Move the folder away to keep it, then run the stage again '
-            f'with --force to start it from its sources.'
+            f'{parent}: none of its {len(found)} checkpoints can be read. Move the folder away to keep it, then run the stage '
+            f'again with --force to start it from its sources.'
         )
     return 0

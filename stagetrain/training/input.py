@@ -71,12 +71,57 @@ class Geometry:
 class View:
     """One way to show an image; scalars unless said otherwise."""
 
+    number: tf.Tensor
+    """int32: which of the finite views this is; 0 where views are no finite set."""
     flip: tf.Tensor
     """int32, a flip view's number."""
     scale: tf.Tensor
     """float32, relative to the size that fits the input."""
     crop: tf.Tensor
     """float32 `[2]` in [0, 1): where the crop lies in what is too large, vertically and horizontally."""
+
+
+def plain_view() -> View:
+    """Returns the view that evaluation shows: not mirrored, scaled to fit."""
+    return View(tf.constant(0), tf.constant(0), tf.constant(1.0), tf.zeros([2]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The views that a stage draws from; a pure function of seeds."""
+
+    geometry: Geometry
+    seed: tf.Tensor
+    """The stage's seed, int32 `[2]`; decides what fixed random views show."""
+    num_fixed: int | None
+    """So many random views of each image are fixed; None: mirrored forms only, or without end when there is jitter."""
+
+    @property
+    def count(self) -> int | None:
+        """Number of views of an image, or None when they are no finite set."""
+        if self.num_fixed is not None:
+            return self.num_fixed
+        return None if self.geometry.has_jitter else self.geometry.num_flips
+
+    def draw(self, index: tf.Tensor, seed: tf.Tensor) -> View:
+        """Returns the view of an image that a seed int32 `[2]` draws."""
+        if self.count is None:
+            return self._random(seed)
+        number = tf.cast(tf.floor(tf.random.stateless_uniform([], seed) * self.count), tf.int32)
+        return self.numbered(index, number)
+
+    def numbered(self, index: tf.Tensor, number: tf.Tensor) -> View:
+        """Returns one of the finite views of an image."""
+        if self.num_fixed is None:
+            return View(number, number, tf.constant(1.0), tf.zeros([2]))
+        fixed = self._random(at(self.seed, Purpose.FIXED_VIEWS, index, number))
+        return dataclasses.replace(fixed, number=number)
+
+    def _random(self, seed: tf.Tensor) -> View:
+        numbers = tf.random.stateless_uniform([4], seed)
+        flip = tf.cast(tf.floor(numbers[0] * self.geometry.num_flips), tf.int32)
+        scale = self.geometry.scale_min + (self.geometry.scale_max - self.geometry.scale_min) * numbers[1]
+        return View(tf.constant(0), flip, scale, numbers[2:4])
 
 
 class Images:
@@ -120,15 +165,19 @@ class Images:
         try:
             image = tf.io.decode_image(example.read_bytes(), channels=3, expand_animations=False).numpy()
         except (tf.errors.OpError, OSError) as error:
-            raise DataError(f'{example.path}: cannot be decoded ({getattr(error, "message", error)}); replace or remove the image') from error
+            raise DataError(
+                f'{example.path}: cannot be decoded ({getattr(error, "message", error)}); replace or remove the image'
+            ) from error
         if image.shape[:2] != (example.height, example.width):
-            raise DataError(f'{example.path}: {image.shape[1]} x {image.shape[0]} pixels, expected {example.width} x {example.height}')
+            raise DataError(
+                f'{example.path}: {image.shape[1]} x {image.shape[0]} pixels, expected {example.width} x {example.height}'
+            )
         return image
 
     def resized(self, index: tf.Tensor) -> tf.Tensor:
         """Returns one image float32 `[H, W, 3]`: normalised, scaled to fit, padded with zeros; the plain view without jitter."""
         image = self._decoded(index)
-        return self.render(image, View(tf.constant(0), tf.constant(1.0), tf.zeros([2])), tf.gather(self.sizes, index))
+        return self.render(image, plain_view(), tf.gather(self.sizes, index))
 
     def _decoded(self, index: tf.Tensor) -> tf.Tensor:
         image = tf.py_function(lambda i: self.decode(int(i)), [index], tf.uint8)
@@ -140,7 +189,7 @@ class Images:
 
     def render(self, image: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
         """Scales, crops, pads and mirrors a normalised image float32 `[height, width, 3]`."""
-        scaled, _, offset, shape = self._placement(view, size)
+        scaled, _, offset, shape = self.placement(view, size)
         image = tf.image.resize(image, tf.cast(scaled, tf.int32))
         offset, shape = tf.cast(offset, tf.int32), tf.cast(shape, tf.int32)
         image = image[offset[0] : offset[0] + shape[0], offset[1] : offset[1] + shape[1]]
@@ -165,7 +214,7 @@ class Images:
         table = tf.constant([self.geometry.flips_of(view)[direction] for view in range(self.geometry.num_flips)])
         return tf.gather(table, flip)
 
-    def _placement(self, view: View, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def placement(self, view: View, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the scaled size, the scale, the crop's offset and the shown size, float32 `[2]` each (height, width).
 
         The arithmetic is that of the Model Garden's `resize_and_crop_image`.
@@ -177,8 +226,8 @@ class Images:
         return scaled, scaled / size, offset, tf.minimum(scaled - offset, wanted)
 
     def place_boxes(self, boxes: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
-        """Carries boxes float32 `[G, 4]` yxyx from pixels of the stored image into pixels of the view, clipped to what is shown."""
-        _, scale, offset, shape = self._placement(view, size)
+        """Carries boxes float32 `[G, 4]` yxyx from pixels of the stored image into the view's, clipped to what is shown."""
+        _, scale, offset, shape = self.placement(view, size)
         boxes = boxes * tf.tile(scale, [2]) - tf.tile(offset, [2])
         boxes = box_ops.clip_boxes(boxes, shape)
         return self.mirror_boxes(boxes, view.flip, shape)
@@ -196,10 +245,10 @@ class Images:
 
     def shown_size(self, view: View, size: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[2]`: height and width of the scaled image inside its padding."""
-        return self._placement(view, size)[3]
+        return self.placement(view, size)[3]
 
     def objects(self, index: tf.Tensor, view: View) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the ground truth of a view: boxes float32 `[G, 4]`, classes int32 `[G]`; boxes that the crop cut away are left out."""
+        """Returns the ground truth of a view: boxes float32 `[G, 4]`, classes int32 `[G]`, less what the crop cut away."""
         count = tf.gather(self.num_boxes, index)
         boxes = tf.gather(self.boxes, index)[:count]
         classes = tf.gather(self.classes, index)[:count]
@@ -220,7 +269,8 @@ class TrainingInput:
         batch_size: int,
         needs_targets: bool,
         needs_images: bool = True,
-        extra: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] | None = None,
+        views: Views | None = None,
+        extra: Mapping[str, Callable[[tf.Tensor, View], Any]] | None = None,
         cache_gib: float = 0.0,
         num_threads: int = 2,
     ):
@@ -233,11 +283,13 @@ class TrainingInput:
           batch_size: B.
           needs_targets: whether the live losses use the detector's `targets`.
           needs_images: False when stored features take the place of images.
-          extra: batch key -> function of (image index, flip view), both int scalars, that reads a store.
+          views: what is drawn from; by default what the images' geometry says.
+          extra: batch key -> function of (image index, view) that reads a store.
           cache_gib: memory for resized images and matched anchors.
           num_threads: for decoding and target assignment.
         """
         self._images, self._detector, self._seed, self._batch_size = images, detector, seed, batch_size
+        self._views = views or Views(images.geometry, seed, None)
         self._needs_targets, self._needs_images, self._extra = needs_targets, needs_images, extra or {}
         self._cache_bytes, self._num_threads = cache_gib * 2**30, num_threads
         self._resized: tf.Tensor | None = None
@@ -266,7 +318,7 @@ class TrainingInput:
         geometry = self._images.geometry
         index = image_at(position, len(self._images), self._seed)
         seed = at(self._seed, position // self._batch_size, index)
-        view = self._draw_view(at(seed, Purpose.VIEW))
+        view = self._views.draw(index, at(seed, Purpose.VIEW))
         size = tf.gather(self._images.sizes, index)
         shape = self._images.shown_size(view, size)
         boxes, classes = self._images.objects(index, view)
@@ -282,17 +334,10 @@ class TrainingInput:
         if self._needs_targets:
             sample.update(self._detector.targets(self._match(index, view, boxes), at(seed, Purpose.ANCHORS)))
         for key, read in self._extra.items():
-            sample[key] = read(index, view.flip)
+            sample[key] = read(index, view)
         if 'proposals' in sample and geometry.has_jitter:
             sample['proposals'] = self._replace(sample['proposals'], view, size)
         return sample
-
-    def _draw_view(self, seed: tf.Tensor) -> View:
-        geometry = self._images.geometry
-        numbers = tf.random.stateless_uniform([4], seed)
-        flip = tf.cast(tf.floor(numbers[0] * geometry.num_flips), tf.int32)
-        scale = geometry.scale_min + (geometry.scale_max - geometry.scale_min) * numbers[1]
-        return View(flip, scale, numbers[2:4])
 
     def _image(self, index: tf.Tensor, view: View, shape: tf.Tensor) -> tf.Tensor:
         if self._resized is None:
@@ -302,13 +347,12 @@ class TrainingInput:
     def _match(self, index: tf.Tensor, view: View, boxes: tf.Tensor) -> Mapping[str, tf.Tensor]:
         if self._matched is None:
             return self._detector.match(boxes)
-        row = index * self._images.geometry.num_flips + tf.cast(view.flip, tf.int64)
+        row = index * self._num_views + tf.cast(view.number, tf.int64)
         return {key: tf.gather(table, row) for key, table in self._matched.items()}
 
     def _replace(self, proposals: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
         """Carries proposals made on the mirrored but not jittered image into a jittered view; padding stays padding."""
-        plain = View(tf.zeros_like(view.flip), tf.ones_like(view.scale), tf.zeros_like(view.crop))
-        _, base_scale, _, base_shape = self._images._placement(plain, size)
+        _, base_scale, _, base_shape = self._images.placement(plain_view(), size)
         upright = self._images.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
         moved = self._images.place_boxes(upright, view, size)
         is_padding = tf.reduce_max(proposals, axis=-1, keepdims=True) < 0
@@ -316,37 +360,43 @@ class TrainingInput:
 
     # ---- what is computed once ------------------------------------------------------------------------------------------
 
+    @property
+    def _num_views(self) -> int:
+        assert self._views.count is not None
+        return self._views.count
+
     def _fill_caches(self, num_samples: int) -> None:
         """Keeps resized images and matched anchors when views are finite, the budget allows it, and it pays."""
         geometry = self._images.geometry
-        if geometry.has_jitter or self._resized is not None or self._matched is not None:
+        if self._resized is not None or self._matched is not None:
             return
         budget = self._cache_bytes
         image_bytes = len(self._images) * geometry.padded[0] * geometry.padded[1] * 3 * 4
-        if self._needs_images and num_samples >= len(self._images) and image_bytes <= budget:
+        if self._needs_images and not geometry.has_jitter and num_samples >= len(self._images) and image_bytes <= budget:
             indices = range(len(self._images))
             self._resized = tf.stack(list(_in_threads(self._images.resized, indices, self._num_threads)))
             budget -= image_bytes
-        if self._needs_targets and num_samples >= len(self._images) * geometry.num_flips:
+        if self._needs_targets and self._views.count is not None and num_samples >= len(self._images) * self._num_views:
             self._matched = self._match_all(budget)
 
     def _match_all(self, budget: float) -> dict[str, tf.Tensor] | None:
-        num_flips = self._images.geometry.num_flips
-
         @tf.autograph.experimental.do_not_convert
         def match(row: tf.Tensor) -> dict[str, tf.Tensor]:
-            view = View(tf.cast(row % num_flips, tf.int32), tf.constant(1.0), tf.zeros([2]))
-            return self._detector.match(self._images.objects(row // num_flips, view)[0])
+            index = row // self._num_views
+            view = self._views.numbered(index, tf.cast(row % self._num_views, tf.int32))
+            return self._detector.match(self._images.objects(index, view)[0])
 
-        rows = tf.data.Dataset.range(len(self._images) * num_flips)
-        dataset = rows.map(match, num_parallel_calls=self._num_threads)
+        num_rows = len(self._images) * self._num_views
+        dataset = tf.data.Dataset.range(num_rows).map(match, num_parallel_calls=self._num_threads)
         row_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in dataset.element_spec.values())
-        if row_bytes * len(self._images) * num_flips > budget:
+        if row_bytes * num_rows > budget:
             return None
-        return dict(dataset.batch(len(self._images) * num_flips).get_single_element())
+        return dict(dataset.batch(num_rows).get_single_element())
 
 
-def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, Callable[[int], np.ndarray]]) -> Iterator[dict[str, tf.Tensor]]:
+def evaluation_batches(
+    images: Images, batch_size: int, extra: Mapping[str, Callable[[int], np.ndarray]]
+) -> Iterator[dict[str, tf.Tensor]]:
     """Yields every image once, in order, in its plain view; the last batch is filled up by repeating its last image.
 
     Args:
@@ -354,7 +404,7 @@ def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, Call
       batch_size: B.
       extra: batch key -> function of an image index that reads a store.
     """
-    plain = View(tf.constant(0), tf.constant(1.0), tf.zeros([2]))
+    plain = plain_view()
     count = len(images)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         rows = [[min(first + j, count - 1) for j in range(batch_size)] for first in range(0, count, batch_size)]
@@ -377,8 +427,8 @@ def _training_boxes(example: Example, include_difficult: bool, max_num_instances
     kept = ~example.is_crowd & (include_difficult | ~example.difficult)
     if int(kept.sum()) > max_num_instances:
         raise DataError(
-            f'{example.path}: {int(kept.sum())} objects, but model.parser.max_num_instances is {max_num_instances}; the rest would be '
-            f'lost in silence. Set it to at least {int(kept.sum())}.'
+            f'{example.path}: {int(kept.sum())} objects, but model.parser.max_num_instances is {max_num_instances}; the rest '
+            f'would be lost in silence. Set it to at least {int(kept.sum())}.'
         )
     return example.boxes_yxyx_px[kept], example.classes[kept]
 

@@ -13,7 +13,9 @@ from stagetrain.training.selection import select_variables
 from stagetrain.weights import names, scopes
 
 
-def check_model(job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> dict[str, Any]:
+def check_model(
+    job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
+) -> dict[str, Any]:
     """Applies every stage's scopes to the model's real names, so that a slip in the last stage does not show after three days.
 
     Args:

@@ -17,7 +17,6 @@ from stagetrain.detectors.detector import Detector
 from stagetrain.training import randomness, runtime
 from stagetrain.training.input import Geometry, Images
 
-
 NO_LIMIT = 2**31 - 1
 
 

@@ -1,7 +1,7 @@
 """Random numbers that depend on (seed, stage, step, image) and on nothing else.
 
-Stateful generators make a resumed run differ from the uninterrupted one. Here each use of randomness folds its place into a seed, so
-that any step can be drawn again, in any process and on any thread.
+Stateful generators make a resumed run differ from the uninterrupted one. Here each use of randomness folds its place into a seed,
+so that any step can be drawn again, in any process and on any thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ class Purpose(enum.IntEnum):
     VIEW = 2
     ANCHORS = 3
     ROIS = 4
+    FIXED_VIEWS = 5
 
 
 def stage_seed(seed: int, stage: str) -> tf.Tensor:
@@ -47,6 +48,4 @@ def image_at(position: tf.Tensor, num_images: int, seed: tf.Tensor) -> tf.Tensor
       seed: the stage's seed.
     """
     epoch, offset = position // num_images, position % num_images
-    return tf.random.experimental.index_shuffle(
-        offset, at(seed, Purpose.ORDER, epoch), tf.constant(num_images - 1, tf.int64)
-    )
+    return tf.random.experimental.index_shuffle(offset, at(seed, Purpose.ORDER, epoch), tf.constant(num_images - 1, tf.int64))

@@ -35,8 +35,8 @@ def select_variables(
         chosen = scopes.select(layers, [*stage.freeze_variables, *map(_exactly, sorted(idle))], stage.train_variables, place)
     if not chosen.trained:
         raise ConfigError(
-            f'{place}: the losses {", ".join(terms)} have nothing to train: all {len(reached)} variables that they reach are frozen. '
-            f'Narrow freeze_variables or widen train_variables.'
+            f'{place}: the losses {", ".join(terms)} have nothing to train: all {len(reached)} variables that they reach are '
+            f'frozen. Narrow freeze_variables or widen train_variables.'
         )
     _refuse_frozen_fresh(layers, chosen, stage, place, lambda name: name in reached and is_fresh(name))
     return chosen

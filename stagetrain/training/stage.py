@@ -2,8 +2,8 @@
 
     result = train_stage(job, emit, should_stop)
 
-A first start and a resume take the same path: the stage is built and loaded from its sources, and then the newest checkpoint of its
-own, if there is one, takes over.
+A first start and a resume take the same path: the stage is built and loaded from its sources, and then the newest checkpoint of
+its own, if there is one, takes over.
 """
 
 from __future__ import annotations
@@ -161,24 +161,37 @@ class _Trainer:
                 if step % train.checkpoint_interval == 0 or step == self._plan.num_steps or stopping:
                     checkpoint.save(self._checkpoints, self._state, train.max_to_keep)
                 if stopping and step < self._plan.num_steps:
-                    raise Interrupted(f'stage {self._context.job["id"]}: stopped and saved at step {step} of {self._plan.num_steps}')
+                    raise Interrupted(
+                        f'stage {self._context.job["id"]}: stopped and saved at step {step} of {self._plan.num_steps}'
+                    )
         except tf.errors.OpError as error:
             raise self._images.fault or error from error
         self._seconds += time.monotonic() - started
 
     def _report(self, step: int, results: Sequence[Mapping[str, tf.Tensor]]) -> None:
         terms = sorted(self._plan.loss_weights)
-        mean = {name: float(sum(float(result[name]) for result in results)) / len(results) for name in (*terms, 'regularization', 'total')}
+        mean = {
+            name: float(sum(float(result[name]) for result in results)) / len(results)
+            for name in (*terms, 'regularization', 'total')
+        }
         rate = optimizers.learning_rate_at(self._optimizer, step - 1)
+        losses = {name: mean[name] for name in terms}
         line = {
             'step': step,
             'seconds': round(self._seconds, 3),
-            'losses': {name: mean[name] for name in terms},
+            'losses': losses,
             'regularization': mean['regularization'],
             'learning_rate': rate,
         }
         files.append_json_line(self._plan.folder / 'metrics.jsonl', line)
-        self._emit({'event': 'progress', 'step': step, 'num_steps': self._plan.num_steps, 'values': {**line['losses'], 'learning_rate': rate}})
+        self._emit(
+            {
+                'event': 'progress',
+                'step': step,
+                'num_steps': self._plan.num_steps,
+                'values': {**losses, 'learning_rate': rate},
+            }
+        )
 
     def _diverged(self, step: int, result: Mapping[str, tf.Tensor], batch: Mapping[str, Any]) -> StageFailed:
         values = {name: float(value) for name, value in result.items() if name != 'is_finite'}
@@ -186,8 +199,9 @@ class _Trainer:
         ids = [self._images.dataset.examples[int(index)].image_id for index in batch['image_index'].numpy()]
         checkpoint.save(self._checkpoints, self._state, self._context.stage.train.max_to_keep)
         return StageFailed(
-            f'stage {self._context.job["id"]}, step {step}: {", ".join(broken)} not finite (losses: {values}; images: {", ".join(ids)}). The step was '
-            f'not applied; the weights before it are saved. Lower the learning rate, lengthen the warm-up, or look at these images.'
+            f'stage {self._context.job["id"]}, step {step}: {", ".join(broken)} not finite (losses: {values}; images: '
+            f'{", ".join(ids)}). The step was not applied; the weights before it are saved. Lower the learning rate, lengthen '
+            f'the warm-up, or look at these images.'
         )
 
     def _forget_metrics_after(self, step: int) -> None:
@@ -209,8 +223,8 @@ class _Trainer:
         moved = sorted(name for name, value in before.items() if after[name] != value)
         if moved:
             raise StageFailed(
-                f'stage {self._context.job["id"]}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a defect of stagetrain '
-                f'or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
+                f'stage {self._context.job["id"]}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a '
+                f'defect of stagetrain or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
             )
 
     def finish(self, validation: Images) -> dict[str, Any]:

@@ -29,8 +29,8 @@ class Task:
 def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
     """Returns a function that carries out one step on a batch.
 
-    The result holds each live loss unweighted, `regularization`, `total` (weighted sum and regularization), all float32 scalars, and
-    `is_finite`. When the total or a gradient is not finite, nothing is applied and the step is not counted.
+    The result holds each live loss unweighted, `regularization`, `total` (weighted sum and regularization), all float32 scalars,
+    and `is_finite`. When the total or a gradient is not finite, nothing is applied and the step is not counted.
     """
 
     def replica_step(batch: Batch) -> dict[str, tf.Tensor]:
@@ -43,7 +43,10 @@ def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
     def distributed_step(batch: Batch) -> dict[str, tf.Tensor]:
         results = strategy.run(replica_step, args=(batch,))
         is_finite = strategy.reduce(tf.distribute.ReduceOp.MEAN, tf.cast(results.pop('is_finite'), tf.float32), axis=None) == 1.0
-        return {**{name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in results.items()}, 'is_finite': is_finite}
+        return {
+            **{name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in results.items()},
+            'is_finite': is_finite,
+        }
 
     return distributed_step
 

@@ -1,6 +1,6 @@
 """Gives every variable of a stage its one origin, and records it.
 
-    lineage = initialise(modules, origins)       # {'backbone/conv1/kernel': {'kind': 'keras_h5', 'key': 'conv1/kernel', ...}, ...}
+    lineage = initialise(modules, origins)       # {'backbone/conv1/kernel': {'kind': 'keras_h5', 'key': 'conv1/kernel', ...}}
 
 Loading is by name, never by position: `layer.trainable = False` changes the order of a layer's variables.
 """
@@ -93,8 +93,9 @@ def _load(
     loaded = len(variables) - len(faults)
     if faults and not origin.get('skip_mismatch'):
         raise WeightsError(
-            f'{module}: {len(faults)} of {len(variables)} variables cannot be loaded from {origin["path"]}: {"; ".join(faults[:5])}'
-            f'{"; ..." if len(faults) > 5 else ""}. Set `skip_mismatch: true` beside `from` to leave them at their initial values.'
+            f'{module}: {len(faults)} of {len(variables)} variables cannot be loaded from {origin["path"]}: '
+            f'{"; ".join(faults[:5])}{"; ..." if len(faults) > 5 else ""}. Set `skip_mismatch: true` beside `from` to leave them '
+            f'at their initial values.'
         )
     if not loaded:
         raise WeightsError(f'{module}: no variable at all could be loaded from {origin["path"]}: {faults[0]}')
@@ -145,5 +146,7 @@ def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:
         raise WeightsError(f'{folder}: cannot be read ({type(error).__name__}: {error}); run the stage again') from error
     changed = [name for name, value in values.items() if digest(value) != described[name]['digest']]
     if changed:
-        raise WeightsError(f'{folder}: {len(changed)} variables have other bits than were committed, e.g. {changed[0]}; run the stage again')
+        raise WeightsError(
+            f'{folder}: {len(changed)} variables have other bits than were committed, e.g. {changed[0]}; run the stage again'
+        )
     return values

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -44,7 +45,7 @@ def leaves(modules: Mapping[str, object]) -> list[Leaf]:
             names.update(variables)
             if variables:
                 found.append(Leaf(layer, variables))
-        roots = root if isinstance(root, (list, tuple)) else [root]
+        roots: list[Any] = list(root) if isinstance(root, (list, tuple)) else [root]
         missed = [v.name for part in roots for v in part.variables if id(v) not in reached]
         assert not missed, f'{module}: variables without a canonical name: {missed}'
     return found

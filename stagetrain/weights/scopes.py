@@ -1,5 +1,7 @@
 """Scopes: which variables a stage trains. Pure string work, without TensorFlow.
 
+For example:
+
     selection = select(layers, freeze=['backbone/.*'], train=None, place='stages.rpn_2')
     selection.trained, selection.frozen
 """
@@ -85,7 +87,8 @@ def select(layers: Sequence[LayerNames], freeze: Sequence[str], train: Sequence[
         explicit = {name for scope in freeze for name in matching(scope, layer.statistics)}
         if explicit:
             raise ConfigError(
-                f'{place}: {min(explicit)} is frozen by scope but {moving[0]} of the same layer is trained; statistics stand still '
-                f"only when the whole layer does. Freeze the layer's other variables too, or leave its statistics out of the scope."
+                f'{place}: {min(explicit)} is frozen by scope but {moving[0]} of the same layer is trained; statistics stand '
+                f"still only when the whole layer does. Freeze the layer's other variables too, or leave its statistics out of "
+                f'the scope.'
             )
     return Selection(tuple(sorted(trained)), tuple(sorted(updated)), tuple(sorted(frozen)))

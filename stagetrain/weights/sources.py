@@ -1,5 +1,7 @@
 """Weight files as arrays: nothing is deserialised, no layer is built, no code in a file runs.
 
+For example:
+
     arrays = read_keras_h5('mobilenet_2_5_224_tf_no_top.h5')       # {'conv1/kernel': array, ...}
     arrays = read_checkpoint('run/ckpt-100')                        # {'backbone/layer_with_weights-0/kernel': array, ...}
 """
@@ -29,15 +31,19 @@ def read_keras_h5(path: pathlib.Path | str) -> dict[str, np.ndarray]:
         raise WeightsError(f'{path}: no such file; expected a Keras .h5 of weights')
     try:
         with h5py.File(path, 'r') as file:
-            root = file['model_weights'] if 'model_weights' in file else file
+            root = file.get('model_weights', file)
             return dict(_layer_arrays(root, path))
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise WeightsError(f'{path}: not a readable Keras .h5 ({error}); expected a file saved by `model.save_weights`') from error
+        raise WeightsError(
+            f'{path}: not a readable Keras .h5 ({error}); expected a file saved by `model.save_weights`'
+        ) from error
 
 
 def _layer_arrays(root: h5py.Group, path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
     if 'layer_names' not in root.attrs:
-        raise WeightsError(f"{path}: no attribute 'layer_names'; expected a Keras .h5 of weights (found keys: {sorted(root)[:5]})")
+        raise WeightsError(
+            f"{path}: no attribute 'layer_names'; expected a Keras .h5 of weights (found keys: {sorted(root)[:5]})"
+        )
     for layer in (_text(name) for name in root.attrs['layer_names']):
         for weight in (_text(name) for name in root[layer].attrs['weight_names']):
             dataset = root[layer][weight]
@@ -95,7 +101,8 @@ def object_paths(root: object, prefix: str) -> Mapping[int, tuple[str, ...]]:
         if isinstance(node, tf.Variable):
             paths.setdefault(id(node), []).append(path)
             return
-        if id(node) in above or not isinstance(node, (tf.Module, tf.train.Checkpoint)) and not hasattr(node, '_self_setattr_tracking'):
+        has_children = isinstance(node, (tf.Module, tf.train.Checkpoint)) or hasattr(node, '_self_setattr_tracking')
+        if id(node) in above or not has_children:
             return
         for name, child in tf.train.TrackableView(node).children(node).items():
             if name not in ('keras_api', '_functional_api_keras'):
