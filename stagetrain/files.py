@@ -73,6 +73,29 @@ def read_json(path: pathlib.Path) -> Any:
         ) from error
 
 
+def write_sealed_json(path: pathlib.Path, value: Any) -> None:
+    """Writes `value` atomically as JSON with a digest of itself beside it; `read_sealed_json` finds any bit that flipped since.
+
+    Raises:
+      OSError: as `atomic_write`.
+      ValueError: `value` holds NaN or an infinity.
+    """
+    atomic_write(path, _sealed(value))
+
+
+def read_sealed_json(path: pathlib.Path) -> Any:
+    """Returns the value of a file that `write_sealed_json` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      DamagedFile: not every byte is as it was written.
+    """
+    read = read_json(path)
+    if not isinstance(read, dict) or set(read) != {'digest', 'value'} or path.read_bytes() != _sealed(read['value']):
+        raise DamagedFile(f'{path}: its bytes do not fit its own digest; expected a file as stagetrain wrote it')
+    return read['value']
+
+
 def canonical_json(value: Any) -> str:
     """Returns the one form of a JSON value that digests are taken of: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(',', ':'), allow_nan=False, ensure_ascii=False)
@@ -237,6 +260,10 @@ def fsync_folder(folder: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sealed(value: Any) -> bytes:
+    return (canonical_json({'digest': digest_of(value), 'value': value}) + '\n').encode()
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:

@@ -96,6 +96,23 @@ class Proposals(Strict):
     """IoU threshold of non-maximum suppression."""
 
 
+class Features(Strict):
+    """Stored outputs of what a stage has frozen, so that its steps need not compute them again; `off` is short for `{store: off}`.
+
+    Where to cut is found from the model: behind the last module that the stage leaves as it is.
+    """
+
+    store: Literal['auto', 'off', 'memory', 'disk'] = 'auto'
+    """Cosmetic. `disk`: in the run directory, shared between stages; `memory`: computed again by each stage; `auto`: on disk when views
+    are a finite set and the budget allows it, else not at all. The losses are the same with and without (in float32)."""
+    views: Positive | None = None
+    """Draw each image's random views (flips, scale, crop) from so many fixed ones, which makes a jittered set finite."""
+    budget_gib: Annotated[float, Field(gt=0)] = 4.0
+    """Cosmetic. What a store may take."""
+    dtype: Literal['float32', 'bfloat16'] = 'float32'
+    """What features are stored as; bfloat16 takes half the room and rounds."""
+
+
 class Train(Strict):
     """How long and with which optimizer a stage trains. Given at top level it is the default of every stage."""
 
@@ -144,6 +161,8 @@ class Stage(Strict):
     """Loss term -> weight. 0 or absent: the term is not built at all."""
     proposals: Proposals | None = None
     """Stored proposals; without it a detector stage runs its own RPN."""
+    features: Features = Field(default_factory=Features)
+    """Stored outputs of the frozen part of the network."""
     seed: int | None = None
     """Overrides the pipeline's seed in this stage."""
     train: Train
@@ -155,6 +174,11 @@ class Stage(Strict):
         if isinstance(value, dict):
             return {module: {'from': origin} if isinstance(origin, str) else origin for module, origin in value.items()}
         return value
+
+    @pydantic.field_validator('features', mode='before')
+    @classmethod
+    def _short_features(cls, value: Any) -> Any:
+        return {'store': value} if isinstance(value, str) else value
 
 
 class Variant(Strict):

@@ -79,6 +79,10 @@ class Detector(abc.ABC):
         """Returns level -> `[B, h, w, C]`, the output of module `cut` in inference mode; a batch's `features` take their place."""
 
     @abc.abstractmethod
+    def with_features(self, batch: Batch) -> Batch:
+        """Returns the batch with the features that all heads read, computed in inference mode, so that several calls share them."""
+
+    @abc.abstractmethod
     def detect(self, batch: Batch) -> Detections:
         """Returns detections, in inference mode."""
 

@@ -152,6 +152,10 @@ class FasterRcnn(Detector):
             return None
         return 'backbone' if 'decoder' in training or 'decoder' not in self.modules else 'decoder'
 
+    def with_features(self, batch: Batch) -> Batch:
+        """Returns the batch with the output of the last module in front of the heads; see `Detector.with_features`."""
+        return {**batch, feature_key(self._last_module): self.features(batch, training=False)}
+
     def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
         """Returns the output of `backbone` or `decoder` in inference mode; see `Detector.features_at`."""
         return self._trunk(batch['image'], training=False) if cut == 'backbone' else self.features(batch, training=False)

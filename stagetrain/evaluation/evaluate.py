@@ -84,7 +84,7 @@ def build_inference(detector: Detector, can_detect: bool, num_proposals: int) ->
     @tf.function(autograph=False)
     def infer(batch: Batch) -> dict[str, tf.Tensor]:
         result: dict[str, tf.Tensor] = {}
-        shared = {**batch, 'features': detector.features(batch, training=False)}
+        shared = dict(detector.with_features(batch))
         if num_proposals:
             options = detector.model.roi_generator
             boxes, scores = detector.propose(

@@ -144,7 +144,7 @@ def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | Non
     digests = {name: _source_digest(name, source, known) for name, source in pipeline.sources.items()}
     if cache_file is not None and known != cache:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(cache_file, known)
+        files.write_sealed_json(cache_file, known)
     return digests
 
 
@@ -231,7 +231,7 @@ def _cached_digest(path: pathlib.Path, cache: dict[str, Any]) -> str:
 def _read_cache(path: pathlib.Path | None) -> dict[str, Any]:
     """A cache that cannot be read is made again: nothing is lost with it."""
     try:
-        value = files.read_json(path) if path is not None else {}
+        value = files.read_sealed_json(path) if path is not None else {}
     except (OSError, files.DamagedFile):
         return {}
     return value if isinstance(value, dict) else {}

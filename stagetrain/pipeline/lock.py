@@ -1,6 +1,7 @@
 """`pipeline.lock`: what every finished stage was made of, and what it gave.
 
-    {"digest": ..., "stages": {"rpn_1": {"fingerprint", "parts", "evaluation_parts", "result", "finished"}},
+    {"digest": ..., "stages": {"rpn_1": {"fingerprint", "parts", "evaluation_parts", "result", "finished",
+                                             "files"}},
      "proposals": {"<fingerprint>": {... the same ...}}}
 
 The file carries a digest of itself, so that a flipped bit is found before a wrong stage is taken for up to date.
@@ -17,7 +18,7 @@ from typing import Any
 from stagetrain import files
 from stagetrain.errors import DamagedFile
 
-_KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished'}
+_KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished', 'files'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Entry:
     """UTC time."""
     evaluation_parts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the metrics in `result` depend on besides the stage itself; empty for proposals."""
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What the job left, for `verify`: path in the run directory -> SHA-256; of a committed folder its manifest alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ def _render(body: Mapping[str, Any]) -> bytes:
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:
-    if set(value) != _KEYS:
+    if {*value, 'files'} != _KEYS:
         raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS)}')
     return Entry(**value)
 

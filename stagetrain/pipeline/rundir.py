@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import hashlib
 import os
 import pathlib
 import re
@@ -161,7 +162,7 @@ class RunDirectory:
             changes = self._changes(loaded)
             self._sweep()
             if changes is None or changes:
-                files.atomic_write(self.config_file, load.dump_resolved(loaded))
+                files.atomic_write(self.config_file, sealed_config(load.dump_resolved(loaded)))
             if changes:
                 self.ledger.record('note', None, f'the config changed: {"; ".join(changes)}', {'changes': changes})
 
@@ -197,6 +198,21 @@ class RunDirectory:
         missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
         missing |= {key: 'its folder is gone' for key in lock.proposals if not (self.proposals / key / files.MANIFEST).is_file()}
         return State(lock, partial, missing)
+
+    def file_digests(self, *paths: pathlib.Path) -> dict[str, str]:
+        """Returns path in the run directory -> SHA-256 of files and of all files below folders, for the lock.
+
+        Of a committed folder counts its manifest, which speaks for the rest. TensorBoard's files and links do not count.
+        """
+        found = [path for given in paths for path in (sorted(given.rglob('*')) if given.is_dir() else [given])]
+        committed = {path.parent for path in found if path.name == files.MANIFEST}
+        counted = [
+            path
+            for path in found
+            if path.is_file() and not path.is_symlink() and 'tensorboard' not in path.parts
+            if path.name == files.MANIFEST or not committed & set(path.parents)
+        ]
+        return {path.relative_to(self.path).as_posix(): files.sha256_file(path) for path in counted}
 
     def forget_stage(self, stage_id: str) -> None:
         """Removes a stage's entry and folder, so that it starts from its sources."""
@@ -264,6 +280,11 @@ def explained(path: pathlib.Path) -> Iterator[None]:
         raise RunDirectoryError(
             f'{where}: cannot be written: {error.strerror or error}. What was saved before is intact; {remedy}.'
         ) from error
+
+
+def sealed_config(text: str) -> str:
+    """Returns the text of a config with a first line that holds the digest of the rest."""
+    return f'# sha256 of what follows: {hashlib.sha256(text.encode()).hexdigest()}\n{text}'
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ import rich.progress
 from rich.markup import escape
 
 from stagetrain import files
-from stagetrain.errors import EXIT_DONE, Interrupted, StagetrainError
+from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StagetrainError
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
@@ -139,8 +139,9 @@ def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console
     """
     asked = files.digest_of({'pipeline': plan.loaded.resolved, 'versions': dict(plan.facts.versions)})
     checked = directory.cache / 'checked'
-    if checked.is_file() and checked.read_bytes() == asked.encode():
-        return
+    with contextlib.suppress(FileNotFoundError, DamagedFile):
+        if files.read_sealed_json(checked) == asked:
+            return
     console.print('checking all stages against the names of the variables')
     job_file = directory.cache / 'check.job.json'
     with explained(directory.cache):
@@ -153,7 +154,9 @@ def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console
             directory.ledger.record('failed', None, str(error))
         raise
     with explained(directory.cache):
-        files.atomic_write(checked, asked)
+        files.write_sealed_json(checked, asked)
+        for path in directory.cache.glob('check.job.*'):
+            path.unlink()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +192,8 @@ class _Stage:
             files.write_json(folder / 'job.json', train_job(self.plan, stage, self.directory))
         assert stage.fingerprint is not None
         result = self._job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, self.more_jobs)
-        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts)
+        digests = self.directory.file_digests(folder)
+        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests)
         self.directory.write_lock(self.directory.lock().with_stage(stage.id, entry))
 
     def _make_proposals(self, stage: StagePlan, proposals: ProposalsPlan) -> None:
@@ -200,7 +204,9 @@ class _Stage:
             files.remove_folder(self.directory.proposals / proposals.fingerprint)  # Committed just before a crash, or damaged.
             files.write_json(job_file, proposals_job(self.plan, stage, proposals, self.directory))
         result = self._job(f'proposals of {proposals.from_stage}', job_file, proposals.reason, proposals.fingerprint, True)
-        entry = Entry(proposals.fingerprint, proposals.parts, result, utc_now())
+        left = (job_file, job_file.with_suffix('.log'), self.directory.proposals / proposals.fingerprint)
+        digests = self.directory.file_digests(*left)
+        entry = Entry(proposals.fingerprint, proposals.parts, result, utc_now(), files=digests)
         self.directory.write_lock(self.directory.lock().with_proposals(proposals.fingerprint, entry))
 
     def _job(self, name: str, job_file: pathlib.Path, reason: str, fingerprint: str, more_jobs: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.errors import StagetrainError, WeightsError
+from stagetrain.errors import RunDirectoryError, StagetrainError, WeightsError
 from stagetrain.weights import assign, names, sources
 
 _FOLDER = re.compile(r'step-(\d{8})')
@@ -48,9 +48,24 @@ def step_of(folder: pathlib.Path) -> int:
     return int(match[1])
 
 
+def folder_at(parent: pathlib.Path, step: int) -> pathlib.Path:
+    """Returns where the checkpoint of a step lies."""
+    return parent / f'step-{step:08d}'
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+    try:
+        files.verify_folder(folder)
+    except RunDirectoryError:
+        return False
+    return True
+
+
 def save(parent: pathlib.Path, state: State, max_to_keep: int) -> pathlib.Path:
     """Commits a checkpoint of the present step and removes the oldest ones beyond `max_to_keep`. Returns its folder."""
-    folder = parent / f'step-{int(state.step.numpy()):08d}'
+    folder = folder_at(parent, int(state.step.numpy()))
+    if folder.exists() and not _is_whole(folder):
+        files.set_aside(folder)  # What cannot be read is never overwritten.
     if not folder.exists():
         files.commit_folder(folder, lambda temporary: _write(temporary, state))
     for old in folders(parent)[:-max_to_keep]:

@@ -21,9 +21,11 @@ from stagetrain import files
 from stagetrain.config import check, specs
 from stagetrain.errors import Interrupted, StageFailed
 from stagetrain.evaluation import evaluate
+from stagetrain.detectors.detector import feature_key
+from stagetrain.stores import features
 from stagetrain.stores.proposals import TrainingProposals, ValidationProposals
 from stagetrain.training import checkpoint, job_files, optimizers, randomness
-from stagetrain.training.input import Images, TrainingInput
+from stagetrain.training.input import Images, TrainingInput, View, Views
 from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import assign, names, scopes
@@ -69,19 +71,11 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     )
     freeze_layers(detector.modules, selection)
     images = context.training_images()
-    num_steps = number_of_steps(context.stage.train, len(images))
-    plan = Plan(folder, num_steps, check.live_losses(context.stage), selection, lineage)
+    plan = Plan(folder, int(job['num_steps']), check.live_losses(context.stage), selection, lineage)
     files.write_json(folder / 'lineage.json', lineage)
     trainer = _Trainer(context, detector, plan, images, emit)
     trainer.train(should_stop)
     return trainer.finish(context.validation_images())
-
-
-def number_of_steps(train: Any, num_images: int) -> int:
-    """Returns a stage's number of steps; an epoch that does not divide by the batch size is rounded up."""
-    if train.steps is not None:
-        return int(train.steps)
-    return math.ceil(train.epochs * num_images / train.batch_size)
 
 
 class _Trainer:
@@ -96,6 +90,7 @@ class _Trainer:
         self._state = checkpoint.State(detector.modules, self._optimizer, self._step)
         self._checkpoints = plan.folder / 'checkpoints'
         self._seconds = 0.0
+        self._features: dict[str, Any] | None = None
 
     # ---- training -------------------------------------------------------------------------------------------------------
 
@@ -119,23 +114,32 @@ class _Trainer:
             ),
             self._context.strategy,
         )
-        batches = self._input().batches(first, self._plan.num_steps)
+        batches = self._input(should_stop).batches(first, self._plan.num_steps)
         self._loop(step_function, self._context.strategy.experimental_distribute_dataset(batches), should_stop)
 
-    def _input(self) -> TrainingInput:
+    def _input(self, should_stop: Callable[[], bool]) -> TrainingInput:
         data, stage = self._context.pipeline.data, self._context.stage
-        terms = set(self._plan.loss_weights)
         spec = specs.detector(self._context.pipeline.model.type)
-        extra = {}
+        seed = randomness.stage_seed(self._context.seed, stage.name)
+        views = Views(self._images.geometry, seed, stage.features.views)
+        extra: dict[str, Callable[[tf.Tensor, View], Any]] = {}
         if self._context.job.get('proposals'):
             store = TrainingProposals(pathlib.Path(self._context.job['proposals']), self._images.geometry.num_flips)
             extra['proposals'] = store.read
+        decision = features.decide(stage.features, self._detector, list(self._plan.selection.trained), self._images, views)
+        self._note(f'features {decision.mode}: {decision.reason}')
+        if decision.mode != 'off':
+            feature_store = features.FeatureStore(self._detector, decision, self._images, views, stage.features.dtype)
+            read, self._features = features.attach(self._context.run_dir, feature_store, decision, self._emit, should_stop)
+            extra[feature_key(feature_store.cut)] = read
         return TrainingInput(
             self._images,
             self._detector,
-            seed=randomness.stage_seed(self._context.seed, stage.name),
+            seed=seed,
             batch_size=stage.train.batch_size,
-            needs_targets=bool(terms - set(spec.proposal_losses)),
+            needs_targets=bool(set(self._plan.loss_weights) - set(spec.proposal_losses)),
+            needs_images=decision.mode == 'off',
+            views=views,
             extra=extra,
             cache_gib=data.cache_gib,
         )
@@ -231,17 +235,21 @@ class _Trainer:
         """Proves that nothing frozen moved, evaluates, and returns the stage's result."""
         self._prove_frozen(self._frozen, 'in training')
         files.write_json(self._plan.folder / 'frozen.json', self._frozen)
-        folder = checkpoint.folders(self._checkpoints)[-1]
+        folder = checkpoint.folder_at(self._checkpoints, self._plan.num_steps)
         started = time.monotonic()
         values = self._evaluate(validation)
         seconds = time.monotonic() - started
+        parts = {'training': self._seconds, 'evaluation': seconds}
+        if self._features is not None:
+            parts['features'] = self._features['seconds']
         digests = assign.digests(self._variables)
         trained = [self._variables[name] for name in self._plan.selection.trained]
         return {
             'step': self._plan.num_steps,
             'num_images': self._plan.num_steps * self._context.stage.train.batch_size,
-            'seconds': self._seconds + seconds,
-            'seconds_by_part': {'training': self._seconds, 'evaluation': seconds},
+            'seconds': sum(parts.values()),
+            'seconds_by_part': parts,
+            'features': self._features,
             'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in trained)),
             'checkpoint': str(folder.relative_to(self._context.run_dir)),
             'digests': assign.module_digests(digests),

@@ -1,0 +1,220 @@
+"""Stored features: the outputs of a stage's frozen modules, computed once for each image and view.
+
+The cut is found from the model: a detector names the last module behind which nothing frozen is left to compute. A row holds all levels
+of one view, flattened one behind the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from stagetrain import files
+from stagetrain.config import schema
+from stagetrain.detectors.detector import Detector
+from stagetrain.stores import arrays
+from stagetrain.training.input import Images, View, Views
+from stagetrain.weights import assign, names
+
+BATCH_SIZE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """Whether a stage's steps read stored features, and why."""
+
+    mode: str
+    """`off`, `memory` or `disk`."""
+    reason: str
+    cut: str | None
+    num_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the levels of one view lie in a row."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dtype: str
+
+    @property
+    def num_values(self) -> int:
+        """Values of a row."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.num_values * tf.as_dtype(self.dtype).size
+
+    def flatten(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[B, values]` of level -> `[B, h, w, C]`. bfloat16 is stored as its 16 bits, for numpy has no such type."""
+        rows = tf.concat([tf.reshape(features[level], [tf.shape(features[level])[0], -1]) for level in self.shapes], axis=1)
+        return tf.bitcast(tf.cast(rows, tf.bfloat16), tf.uint16) if self.dtype == 'bfloat16' else rows
+
+    def split(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns level -> float32 `[h, w, C]` of one row."""
+        row = tf.cast(tf.bitcast(row, tf.bfloat16), tf.float32) if self.dtype == 'bfloat16' else row
+        parts = tf.split(row, [math.prod(shape) for shape in self.shapes.values()])
+        return {level: tf.reshape(part, shape) for (level, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    @property
+    def stored(self) -> tf.DType:
+        """The type of the values on disk."""
+        return tf.uint16 if self.dtype == 'bfloat16' else tf.float32
+
+
+def layout_of(detector: Detector, cut: str, images: Images, dtype: str) -> Layout:
+    """Returns the layout of a detector's features at a cut."""
+    spec = tf.TensorSpec([1, *images.geometry.padded, 3], tf.float32)
+    traced = tf.function(lambda image: dict(detector.features_at(cut, {'image': image})), autograph=False).get_concrete_function(
+        spec
+    )
+    return Layout(
+        {level: tuple(traced.structured_outputs[level].shape[1:]) for level in sorted(traced.structured_outputs)}, dtype
+    )
+
+
+def decide(settings: schema.Features, detector: Detector, trained: list[str], images: Images, views: Views) -> Decision:
+    """Decides whether features are stored.
+
+    Args:
+      settings: the stage's `features`.
+      detector: its modules are loaded.
+      trained: canonical names of what trains.
+      images: the training set.
+      views: what the stage draws from.
+    """
+    cut = detector.frozen_cut(trained)
+    if settings.store == 'off':
+        return Decision('off', 'features.store is off', cut)
+    if cut is None:
+        return Decision('off', 'no module in front is frozen as a whole', None)
+    if views.count is None:
+        return Decision(
+            'off', 'views are no finite set: the frozen part is computed at each step (features.views makes them finite)', cut
+        )
+    num_bytes = layout_of(detector, cut, images, settings.dtype).row_bytes() * len(images) * views.count
+    if settings.store == 'auto' and num_bytes > settings.budget_gib * 2**30:
+        return Decision(
+            'off', f'{num_bytes / 2**30:.1f} GiB of features exceed features.budget_gib ({settings.budget_gib:g})', cut, num_bytes
+        )
+    return Decision('disk' if settings.store == 'auto' else settings.store, f'the output of {cut} is fixed', cut, num_bytes)
+
+
+class FeatureStore:
+    """The features of a training set at one cut, in memory or on disk."""
+
+    def __init__(self, detector: Detector, decision: Decision, images: Images, views: Views, dtype: str):
+        """Stores what decides the content; nothing is computed yet."""
+        assert decision.cut is not None and views.count is not None
+        self.cut, self._detector, self._images, self._views, self._count = decision.cut, detector, images, views, views.count
+        self.layout = layout_of(detector, decision.cut, images, dtype)
+
+    def fingerprint(self) -> str:
+        """Returns a hash over weights, images, views and layout; equal fingerprint, equal features."""
+        variables = names.named_variables(
+            {name: self._detector.modules[name] for name in self._detector.modules_before(self.cut)}
+        )
+        described = {
+            'cut': self.cut,
+            'weights': assign.module_digests(assign.digests(variables)),
+            'data': self._images.dataset.digest,
+            'geometry': dataclasses.asdict(self._images.geometry),
+            'views': [self._count, self._views.num_fixed],
+            'view_seed': self._views.seed.numpy().tolist() if self._views.num_fixed is not None else None,
+            'layout': [sorted((level, list(shape)) for level, shape in self.layout.shapes.items()), self.layout.dtype],
+            'tensorflow': tf.__version__,
+            'threads': [
+                tf.config.threading.get_intra_op_parallelism_threads(),
+                tf.config.threading.get_inter_op_parallelism_threads(),
+            ],
+        }
+        return hashlib.sha256(files.canonical_json(described).encode()).hexdigest()
+
+    def in_memory(self, progress: Callable[[int, int], None]) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
+        """Computes all features and returns what reads them inside a tf.data function."""
+        rows = self._rows()
+        parts = []
+        for first in range(0, rows.count, arrays.ROWS_OF_A_PART):
+            parts.append(rows.compute(first, min(first + arrays.ROWS_OF_A_PART, rows.count)))
+            progress(min(first + arrays.ROWS_OF_A_PART, rows.count), rows.count)
+        table = tf.constant(np.concatenate(parts))
+        return lambda index, view: self.layout.split(tf.gather(table, self._row(index, view)))
+
+    def on_disk(
+        self, folder: pathlib.Path, progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+    ) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
+        """Makes the store at `folder` unless it is there, checks it, and returns what reads it inside a tf.data function.
+
+        Raises:
+          Interrupted: `should_stop` said so; finished parts are kept.
+          DamagedFile: the store has other bytes than were committed.
+        """
+        if not folder.exists():
+            arrays.make(folder, {'features': self._rows()}, progress, should_stop)
+        arrays.verify(folder)
+        store = arrays.ArrayStore(folder, 'features')
+
+        def read(index: tf.Tensor, view: View) -> dict[str, tf.Tensor]:
+            row = tf.numpy_function(lambda i: store.row(int(i)), [self._row(index, view)], self.layout.stored)
+            return self.layout.split(tf.ensure_shape(row, [self.layout.num_values]))
+
+        return read
+
+    def _row(self, index: tf.Tensor, view: View) -> tf.Tensor:
+        return tf.cast(index, tf.int64) * self._count + tf.cast(view.number, tf.int64)
+
+    def _rows(self) -> arrays.Rows:
+        @tf.autograph.experimental.do_not_convert
+        def sample(row: tf.Tensor) -> tf.Tensor:
+            index = row // self._count
+            return self._images.show(index, self._views.numbered(index, tf.cast(row % self._count, tf.int32)))
+
+        @tf.function(autograph=False)
+        def compute(images: tf.Tensor) -> tf.Tensor:
+            return self.layout.flatten(self._detector.features_at(self.cut, {'image': images}))
+
+        def compute_rows(first: int, last: int) -> np.ndarray:
+            # Batches are filled up, so that a row's bits do not depend on how many rows there are.
+            rows = tf.data.Dataset.range(first, first + math.ceil((last - first) / BATCH_SIZE) * BATCH_SIZE)
+            capped = rows.map(lambda row: tf.minimum(row, last - 1)).map(sample, num_parallel_calls=2)
+            return np.concatenate([compute(batch).numpy() for batch in capped.batch(BATCH_SIZE).prefetch(2)])[: last - first]
+
+        return arrays.Rows(len(self._images) * self._count, compute_rows)
+
+
+def attach(
+    run_dir: pathlib.Path,
+    store: FeatureStore,
+    decision: Decision,
+    emit: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+) -> tuple[Callable[[tf.Tensor, View], dict[str, tf.Tensor]], dict[str, Any]]:
+    """Makes or opens a stage's features, and tells what they took.
+
+    Returns:
+      What reads them, and `{"mode", "cut", "bytes", "seconds", "fingerprint"}`.
+    """
+    started = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        emit(
+            {'event': 'note', 'text': f'features: {done} of {total} views'}
+            if done == total
+            else {'event': 'progress', 'step': 0, 'num_steps': total, 'values': {}}
+        )
+
+    described = {'mode': decision.mode, 'cut': decision.cut, 'bytes': decision.num_bytes, 'fingerprint': store.fingerprint()}
+    if decision.mode == 'memory':
+        read = store.in_memory(progress)
+    else:
+        read = store.on_disk(run_dir / 'stores' / 'features' / described['fingerprint'], progress, should_stop)
+    return read, {**described, 'seconds': time.monotonic() - started}
