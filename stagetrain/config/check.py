@@ -156,6 +156,9 @@ def _data(pipeline: PipelineBase) -> Iterator[Problem]:
             yield ('data', 'classes', index), f"found '{name}'; expected the name of a class"
         elif name in classes[:index]:
             yield ('data', 'classes', index), f"class '{name}' is given twice; names must differ"
+    for index, name in enumerate(pipeline.data.ignore_classes):
+        if name in classes:
+            yield ('data', 'ignore_classes', index), f"class '{name}' stands in data.classes too; expected it in one of them"
     for part in ('train', 'validation'):
         source = getattr(pipeline.data, part)
         if source.format not in specs.formats():

@@ -205,7 +205,8 @@ def _map_list(holder: Node, change: Callable[[Node], Node]) -> Node:
 
 def _with_absolute_paths(root: Node) -> Node:
     for part in ('train', 'validation'):
-        root = _change(root, ('data', part, 'path'), _absolute)
+        for key in ('path', 'images', 'class_file'):
+            root = _change(root, ('data', part, key), _absolute)
     for name in _keys(root, 'sources'):
         for kind in ('keras_h5', 'checkpoint'):
             root = _change(root, ('sources', name, kind), _absolute)

@@ -30,11 +30,16 @@ class DataSource(Strict):
     """One data set, or one part of it."""
 
     format: str
-    """Name of a registered format: voc, tfrecord."""
+    """Name of a registered format: voc, coco, csv, tfrecord; or auto, which recognises them."""
     path: str
-    """Folder (voc), file or file pattern (tfrecord). Relative paths are relative to the pipeline file."""
+    """Folder (voc), JSON file (coco), CSV file (csv), file or file pattern (tfrecord). Relative paths start from the pipeline file's
+    folder."""
     split: str | None = None
-    """voc: a file of `ImageSets/Main` without `.txt`."""
+    """voc: a file of `ImageSets/Main` without `.txt`. coco and csv: which file of a folder."""
+    images: str | None = None
+    """coco, csv: the folder that image names are relative to. Without it coco looks around its file, csv takes its file's folder."""
+    class_file: str | None = None
+    """csv: the class file (`name,id`), `classes.csv` beside the file by default. tfrecord: the label map (`.pbtxt`)."""
     include_difficult: bool = False
     """voc: train on objects that the annotator marked as difficult. In evaluation they always count as 'ignore'."""
 
@@ -44,6 +49,8 @@ class Data(Strict):
 
     classes: Annotated[list[str], Field(min_length=1)]
     """Class names; the first has id 1, id 0 is the background."""
+    ignore_classes: list[str] = Field(default_factory=list)
+    """Classes of the data set whose objects are left out. An object of a class that is named nowhere is a bad item."""
     train: DataSource
     """What stages train on, and proposals are made for."""
     validation: DataSource
@@ -215,6 +222,8 @@ class Evaluation(Strict):
     """Cosmetic. Images a step."""
     num_proposals: list[Positive] = Field(default_factory=lambda: [100, 300, 1000])
     """Numbers of proposals at which the recall of the RPN is measured."""
+    voc_ap: bool = False
+    """Measure Pascal VOC's AP at IoU 0.5 too, by 11 points (VOC 2007) and by area (from VOC 2010 on), overall and per class."""
 
 
 class PipelineBase(Strict):

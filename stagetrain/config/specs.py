@@ -54,6 +54,10 @@ class FormatSpec:
     inputs: str = ''
     """A function `inputs(source) -> list[str]`: the files and folders, besides images, that decide what the reader gives.
     Without it the data set is read anew each time, instead of from the cache."""
+    class_names: str = ''
+    """A function `class_names(source) -> tuple[str, ...]`: what classes the data set tells of, for `stagetrain data`."""
+    recognise: str = ''
+    """A function `recognise(source) -> (source, reason) | None` for `format: auto`: how to read `source.path` in this format."""
 
 
 _detectors: dict[str, DetectorSpec] = {}
@@ -166,8 +170,11 @@ def _register_built_in() -> None:
             ),
         )
     )
-    register_format(FormatSpec('voc', 'stagetrain.data.voc:read', 'stagetrain.data.voc:inputs'))
-    register_format(FormatSpec('tfrecord', 'stagetrain.data.tfrecord:read', 'stagetrain.data.tfrecord:inputs'))
+    for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):
+        place = f'stagetrain.data.{module}'
+        register_format(FormatSpec(name, f'{place}:read', f'{place}:inputs', f'{place}:class_names', f'{place}:recognise'))
+    auto = 'stagetrain.data.recognise'
+    register_format(FormatSpec('auto', f'{auto}:read', f'{auto}:inputs', f'{auto}:class_names'))
 
 
 _register_built_in()

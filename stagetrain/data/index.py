@@ -33,7 +33,6 @@ CACHE_VERSION = 2
 RACY_NS = 2_000_000_000
 """A file changed so shortly before it was read can change again within the same tick of a coarse clock: nothing is cached."""
 NUM_BAD_SHOWN = 10
-_DIGEST_BYTES = 32
 
 _Stat = tuple[int, int, int] | None
 
@@ -105,12 +104,21 @@ def _content_digest(example: Example) -> bytes:
 
 def _read(spec: specs.FormatSpec, source: schema.DataSource, data: schema.Data) -> _Contents:
     reader = specs.load_implementation(spec.implementation)
-    examples, bad = reader(source, tuple(data.classes), data.max_image_pixels)
-    examples = sorted(examples, key=lambda example: example.image_id)
+    examples, bad = reader(source, (*data.classes, *data.ignore_classes), data.max_image_pixels)
+    examples = sorted((_of_classes(example, len(data.classes)) for example in examples), key=lambda example: example.image_id)
     for one, other in itertools.pairwise(examples):
         if one.image_id == other.image_id:
             raise DataError(f"{source.path}: two images have the id '{one.image_id}' ({one.path}, {other.path}); ids must differ")
     return _Contents(tuple(examples), tuple(sorted(bad)), dataset_digest(data.classes, examples))
+
+
+def _of_classes(example: Example, num_classes: int) -> Example:
+    """Leaves out the objects of ignored classes, whose ids come behind those of the others."""
+    kept = example.classes <= num_classes
+    if kept.all():
+        return example
+    names = ('boxes_yxyx_px', 'classes', 'difficult', 'is_crowd')
+    return dataclasses.replace(example, **{name: getattr(example, name)[kept] for name in names})
 
 
 def _refuse_bad(contents: _Contents, source: schema.DataSource, data: schema.Data, split_name: str) -> None:
@@ -132,7 +140,7 @@ def _refuse_bad(contents: _Contents, source: schema.DataSource, data: schema.Dat
 def _key(source: schema.DataSource, data: schema.Data) -> str:
     """Names all that decides what a reader gives, besides the files' contents."""
     options = source.model_dump() | {'path': os.path.abspath(source.path)}
-    asked = [CACHE_VERSION, options, list(data.classes), data.max_image_pixels]
+    asked = [CACHE_VERSION, options, list(data.classes), list(data.ignore_classes), data.max_image_pixels]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -142,20 +150,6 @@ def _stat(path: str) -> _Stat:
     except (OSError, ValueError):  # ValueError: a name with a zero byte, which no file has.
         return None
     return found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def read_cache(path: pathlib.Path) -> bytes:
-    """Returns the `.npz` in a cache file, which ends with a digest of it.
-
-    Raises:
-      DamagedFile: a byte has changed since it was written.
-      OSError: it cannot be read.
-    """
-    content = path.read_bytes()
-    arrays, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-    if hashlib.sha256(arrays).digest() != digest:
-        raise DamagedFile(f'{path}: its bytes have changed; it is a cache and can be deleted')
-    return arrays
 
 
 class _Cache:
@@ -168,7 +162,7 @@ class _Cache:
     def load(self) -> _Contents | None:
         """Returns what was stored, or None when that is missing, broken or stale."""
         try:
-            with np.load(io.BytesIO(read_cache(self._file)), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(files.read_sealed_bytes(self._file)), allow_pickle=False) as arrays:
                 contents, paths, stats = _unpack({name: arrays[name] for name in arrays.files})
         except (OSError, DamagedFile, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
@@ -185,7 +179,7 @@ class _Cache:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **_pack(contents, paths, stats))
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        files.atomic_write(self._file, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+        files.write_sealed_bytes(self._file, buffer.getvalue())
 
     def _paths(self, contents: _Contents) -> list[str]:
         read = itertools.chain((example.path for example in contents.examples), (item.file for item in contents.bad))

@@ -2,11 +2,14 @@
 
     image/encoded                              the image file's bytes
     image/object/bbox/{xmin,xmax,ymin,ymax}    floats, 0 to 1 of the image's width and height
-    image/object/class/text or /label          class names, or ids from 1 in the order of `data.classes`; names count when given
+    image/object/class/text or /label          class names, or ids; names count when given
+    image/object/bbox_yxyx_px                  optional: [4 N] floats, the same boxes in pixels; they count when given, for a
+                                               float of 0 to 1 times a width is seldom the pixel that it was made of
     image/object/{difficult,is_crowd}          optional flags
     image/height, image/width                  optional; compared with the image
     image/source_id                            optional; without it an image is called `<file>:<record>`
 
+Ids are those of the label map (`class_file: label_map.pbtxt`), or count from 1 in the order of `data.classes`.
 Both checksums of every record are compared. Records and objects are counted from 1.
 
     examples, bad = read(DataSource(format='tfrecord', path='train-*.tfrecord'), ('cat', 'dog'), 50_000_000)
@@ -29,6 +32,7 @@ from stagetrain.config import schema
 from stagetrain.data import images, tf_example
 from stagetrain.data.annotation import BadItem, Example, Unusable, class_id, usable_box
 from stagetrain.data.crc32c import masked_crc32c
+from stagetrain.data.label_map import read_label_map
 from stagetrain.errors import DataError, known_names, suggestion
 
 _HEADER = struct.Struct('<QI')  # length of the data, checksum of the length's 8 bytes
@@ -36,6 +40,17 @@ _FOOTER = struct.Struct('<I')  # checksum of the data
 _GZIP_MAGIC = b'\x1f\x8b'
 _BOX = 'image/object/bbox/'
 _EDGES = ('ymin', 'xmin', 'ymax', 'xmax')
+PIXELS = 'image/object/bbox_yxyx_px'
+_PIXEL_TOLERANCE = 1e-5
+"""Of an image's side: what rounding to a float of 0 to 1 and back can change, some hundred times over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labels:
+    """What class names are known, and what a label means."""
+
+    classes: tuple[str, ...]
+    names: Mapping[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +79,14 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
     """
     frames: list[Frame] = []
     bad: list[BadItem] = []
-    for path in inputs(source):
+    for path in record_files(source):
         found, broken = scan(path)
         frames += found
         bad += broken
     # Decoding releases the interpreter lock; each task reads its own record, so few are in memory.
+    labels = _Labels(classes, _label_names(source, classes))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(functools.partial(_read_record, classes, max_image_pixels), frames))
+        results = list(pool.map(functools.partial(_read_record, labels, max_image_pixels), frames))
     examples, repeated = _without_repeated_ids([(frame, example) for frame, (example, _) in zip(frames, results, strict=True)])
     bad += [item for _, items in results for item in items] + repeated
     if not examples:
@@ -80,6 +96,58 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
 
 
 def inputs(source: schema.DataSource) -> list[str]:
+    """Returns the files that decide what `read` gives: the records' files and the label map.
+
+    Raises:
+      DataError: No file matches.
+    """
+    return [*record_files(source), *([os.path.abspath(source.class_file)] if source.class_file else [])]
+
+
+def class_names(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the label map's names in the order of their ids; without one the names in the records, sorted.
+
+    Raises:
+      DataError: No file matches, or neither a label map nor a record tells a name.
+    """
+    if source.class_file:
+        return tuple(read_label_map(source.class_file).values())
+    names: set[str] = set()
+    for path in record_files(source):
+        for frame in scan(path)[0]:
+            try:
+                values = tf_example.features(_data(frame))
+                names |= {_utf8(text, '') for text in _typed(values, 'image/object/class/text', bytes)}
+            except (Unusable, ValueError):
+                continue  # What is wrong with a record is said when it is read.
+    if not names:
+        raise DataError(f'{source.path}: its records tell no class names; give a label map or the names')
+    return tuple(sorted(names))
+
+
+def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
+    """Returns how to read `source.path` as TFRecords, and by what it was recognised; None when it is something else.
+
+    A folder is read with all `*.tfrecord*` and `*.record*` in it (`SPLIT*` with a split), and its `label_map.pbtxt`.
+    """
+    update: dict[str, Any] = {'format': 'tfrecord'}
+    if os.path.isdir(source.path):
+        folder = glob.escape(source.path)
+        start = f'{glob.escape(source.split)}-' if source.split else ''
+        patterns = [os.path.join(folder, f'{start}*.{ending}*') for ending in ('tfrecord', 'record')]
+        update['path'] = next((pattern for pattern in patterns if glob.glob(pattern)), '')
+        label_map = os.path.join(source.path, 'label_map.pbtxt')
+        if source.class_file is None and os.path.isfile(label_map):
+            update['class_file'] = label_map
+    elif not glob.glob(source.path) and not os.path.isfile(source.path):
+        return None
+    found = source.model_copy(update=update)
+    if not found.path or not scan(record_files(found)[0])[0]:
+        return None
+    return found, f'{record_files(found)[0]} begins with a record'
+
+
+def record_files(source: schema.DataSource) -> list[str]:
     """Returns the files that `source.path` names, sorted; a name that exists is taken as it is, also when it holds `[`.
 
     Raises:
@@ -140,10 +208,14 @@ def _frame(path: str, number: int, start: int, header: bytes, size: int) -> Fram
     return Frame(path, number, start + _HEADER.size, length)
 
 
-def _read_record(classes: tuple[str, ...], max_image_pixels: int, frame: Frame) -> tuple[Example | None, list[BadItem]]:
+def _label_names(source: schema.DataSource, classes: tuple[str, ...]) -> Mapping[int, str]:
+    return read_label_map(source.class_file) if source.class_file else dict(enumerate(classes, 1))
+
+
+def _read_record(labels: _Labels, max_image_pixels: int, frame: Frame) -> tuple[Example | None, list[BadItem]]:
     """Returns the record's example, or None when it cannot be used, and what was left out."""
     try:
-        return _example(classes, max_image_pixels, frame, _data(frame))
+        return _example(labels, max_image_pixels, frame, _data(frame))
     except Unusable as error:
         return None, [BadItem(frame.path, _place(frame, error.element), error.reason)]
     except OSError as error:
@@ -164,7 +236,7 @@ def _data(frame: Frame) -> bytes:
     return data
 
 
-def _example(classes: tuple[str, ...], max_image_pixels: int, frame: Frame, data: bytes) -> tuple[Example, list[BadItem]]:
+def _example(labels: _Labels, max_image_pixels: int, frame: Frame, data: bytes) -> tuple[Example, list[BadItem]]:
     try:
         values = tf_example.features(data)
     except ValueError as error:
@@ -176,7 +248,7 @@ def _example(classes: tuple[str, ...], max_image_pixels: int, frame: Frame, data
     bad: list[BadItem] = []
     for index in range(objects.count):
         try:
-            kept.append(objects.usable(index, info, classes))
+            kept.append(objects.usable(index, info, labels))
         except Unusable as error:
             bad.append(BadItem(frame.path, _place(frame, error.element), error.reason))
     example = Example(
@@ -227,6 +299,7 @@ class _Objects:
     """The object lists of a record: `edges` by name; the others are as long, or empty."""
 
     edges: Mapping[str, Sequence[float]]
+    pixels: Sequence[float]
     texts: Sequence[bytes]
     labels: Sequence[int]
     difficult: Sequence[int]
@@ -243,11 +316,14 @@ class _Objects:
             'difficult': _typed(values, 'image/object/difficult', int),
             'is_crowd': _typed(values, 'image/object/is_crowd', int),
         }
+        pixels = _typed(values, PIXELS, float)
         lengths = {edge: len(found) for edge, found in edges.items()} | {name: len(v) for name, v in optional.items() if v}
+        if pixels:
+            lengths['bbox_yxyx_px'] = len(pixels) / 4
         if len(set(lengths.values())) > 1 or (count and not optional['texts'] and not optional['labels']):
-            shown = ', '.join(f'{name} {length}' for name, length in lengths.items())
+            shown = ', '.join(f'{name} {length:g}' for name, length in lengths.items())
             raise Unusable('image/object', f'expected lists of one length and class/text or class/label; found {shown}')
-        return cls(edges, **optional)
+        return cls(edges, pixels, **optional)
 
     @property
     def count(self) -> int:
@@ -255,7 +331,7 @@ class _Objects:
         return len(self.edges['ymin'])
 
     def usable(
-        self, index: int, info: images.ImageInfo, classes: tuple[str, ...]
+        self, index: int, info: images.ImageInfo, labels: _Labels
     ) -> tuple[tuple[float, float, float, float], int, bool, bool]:
         """Returns box in pixels, class id, and whether it is difficult and a crowd; raises `Unusable`."""
         place = f'object[{index + 1}]/'
@@ -263,18 +339,37 @@ class _Objects:
         if max(ymin, xmin, ymax, xmax) > 2:
             found = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
             raise Unusable(f'{place}bbox', f'expected edges from 0 to 1 of height and width, found {found}: are these pixels?')
-        pixels = (ymin * info.height, xmin * info.width, ymax * info.height, xmax * info.width)
-        box = usable_box(pixels, info.height, info.width, f'{place}bbox')
+        scaled = (ymin * info.height, xmin * info.width, ymax * info.height, xmax * info.width)
+        box = usable_box(self._in_pixels(index, scaled, info, place), info.height, info.width, f'{place}bbox')
         difficult = bool(self.difficult[index]) if self.difficult else False
-        return box, self._class(index, classes, place), difficult, bool(self.is_crowd[index]) if self.is_crowd else False
+        return box, self._class(index, labels, place), difficult, bool(self.is_crowd[index]) if self.is_crowd else False
 
-    def _class(self, index: int, classes: tuple[str, ...], place: str) -> int:
+    def _in_pixels(
+        self, index: int, scaled: tuple[float, float, float, float], info: images.ImageInfo, place: str
+    ) -> tuple[float, float, float, float]:
+        """Returns the box in pixels as it was given, where it was, or else as it follows from the edges."""
+        if not self.pixels:
+            return scaled
+        ymin, xmin, ymax, xmax = self.pixels[4 * index : 4 * index + 4]
+        tolerance = _PIXEL_TOLERANCE * max(info.height, info.width)
+        if any(abs(one - other) > tolerance for one, other in zip((ymin, xmin, ymax, xmax), scaled, strict=True)):
+            shown = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
+            raise Unusable(f'{place}bbox_yxyx_px', f'contradicts bbox: {shown}; remove the feature {PIXELS}, or correct it')
+        return ymin, xmin, ymax, xmax
+
+    def _class(self, index: int, labels: _Labels, place: str) -> int:
         if self.texts:
-            return class_id(_utf8(self.texts[index], f'{place}class/text'), classes, f'{place}class/text')
+            return class_id(_utf8(self.texts[index], f'{place}class/text'), labels.classes, f'{place}class/text')
         label = self.labels[index]
-        if not 1 <= label <= len(classes):
-            raise Unusable(f'{place}class/label', f'found {label}, expected 1 to {len(classes)}: the number of data.classes')
-        return label
+        if label not in labels.names:
+            raise Unusable(f'{place}class/label', f'found {label}, expected {_shown_ids(labels)}')
+        return class_id(labels.names[label], labels.classes, f'{place}class/label')
+
+
+def _shown_ids(labels: _Labels) -> str:
+    if tuple(labels.names.values()) == labels.classes and list(labels.names) == list(range(1, len(labels.classes) + 1)):
+        return f'1 to {len(labels.classes)}: the number of data.classes'
+    return f'an id of the label map: {", ".join(map(str, labels.names))}'
 
 
 def _typed(values: Mapping[str, tuple[Any, ...]], name: str, kind: type) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@
 Coordinates are taken as edges in pixels exactly as they are given. VOC itself counts pixels from 1 and includes the last one;
 the Object Detection API reads the numbers as edges too, and so results stay comparable. An object whose xmin equals its xmax
 has no area by this convention. All objects are kept, with their `difficult` flag: who trains decides what to do with it.
+`is_crowd`, which VOC itself does not have, is read where an object gives it.
 
     examples, bad = read(DataSource(format='voc', path='VOC2007', split='trainval'), ('cat', 'dog'), 50_000_000)
 """
@@ -24,7 +25,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from stagetrain.config import schema
-from stagetrain.data import images
+from stagetrain.data import images, places
 from stagetrain.data.annotation import BadItem, Example, Unusable, class_id, usable_box
 from stagetrain.errors import DataError, known_names, suggestion
 
@@ -82,6 +83,32 @@ def inputs(source: schema.DataSource) -> list[str]:
     return [str(listed), str(root / 'JPEGImages'), *(os.path.join(annotations, f'{image_id}.xml') for image_id in ids)]
 
 
+def class_names(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the names of a split's objects, sorted; annotations that cannot be parsed are passed over.
+
+    Raises:
+      DataError: As `inputs`.
+    """
+    root = _root(source)
+    real = os.path.realpath(root)
+    names: set[str] = set()
+    for image_id in _image_ids(root, source.split)[0]:
+        try:
+            annotation = _parse(places.inside(real, 'Annotations', f'{image_id}.xml'))
+        except Unusable:
+            continue
+        names |= {(element.text or '').strip() for element in annotation.findall('object/name')}
+    return tuple(sorted(names - {''}))
+
+
+def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
+    """Returns how to read `source.path` as VOC, and by what it was recognised; None when it is something else."""
+    root = pathlib.Path(source.path)
+    if not (root / 'Annotations').is_dir() or not (root / 'JPEGImages').is_dir():
+        return None
+    return source.model_copy(update={'format': 'voc'}), f'{root} holds Annotations and JPEGImages'
+
+
 def _root(source: schema.DataSource) -> pathlib.Path:
     root = pathlib.Path(source.path)
     if not root.is_dir():
@@ -137,9 +164,9 @@ def _read_image(context: _Context, image_id: str) -> tuple[Example | None, list[
     """Returns the image's example, or None when it cannot be used, and what was left out."""
     file = os.path.join(context.root, 'Annotations', f'{image_id}.xml')
     try:
-        file = _inside(context.root, 'Annotations', f'{image_id}.xml')
+        file = places.inside(context.root, 'Annotations', f'{image_id}.xml')
         annotation = _parse(file)
-        image_file = _inside(context.root, 'JPEGImages', _text(annotation, 'filename'), 'filename')
+        image_file = places.inside(context.root, 'JPEGImages', _text(annotation, 'filename'), 'filename')
         stated = _stated_size(annotation)
     except Unusable as error:
         return None, [BadItem(file, error.element, error.reason)]
@@ -153,19 +180,6 @@ def _read_image(context: _Context, image_id: str) -> tuple[Example | None, list[
         return None, [BadItem(file, 'size', reason)]
     objects, bad = _objects(annotation, info, context.classes, file)
     return _example(image_id, image_file, info, objects), bad
-
-
-def _inside(root: str, folder: str, name: str, element: str = '') -> str:
-    """Returns the real path of `root/folder/name`, which must exist and must not leave `root`, by `..` or by a link."""
-    place = os.path.join(folder, name)
-    if os.path.isabs(name) or '\\' in name or '\0' in name or '..' in name.split('/'):
-        raise Unusable(element, f"expected a name inside '{folder}', found '{name}'")
-    path = os.path.realpath(os.path.join(root, place))
-    if not path.startswith(root.rstrip(os.sep) + os.sep):
-        raise Unusable(element, f"'{place}' is a link to {path}, outside the data set")
-    if not os.path.isfile(path):
-        raise Unusable(element, f"no such file: '{place}'")
-    return path
 
 
 def _parse(file: str) -> ET.Element:
@@ -228,7 +242,7 @@ def _flag(parent: ET.Element, name: str, place: str) -> bool:
     return text == '1'
 
 
-_Object = tuple[tuple[float, float, float, float], int, bool]
+_Object = tuple[tuple[float, float, float, float], int, bool, bool]
 
 
 def _objects(
@@ -248,7 +262,7 @@ def _object(element: ET.Element, info: images.ImageInfo, classes: tuple[str, ...
     box = _only(element, 'bndbox', place)
     ymin, xmin, ymax, xmax = (_number(box, edge, f'{place}bndbox/') for edge in ('ymin', 'xmin', 'ymax', 'xmax'))
     usable = usable_box((ymin, xmin, ymax, xmax), info.height, info.width, f'{place}bndbox')
-    return usable, number, _flag(element, 'difficult', place)
+    return usable, number, _flag(element, 'difficult', place), _flag(element, 'is_crowd', place)
 
 
 def _example(image_id: str, path: str, info: images.ImageInfo, objects: list[_Object]) -> Example:
@@ -259,8 +273,8 @@ def _example(image_id: str, path: str, info: images.ImageInfo, objects: list[_Ob
         length=None,
         height=info.height,
         width=info.width,
-        boxes_yxyx_px=np.asarray([box for box, _, _ in objects], np.float32).reshape(-1, 4),
-        classes=np.asarray([number for _, number, _ in objects], np.int32),
-        difficult=np.asarray([difficult for _, _, difficult in objects], np.bool_),
-        is_crowd=np.zeros(len(objects), np.bool_),
+        boxes_yxyx_px=np.asarray([box for box, _, _, _ in objects], np.float32).reshape(-1, 4),
+        classes=np.asarray([number for _, number, _, _ in objects], np.int32),
+        difficult=np.asarray([difficult for _, _, difficult, _ in objects], np.bool_),
+        is_crowd=np.asarray([is_crowd for _, _, _, is_crowd in objects], np.bool_),
     )

@@ -1,0 +1,249 @@
+"""Reads COCO's object detection JSON (https://cocodataset.org/#format-data).
+
+    {"images": [{"id", "file_name", "height", "width"}], "categories": [{"id", "name"}],
+     "annotations": [{"image_id", "category_id", "bbox": [x, y, width, height], "iscrowd"}]}
+
+Categories are matched by name, so holes in their ids do not matter. `segmentation`, polygons and run lengths alike, is passed
+over: `bbox` counts. `iscrowd` marks a box around a group. `difficult`, which COCO itself does not have, is read where given.
+Images without annotations are kept. Elements are counted from 0, as in JSON paths: `annotations[3]`.
+
+The image folder is `images` of the data source, or else the first of these that holds the images: the JSON's own folder;
+`val2017` beside or above it for `instances_val2017.json`; `images` beside it or above it.
+
+    examples, bad = read(DataSource(format='coco', path='annotations/instances_val2017.json'), ('cat', 'dog'), 50_000_000)
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from stagetrain.config import schema
+from stagetrain.data.annotation import BadItem, Example, Unusable
+from stagetrain.data.listed import ListedImage, ListedObject, read_images
+from stagetrain.errors import DataError, known_names, suggestion
+
+NUM_NAMES_TRIED = 20
+"""So many images are looked for to find their folder; one alone might be missing."""
+
+
+def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int) -> tuple[list[Example], list[BadItem]]:
+    """Reads all images and objects; every image is decoded once, so that a broken one shows now.
+
+    Args:
+      source: `path` is the JSON, or a folder that holds it; `images` the image folder.
+      classes: Class names; the first gets id 1.
+      max_image_pixels: Larger images are bad.
+
+    Returns:
+      Usable images, and boxes and images that were left out.
+
+    Raises:
+      DataError: The file does not exist or is no COCO JSON, or none of its images can be used.
+    """
+    file = annotation_file(source)
+    content = _content(file)
+    listed, bad = _listed(str(file), content)
+    examples, more = read_images(str(file), _image_folder(source, file, content), listed, classes, max_image_pixels)
+    return examples, bad + more
+
+
+def inputs(source: schema.DataSource) -> list[str]:
+    """Returns the file that decides, besides the images read, what `read` gives.
+
+    Raises:
+      DataError: It does not exist.
+    """
+    return [str(annotation_file(source))]
+
+
+def class_names(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the categories' names in the order of their ids.
+
+    Raises:
+      DataError: As `read`.
+    """
+    file = annotation_file(source)
+    return tuple(_categories(file, _content(file)).values())
+
+
+def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
+    """Returns how to read `source.path` as COCO, and by what it was recognised; None when it is something else."""
+    try:
+        file = annotation_file(source)
+        with open(file, 'rb') as stream:
+            start = stream.read(64)
+    except (DataError, OSError):
+        return None
+    if file.suffix != '.json' or not start.lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'{'):
+        return None
+    return source.model_copy(update={'format': 'coco'}), f'{file} is a JSON file'
+
+
+def annotation_file(source: schema.DataSource) -> pathlib.Path:
+    """Returns the JSON that `source` names.
+
+    In a folder it is `annotations/instances_SPLIT.json`, `annotations/SPLIT.json`, `SPLIT.json` or
+    `SPLIT/_annotations.coco.json`; without a split `annotations.json`, `_annotations.coco.json`, or the only one there.
+
+    Raises:
+      DataError: There is none, or more than one.
+    """
+    path = pathlib.Path(source.path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f'{path}: no such file; expected a COCO JSON.{suggestion(path.name, beside)}')
+    split = source.split
+    names = ['annotations.json', '_annotations.coco.json']
+    if split is not None:
+        names = [
+            f'annotations/instances_{split}.json',
+            f'annotations/{split}.json',
+            f'{split}.json',
+            f'{split}/_annotations.coco.json',
+        ]
+    found = [path / name for name in names if (path / name).is_file()]
+    there = sorted(file for pattern in ('*.json', 'annotations/*.json') for file in path.glob(pattern) if file.name[0] != '.')
+    if not found and split is None:
+        found = there
+    if len(found) != 1:
+        wanted = f'one of {", ".join(names)}' if split is not None else 'one JSON file, or the name of a split'
+        shown = known_names(str(file.relative_to(path)) for file in there)
+        raise DataError(f'{path}: expected {wanted}; JSON files here: {shown}. Set path to the file that is meant')
+    return found[0]
+
+
+def _content(file: pathlib.Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f'{file}: cannot be read: {error.strerror}') from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{file}: expected COCO JSON, but it is not JSON: {error}') from error
+    keys = ('images', 'annotations', 'categories')
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
+        found = known_names(content) if isinstance(content, dict) else type(content).__name__
+        raise DataError(f'{file}: expected COCO JSON, an object with lists {", ".join(keys)}; found: {found}')
+    return content
+
+
+def _categories(file: pathlib.Path | str, content: Mapping[str, Any]) -> dict[int, str]:
+    """Returns id -> name, sorted by id."""
+    names: dict[int, str] = {}
+    for index, category in enumerate(content['categories']):
+        place = f'{file}: categories[{index}]'
+        number = category.get('id') if isinstance(category, dict) else None
+        if type(number) is not int or not isinstance(category.get('name'), str):
+            raise DataError(f'{place}: found {json.dumps(category)[:80]}; expected an id (integer) and a name (text)')
+        name = category['name']
+        if number in names or name in names.values():
+            raise DataError(f"{place}: id {number} or name '{name}' is given twice; both must differ")
+        names[number] = name
+    return dict(sorted(names.items()))
+
+
+def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mapping[str, Any]) -> str:
+    if source.images is not None:
+        return source.images
+    split = file.stem.removeprefix('instances_')
+    above = file.parent.parent
+    folders = [
+        file.parent,
+        file.parent / split,
+        above / split,
+        file.parent / 'images',
+        above / 'images',
+        above / 'images' / split,
+    ]
+    names = [image.get('file_name') for image in content['images'][:NUM_NAMES_TRIED] if isinstance(image, dict)]
+    names = [name for name in names if isinstance(name, str) and '\0' not in name]
+    return str(max(folders, key=lambda folder: sum((folder / name).is_file() for name in names)))
+
+
+def _listed(file: str, content: Mapping[str, Any]) -> tuple[list[ListedImage], list[BadItem]]:
+    images: dict[int | str, ListedImage] = {}
+    objects: dict[int | str, list[ListedObject]] = {}
+    bad = []
+    for index, image in enumerate(content['images']):
+        try:
+            key, listed = _image(f'images[{index}]', image, objects)
+            if key in images:
+                raise Unusable(f'images[{index}]', f'id {key!r} is that of {images[key].element} already')
+            images[key] = listed
+        except Unusable as error:
+            bad.append(BadItem(file, error.element, error.reason))
+    stated = {image.get('id') for image in content['images'] if isinstance(image, dict) and _is_id(image.get('id'))}
+    names = _categories(file, content)
+    for index, annotation in enumerate(content['annotations']):
+        try:
+            key, found = _object(f'annotations[{index}]', annotation, names, stated)
+        except Unusable as error:
+            bad.append(BadItem(file, error.element, error.reason))
+            continue
+        if key in images:  # Otherwise the image itself is a bad item.
+            objects[key].append(found)
+    return list(images.values()), bad
+
+
+def _image(place: str, image: Any, objects: dict[int | str, list[ListedObject]]) -> tuple[int | str, ListedImage]:
+    """Returns the image's key and its entry, whose list of objects is also put into `objects`."""
+    if not isinstance(image, dict):
+        raise Unusable(place, f'expected an object, found {type(image).__name__}')
+    key = image.get('id')
+    name = image.get('file_name')
+    if not _is_id(key):
+        raise Unusable(f'{place}.id', f'expected an integer or text, found {key!r}')
+    if not isinstance(name, str) or not name:
+        raise Unusable(f'{place}.file_name', f'expected a name, found {name!r}')
+    size = None
+    if image.get('height') is not None or image.get('width') is not None:
+        size = (_number(image.get('height'), f'{place}.height'), _number(image.get('width'), f'{place}.width'))
+    return key, ListedImage(place, name, size, objects.setdefault(key, []))
+
+
+def _object(place: str, annotation: Any, names: Mapping[int, str], images: set[Any]) -> tuple[int | str, ListedObject]:
+    """Returns the key of the image, and the object."""
+    if not isinstance(annotation, dict):
+        raise Unusable(place, f'expected an object, found {type(annotation).__name__}')
+    if type(annotation.get('id')) is int:
+        place = f'{place} (id {annotation["id"]})'
+    key = annotation.get('image_id')
+    if not _is_id(key) or key not in images:
+        raise Unusable(f'{place}.image_id', f'found {key!r}, which is no id of an image')
+    category = annotation.get('category_id')
+    if type(category) is not int or category not in names:
+        raise Unusable(f'{place}.category_id', f'found {category!r}, expected one of {_shown(names)}')
+    bbox = annotation.get('bbox')
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}')
+    x, y, width, height = (_number(value, f'{place}.bbox') for value in bbox)
+    flags = [_flag(annotation, name, place) for name in ('difficult', 'iscrowd')]
+    return key, ListedObject(f'{place}.bbox', (y, x, y + height, x + width), names[category], *flags)
+
+
+def _shown(names: Mapping[int, str]) -> str:
+    return ', '.join(f'{number} ({name})' for number, name in list(names.items())[:10]) + (', ...' if len(names) > 10 else '')
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, str) and value != '')
+
+
+def _number(value: Any, place: str) -> float:
+    if type(value) not in (int, float):
+        raise Unusable(place, f'expected a number, found {json.dumps(value)[:80]}')
+    try:
+        return float(value)
+    except OverflowError:
+        return float('inf')  # An integer of JSON has no limit; the box is refused as not finite.
+
+
+def _flag(annotation: Mapping[str, Any], name: str, place: str) -> bool:
+    value = annotation.get(name, 0)
+    if value not in (0, 1):
+        raise Unusable(f'{place}.{name}', f'expected 0 or 1, found {json.dumps(value)[:80]}')
+    return bool(value)
