@@ -18,6 +18,10 @@ from stagetrain.config import options
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 
+MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
+"""How the Model Garden normalises images; also the default of registered backbones."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DetectorSpec:
     """A detector: `modules` in network order, and which of them each loss term needs in its graph."""
@@ -43,6 +47,8 @@ class BackboneSpec:
     name: str
     options: type[pydantic.BaseModel]
     implementation: str
+    preprocessing: str = MODEL_GARDEN_PREPROCESSING
+    """How images are normalised, by a name of `stagetrain.detectors.backbones.normalize`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +97,12 @@ def backbone(name: str) -> BackboneSpec | None:
     return _backbones.get(name)
 
 
+def preprocessing(backbone_type: str) -> str:
+    """Returns how images are normalised for a backbone, registered or the Model Garden's."""
+    spec = _backbones.get(backbone_type)
+    return spec.preprocessing if spec else MODEL_GARDEN_PREPROCESSING
+
+
 def data_format(name: str) -> FormatSpec:
     """Returns a registered data format; raises `ConfigError` naming the known ones."""
     return _get(_formats, name, 'format')
@@ -124,11 +136,47 @@ def _get(registry: Mapping[str, Any], name: str, place: str) -> Any:
     return registry[name]
 
 
-class KerasMobileNetV1(options.Strict):
+class KerasBackbone(options.Strict):
+    """A network of `tf_keras.applications`, whose published `.h5` files load by layer name."""
+
+    endpoints: dict[Annotated[str, pydantic.Field(pattern=r'^[1-9]$')], str] = pydantic.Field(default_factory=dict)
+    """Level (stride 2^level, as text) -> layer that gives its features, in place of the usual ones."""
+
+
+class KerasVgg(KerasBackbone):
+    """`tf_keras.applications.VGG16` or `VGG19`; level 4 is the paper's conv5_3, or conv5_4."""
+
+    width: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    """Multiplies the filters of every convolution; published weights fit 1.0 only."""
+
+
+class KerasMobileNetV1(KerasBackbone):
     """`tf_keras.applications.MobileNet`: the network that the published ImageNet `.h5` files hold."""
 
     alpha: Annotated[float, pydantic.Field(gt=0)] = 1.0
     """Width multiplier, as in the weight file's name: 0.25, 0.5, 0.75 or 1.0."""
+
+
+class KerasMobileNet(KerasBackbone):
+    """`tf_keras.applications.MobileNetV2`."""
+
+    alpha: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    """Width multiplier, as in the weight file's name."""
+
+
+class KerasMobileNetV3(KerasMobileNet):
+    """`tf_keras.applications.MobileNetV3Small` or `MobileNetV3Large`, which normalise images inside."""
+
+    minimalistic: bool = False
+    """Without squeeze-and-excitation, hard-swish and 5x5 convolutions; its weight files say `minimalistic`."""
+
+
+class KerasEfficientNet(KerasBackbone):
+    """`tf_keras.applications.EfficientNetB0`, which normalises images inside; without random dropping of blocks."""
+
+    imagenet_rescaling: bool = True
+    """Rescale the normalised image as Keras does for `weights='imagenet'` only: the published ImageNet weights need it, weights that were
+    trained from `weights=None` must not have it."""
 
 
 def _faster_rcnn_options() -> type[pydantic.BaseModel]:
@@ -147,7 +195,19 @@ def _faster_rcnn_options() -> type[pydantic.BaseModel]:
 
 
 def _register_built_in() -> None:
-    register_backbone(BackboneSpec('keras_mobilenet_v1', KerasMobileNetV1, 'stagetrain.detectors.backbones:keras_mobilenet_v1'))
+    for name, backbone_options, preprocessing_name in (
+        ('vgg16', KerasVgg, 'bgr_mean'),
+        ('vgg19', KerasVgg, 'bgr_mean'),
+        ('resnet50', KerasBackbone, 'bgr_mean'),
+        ('resnet101', KerasBackbone, 'bgr_mean'),
+        ('mobilenet_v1', KerasMobileNetV1, 'scale_to_one'),
+        ('mobilenet_v2', KerasMobileNet, 'scale_to_one'),
+        ('mobilenet_v3_small', KerasMobileNetV3, 'none'),
+        ('mobilenet_v3_large', KerasMobileNetV3, 'none'),
+        ('efficientnet_b0', KerasEfficientNet, 'none'),
+    ):
+        place = f'stagetrain.detectors.keras_backbones:{name}'
+        register_backbone(BackboneSpec(f'keras_{name}', backbone_options, place, preprocessing_name))
     rpn = ('backbone', 'decoder', 'rpn_head')
     head = ('backbone', 'decoder', 'detection_head')
     register_detector(

@@ -12,7 +12,6 @@ import tensorflow as tf
 from stagetrain.config import load, schema, specs
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
-from stagetrain.detectors.backbones import PREPROCESSING
 from stagetrain.detectors.detector import Detector
 from stagetrain.training import randomness, runtime
 from stagetrain.training.input import Geometry, Images
@@ -80,7 +79,7 @@ def geometry_of(model: Any, training: bool) -> Geometry:
         height=model.input_size[0],
         width=model.input_size[1],
         stride=2**model.max_level,
-        preprocessing=PREPROCESSING.get(model.backbone.type, 'imagenet_mean_std'),
+        preprocessing=specs.preprocessing(model.backbone.type),
         flip_horizontal=training and parser.aug_rand_hflip,
         flip_vertical=training and parser.aug_rand_vflip,
         scale_min=parser.aug_scale_min if training else 1.0,
