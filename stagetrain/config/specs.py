@@ -17,7 +17,6 @@ import pydantic
 from stagetrain.config import options
 from stagetrain.errors import ConfigError, known_names, suggestion
 
-
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
 """How the Model Garden normalises images; also the default of registered backbones."""
 
@@ -175,8 +174,8 @@ class KerasEfficientNet(KerasBackbone):
     """`tf_keras.applications.EfficientNetB0`, which normalises images inside; without random dropping of blocks."""
 
     imagenet_rescaling: bool = True
-    """Rescale the normalised image as Keras does for `weights='imagenet'` only: the published ImageNet weights need it, weights that were
-    trained from `weights=None` must not have it."""
+    """Rescale the normalised image as Keras does for `weights='imagenet'` only: the published ImageNet weights need it; weights
+    that were trained from `weights=None` must not have it."""
 
 
 def _faster_rcnn_options() -> type[pydantic.BaseModel]:

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+
 def normalize(image: tf.Tensor, preprocessing: str) -> tf.Tensor:
     """Normalises float32 `[..., 3]` RGB values in [0, 255].
 

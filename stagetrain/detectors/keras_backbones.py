@@ -155,7 +155,7 @@ def efficientnet_b0(input_specs: Any, options: specs.KerasEfficientNet, l2_weigh
 class ImageNormalization(tf_keras.layers.Layer):
     """`tf_keras.layers.Normalization` that reads its variables whenever it is called.
 
-    Keras' own layer keeps their values as constants from the time when it was built: weights that are assigned later change nothing.
+    Keras' own layer keeps their values as constants from the time when it was built, so that assigning weights changes nothing.
     """
 
     def __init__(self, imagenet_rescaling: bool, **kwargs: Any):
@@ -194,7 +194,8 @@ def _backbone(
     for level, name in chosen.items():
         if name not in layers:
             raise ConfigError(
-                f"model.backbone: endpoints.{level}: no layer '{name}' in {network.name} ({len(layers)} layers).{suggestion(name, layers)}"
+                f"model.backbone: endpoints.{level}: no layer '{name}' in {network.name} ({len(layers)} layers)."
+                f'{suggestion(name, layers)}'
             )
         _require_stride(network, level, name)
     return EndpointModel(network.inputs, {level: network.get_layer(name).output for level, name in chosen.items()})
@@ -205,9 +206,10 @@ def _require_stride(network: tf_keras.Model, level: str, name: str) -> None:
     expected = [math.ceil(size / 2 ** int(level)) for size in network.input_shape[1:3]]
     found = list(network.get_layer(name).output.shape[1:3])
     if found != expected:
+        image = 'x'.join(map(str, network.input_shape[1:3]))
         raise ConfigError(
-            f"model.backbone: endpoints.{level}: '{name}' gives features of {found[0]}x{found[1]} for images of "
-            f'{network.input_shape[1]}x{network.input_shape[2]}; expected {expected[0]}x{expected[1]}, a stride of {2 ** int(level)}'
+            f"model.backbone: endpoints.{level}: '{name}' gives features of {found[0]}x{found[1]} for images of {image}; "
+            f'expected {expected[0]}x{expected[1]}, a stride of {2 ** int(level)}'
         )
 
 
