@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 
@@ -29,3 +30,34 @@ def bccd() -> pathlib.Path:
 def weights() -> pathlib.Path:
     """The folder with the ImageNet weights of MobileNet v1 0.25."""
     return _folder('WEIGHTS', 'weights')
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Synthetic images of 64x64 pixels in VOC layout: 12 to train on, 6 to validate on."""
+    from stagetrain.data import synthetic
+
+    folder = tmp_path_factory.mktemp('tiny') / 'data'
+    synthetic.make(folder, 12, 6, image_size=64, seed=3)
+    return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A finished run: its pipeline file, its run directory, and what the command printed."""
+
+    config: pathlib.Path
+    run_dir: pathlib.Path
+    output: str
+
+
+@pytest.fixture(scope='session')
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> FinishedRun:
+    """A 4-step run of the command line on the Model Garden's MobileNetV2, finished without interruption. Not to be changed."""
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp('tiny_run')
+    config = tiny.write_config(folder / 'tiny.yaml', tiny.pipeline(tiny_data, tiny.four_steps(), backbone=tiny.MOBILENET_V2))
+    code, output = tiny.run_command('run', config, '--run_dir', folder / 'run')
+    assert code == 0, output
+    return FinishedRun(config, folder / 'run', output)

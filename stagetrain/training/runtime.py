@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import tensorflow as tf
 
 from stagetrain.config import schema
@@ -13,10 +15,9 @@ def configure(runtime: schema.Runtime) -> tf.distribute.Strategy:
     Bits depend on the size of TensorFlow's thread pools, so they are pinned before the first op runs. In a process where
     TensorFlow runs already with other sizes (a debugger's, a test's) the pools stay as they are.
     """
-    wanted = (runtime.intra_op_threads, runtime.inter_op_threads)
-    if (tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads()) != wanted:
-        tf.config.threading.set_intra_op_parallelism_threads(wanted[0])
-        tf.config.threading.set_inter_op_parallelism_threads(wanted[1])
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, with pools of other sizes.
+        tf.config.threading.set_intra_op_parallelism_threads(runtime.intra_op_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(runtime.inter_op_threads)
     if runtime.deterministic:
         tf.config.experimental.enable_op_determinism()
     if runtime.strategy == 'mirrored':

@@ -1,0 +1,178 @@
+"""A pipeline small enough to train in a test: four steps on real JPEG files of 64x64 pixels, with real Model Garden parts."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from stagetrain import files
+from stagetrain.config import load
+from stagetrain.training import job_files, randomness
+from stagetrain.training.input import TrainingInput
+from stagetrain.training.stage import train_stage
+
+ROOT = pathlib.Path(__file__).parents[1]
+RPN = {'rpn_score': 1.0, 'rpn_box': 1.0}
+HEAD = {'frcnn_class': 1.0, 'frcnn_box': 1.0}
+MOBILENET_V1 = {'type': 'keras_mobilenet_v1', 'keras_mobilenet_v1': {'alpha': 0.25}}
+MOBILENET_V2 = {'type': 'mobilenet', 'mobilenet': {'model_id': 'MobileNetV2', 'filter_size_scale': 0.25}}
+SGD = {'type': 'sgd', 'sgd': {'momentum': 0.9}}
+ADAMW = {'type': 'adamw_experimental', 'adamw_experimental': {'weight_decay': 0.1, 'global_clipnorm': 1.0}}
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    """Returns `model` of a pipeline: 64x64 pixels, two levels, one anchor a place."""
+    return {
+        'type': 'faster_rcnn',
+        'input_size': [64, 64, 3],
+        'min_level': 3,
+        'max_level': 4,
+        'backbone': MOBILENET_V1,
+        'decoder': {'type': 'fpn', 'fpn': {'num_filters': 8}},
+        'anchor': {'anchor_size': 2.0, 'aspect_ratios': [1.0]},
+        'rpn_head': {'num_filters': 8},
+        'detection_head': {'num_convs': 0, 'fc_dims': 8},
+        'roi_sampler': {'num_sampled_rois': 16},
+        'roi_generator': {'num_proposals': 50, 'test_num_proposals': 50},
+        'norm_activation': {'use_sync_bn': False},
+        'losses': {'l2_weight_decay': 1e-3},
+        'parser': {'aug_rand_hflip': True, 'max_num_instances': 8},
+        **changes,
+    }
+
+
+def stage(name: str, loss_weights: Mapping[str, float], train: Mapping[str, Any] | None = None, **keys: Any) -> dict[str, Any]:
+    """Returns a stage of six steps with a checkpoint every two; `train` changes how it trains."""
+    usual = {
+        'steps': 6,
+        'batch_size': 2,
+        'checkpoint_interval': 2,
+        'summary_interval': 1,
+        'optimizer': SGD,
+        'learning_rate': {'type': 'constant', 'constant': {'learning_rate': 0.01}},
+    }
+    return {'name': name, 'loss_weights': dict(loss_weights), 'train': {**usual, **(train or {})}, **keys}
+
+
+def four_steps() -> list[dict[str, Any]]:
+    """Returns the stages of 4-step alternating training."""
+    shared = ['backbone/.*', 'decoder/.*']
+    carried = {'backbone': 'rpn_2', 'decoder': 'rpn_2', 'rpn_head': 'rpn_2', 'detection_head': 'detector_1'}
+    return [
+        stage('rpn_1', RPN),
+        stage('detector_1', HEAD, proposals={'from': 'rpn_1', 'max_per_image': 50}),
+        stage('rpn_2', RPN, init={'backbone': 'detector_1', 'decoder': 'detector_1'}, freeze_variables=shared),
+        stage(
+            'detector_2',
+            HEAD,
+            init=carried,
+            freeze_variables=[*shared, 'rpn_head/.*'],
+            proposals={'from': 'rpn_2', 'max_per_image': 50},
+        ),
+    ]
+
+
+def pipeline(data: pathlib.Path, stages: Sequence[Mapping[str, Any]], **model_changes: Any) -> dict[str, Any]:
+    """Returns a pipeline as a dict."""
+    source = {'format': 'voc', 'path': str(data)}
+    return {
+        'name': 'tiny',
+        'seed': 5,
+        'model': model(**model_changes),
+        'data': {
+            'classes': ['circle', 'square', 'triangle'],
+            'train': {**source, 'split': 'trainval'},
+            'validation': {**source, 'split': 'test'},
+        },
+        'stages': list(stages),
+    }
+
+
+def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **keys: Any) -> dict[str, Any]:
+    """Returns the job file of one of a pipeline's stages; `keys` gives `origins` and `proposals`."""
+    (run_dir / 'stages' / stage_id).mkdir(parents=True, exist_ok=True)
+    (run_dir / 'cache').mkdir(exist_ok=True)
+    resolved = load.load_resolved(document).resolved
+    chosen = next(stage for stage in resolved['stages'] if stage['name'] == stage_id)
+    return {
+        'kind': 'train',
+        'run_dir': str(run_dir),
+        'id': stage_id,
+        'fingerprint': '0' * 64,
+        'num_steps': chosen['train']['steps'],
+        'pipeline': resolved,
+        'stage': chosen,
+        'origins': {},
+        'proposals': None,
+        **keys,
+    }
+
+
+def train(one_job: Mapping[str, Any], stop_after: int | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Carries a training job out in this process, or stops it at a step. Returns its result and its events."""
+    events: list[dict[str, Any]] = []
+    reached = [0]
+
+    def emit(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event['event'] == 'progress':
+            reached[0] = event['step']
+
+    result = train_stage(one_job, emit, lambda: stop_after is not None and reached[0] >= stop_after)
+    return result, events
+
+
+def context(one_job: Mapping[str, Any]) -> job_files.Context:
+    """Returns what a job's code works with."""
+    return job_files.prepare(one_job)
+
+
+def training_input(one_job: Mapping[str, Any], detector: Any, terms: Sequence[str], **keys: Any) -> TrainingInput:
+    """Returns the batches of a job's stage; `keys` as `TrainingInput` takes them."""
+    surroundings = context(one_job)
+    seed = randomness.stage_seed(surroundings.seed, surroundings.stage.name)
+    defaults = {'batch_size': surroundings.stage.train.batch_size, **keys}
+    return TrainingInput(surroundings.training_images(), detector, seed=seed, terms=terms, **defaults)
+
+
+def tensors(checkpoint_folder: pathlib.Path) -> dict[str, bytes]:
+    """Returns key -> bytes of every tensor of a checkpoint, optimizer slots too, but the stored object graph."""
+    reader = tf.train.load_checkpoint(str(checkpoint_folder / 'ckpt'))
+    keys = [key for key in reader.get_variable_to_shape_map() if key != '_CHECKPOINTABLE_OBJECT_GRAPH']
+    return {key: reader.get_tensor(key).tobytes() for key in sorted(keys)}
+
+
+def last_checkpoint(run_dir: pathlib.Path, stage_id: str) -> pathlib.Path:
+    """Returns the folder of a stage's newest checkpoint."""
+    return sorted((run_dir / 'stages' / stage_id / 'checkpoints').glob('step-*'))[-1]
+
+
+def write_config(path: pathlib.Path, document: Mapping[str, Any]) -> pathlib.Path:
+    """Writes a pipeline file; JSON is YAML."""
+    files.write_json(path, document)
+    return path
+
+
+def command(*arguments: object) -> subprocess.Popen[str]:
+    """Starts the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'stagetrain.cli.main', *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2', 'COLUMNS': '200'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run_command(*arguments: object) -> tuple[int, str]:
+    """Runs the command line to its end; returns its exit code and what it printed."""
+    process = command(*arguments)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
