@@ -25,6 +25,7 @@ from stagetrain.errors import DamagedFile
 MANIFEST = 'MANIFEST.json'
 TEMPORARY = '.tmp-'
 _BLOCK = 1 << 20
+_DIGEST_BYTES = 32
 
 
 def atomic_write(path: pathlib.Path, content: bytes | str) -> None:
@@ -94,6 +95,25 @@ def read_sealed_json(path: pathlib.Path) -> Any:
     if not isinstance(read, dict) or set(read) != {'digest', 'value'} or path.read_bytes() != _sealed(read['value']):
         raise DamagedFile(f'{path}: its bytes do not fit its own digest; expected a file as stagetrain wrote it')
     return read['value']
+
+
+def write_sealed_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes `content` atomically with its SHA-256 behind it; raises OSError as `atomic_write`."""
+    atomic_write(path, content + hashlib.sha256(content).digest())
+
+
+def read_sealed_bytes(path: pathlib.Path) -> bytes:
+    """Returns the content of a file that `write_sealed_bytes` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      DamagedFile: not every byte is as it was written.
+    """
+    sealed = path.read_bytes()
+    content, digest = sealed[:-_DIGEST_BYTES], sealed[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise DamagedFile(f'{path}: its bytes do not fit the digest at its end; expected a file as stagetrain wrote it')
+    return content
 
 
 def canonical_json(value: Any) -> str:

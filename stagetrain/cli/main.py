@@ -117,6 +117,13 @@ def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
     return EXIT_DONE
 
 
+def _verify(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import verify
+    from stagetrain.pipeline.rundir import RunDirectory
+
+    return verify.verify(RunDirectory(options.run_dir), options.files_only, console)
+
+
 def _schema(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.config.schema import json_schema
 
@@ -165,6 +172,11 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument('images', type=pathlib.Path, nargs='+', metavar='IMAGE')
     detect.add_argument('--out', type=pathlib.Path, required=True, help='folder for the pictures and the COCO JSON')
     detect.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
+    verify = _verb(
+        verbs, 'verify', _verify, 'derive again what a run directory claims; exit code 1 and a list when something is wrong'
+    )
+    verify.add_argument('run_dir', type=pathlib.Path)
+    verify.add_argument('--files_only', action='store_true', help='compare files and digests, without reading the tensors')
     _verb(verbs, 'schema', _schema, 'print the JSON Schema of the pipeline file')
     clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
     clean.add_argument('run_dir', type=pathlib.Path)

@@ -77,7 +77,7 @@ def _by_origin(plan: Plan, stage: StagePlan) -> dict[str, list[str]]:
         best = ' (best)' if origin.weights == 'best' else ''
         loose = ' (what fits)' if origin.skip_mismatch else ''
         source = plan.loaded.pipeline.sources.get(origin.name) if origin.kind not in ('stage', 'fresh') else None
-        path = f' ({source.keras_h5 or source.checkpoint})' if source else ''
+        path = f' ({source.path})' if source else ''
         grouped.setdefault(f'{origin.name}{best}{loose}{path}', []).append(module)
     return grouped
 

@@ -222,9 +222,14 @@ def _sources(pipeline: PipelineBase) -> Iterator[Problem]:
             yield ('sources', name), f"'{FRESH}' is the initialiser; give the source another name"
         if name in names:
             yield ('sources', name), 'a stage has this name too; rename one of them'
-        for kind in ('keras_h5', 'checkpoint'):
-            if getattr(source, kind) == '':
-                yield ('sources', name, kind), 'is empty; expected a path'
+        if not source.path:
+            yield ('sources', name, source.kind), 'is empty; expected a path'
+        for pattern, template in source.rules.items():
+            try:
+                re.compile(pattern).sub(template, '')
+            except (re.error, IndexError) as error:
+                text = f"'{pattern}' -> '{template}' is no regular expression with its template: {error}"
+                yield ('sources', name, 'rules'), text
 
 
 def _names(pipeline: PipelineBase) -> Iterator[Problem]:

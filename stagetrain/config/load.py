@@ -208,7 +208,7 @@ def _with_absolute_paths(root: Node) -> Node:
         for key in ('path', 'images', 'class_file'):
             root = _change(root, ('data', part, key), _absolute)
     for name in _keys(root, 'sources'):
-        for kind in ('keras_h5', 'checkpoint'):
+        for kind in schema.SOURCE_KINDS:
             root = _change(root, ('sources', name, kind), _absolute)
     return _change(root, ('plugins',), _with_local_plugins)
 

@@ -24,6 +24,8 @@ Positive = Annotated[int, Field(gt=0)]
 
 FRESH = 'fresh'
 """What `init` calls the initialiser."""
+SOURCE_KINDS = ('keras_h5', 'checkpoint', 'saved_model', 'tf1_checkpoint', 'run')
+"""The keys of a source that say what it is; exactly one is given."""
 
 
 class DataSource(Strict):
@@ -64,16 +66,51 @@ class Data(Strict):
 
 
 class Source(Strict):
-    """A weight file; exactly one key."""
+    """Weights from outside the pipeline: exactly one of keras_h5, checkpoint, saved_model, tf1_checkpoint, run. Only arrays are
+    read; no layer is deserialised and no code in a file runs."""
 
     keras_h5: str | None = None
-    """A Keras `.h5` of weights; layers are matched by name. Only arrays are read."""
+    """A Keras `.h5`, `.weights.h5` or `.keras`; layers are matched by name."""
     checkpoint: str | None = None
-    """A TensorFlow checkpoint (path prefix or folder), e.g. of the Model Garden."""
+    """An object-based TensorFlow checkpoint (path prefix or folder), e.g. of the Model Garden."""
+    saved_model: str | None = None
+    """The folder of a SavedModel; its variables are matched by path, as a checkpoint's, or by their own names."""
+    tf1_checkpoint: str | None = None
+    """A name-based checkpoint of TensorFlow 1 (path prefix, file or folder), as a rule with `rules`."""
+    run: str | None = None
+    """Another run directory of stagetrain; its stage must be done."""
+    stage: str | None = None
+    """run: the stage whose checkpoint is taken; the last one of that pipeline by default."""
+    rules: dict[str, str] = Field(default_factory=dict)
+    r"""Pattern -> template, for files with names of their own: a name in the file that a pattern (a regular expression) matches in
+    full stands for the canonical name that the template gives, e.g. `Conv_(\d+)/weights: backbone/conv_\1/kernel`. The first
+    pattern that matches decides; what none matches is not used."""
+    require: Annotated[float, Field(gt=0, le=1)] | None = None
+    """With `skip_mismatch`: the least share of a module's variables that must be found here."""
+
+    @property
+    def kind(self) -> str:
+        """Which of `SOURCE_KINDS` it is."""
+        return next(kind for kind in SOURCE_KINDS if getattr(self, kind) is not None)
+
+    @property
+    def path(self) -> str:
+        """The file, folder or prefix."""
+        return str(getattr(self, self.kind))
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How it is read, as far as that is not the usual way: `rules`, `require`."""
+        given: dict[str, Any] = {'rules': self.rules, 'require': self.require}
+        return {name: value for name, value in given.items() if value}
 
     @pydantic.model_validator(mode='after')
     def _exactly_one(self) -> Source:
-        _require_one(self, ('keras_h5', 'checkpoint'))
+        _require_one(self, SOURCE_KINDS)
+        if self.stage is not None and self.run is None:
+            raise ValueError(f'stage: goes with run only; found beside {self.kind}')
+        if self.rules and self.run is not None:
+            raise ValueError('rules: found beside run; the names in a run directory are canonical already')
         return self
 
 

@@ -6,7 +6,8 @@ this needs. B images, H x W pixels, G ground-truth boxes, P proposals, D detecti
 A batch is a dictionary. Always: `image_index` int32 `[B]`, `image_shape` float32 `[B, 2]` (height and width of the scaled image
 inside its padding), `seed` int32 `[B, 2]`. For losses: `gt_boxes` float32 `[B, G, 4]` yxyx pixels of the scaled image and
 `gt_classes` int32 `[B, G]`, both padded with -1, and what `targets` adds. `image` float32 `[B, H, W, 3]`, normalised; or, in its
-place, `features`. `proposals` float32 `[B, P, 4]`, padded with -1, where the stage stores them.
+place, `features`. Without targets sampled
+before, `proposals` float32 `[B, P, 4]`, padded with -1, or the detector's own.
 """
 
 from __future__ import annotations
@@ -87,12 +88,27 @@ class Detector(abc.ABC):
         """Returns detections, in inference mode."""
 
     @abc.abstractmethod
-    def match(self, gt_boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the part of one image's targets that depends on its boxes alone (float32 `[G, 4]`, not padded)."""
+    def match(self, known: Mapping[str, tf.Tensor], terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns the part of one image's targets that no random number decides, so that it can be kept.
+
+        Args:
+          known: `gt_boxes` float32 `[G, 4]` and `gt_classes` int32 `[G]`, padded with -1 behind the first `num_objects`; with stored
+            proposals `proposals` float32 `[P, 4]`, padded with -1.
+          terms: the loss terms that need targets.
+        """
 
     @abc.abstractmethod
-    def targets(self, matched: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, Any]:
-        """Returns one image's targets for the loss terms, sampled from `match`'s with a seed int32 `[2]`."""
+    def targets(
+        self, known: Mapping[str, tf.Tensor], matched: Mapping[str, tf.Tensor], seeds: Mapping[str, tf.Tensor], terms: Sequence[str]
+    ) -> dict[str, Any]:
+        """Returns what `losses` needs of one image in its batch, sampled from `match`'s result.
+
+        Args:
+          known: as for `match`.
+          matched: what `match` returned.
+          seeds: `anchors` and `rois`, int32 `[2]` each.
+          terms: the loss terms that need targets.
+        """
 
     def regularization(self, trained: Sequence[tf.Variable]) -> tf.Tensor:
         """Returns the L2 terms of the layers that own any of `trained`; what is frozen or idle does not count."""

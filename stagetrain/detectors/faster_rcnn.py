@@ -29,6 +29,8 @@ from stagetrain.weights.names import named_variables
 
 RPN_TERMS = ('rpn_score', 'rpn_box')
 HEAD_TERMS = ('frcnn_class', 'frcnn_box')
+SAMPLED = ('rois', 'roi_classes', 'roi_boxes')
+"""Batch keys of RoIs sampled from stored proposals: float32 `[B, R, 4]`, int32 `[B, R]`, encoded float32 `[B, R, 4]`."""
 # The Model Garden's weights of box regression targets; the inverse of the (0.1, 0.1, 0.2, 0.2) deviations of Fast R-CNN.
 BOX_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
 
@@ -175,15 +177,18 @@ class FasterRcnn(Detector):
         features = self.features(batch, training=True)
         values: dict[str, tf.Tensor] = {}
         scores = encoded = None
-        if set(RPN_TERMS) & set(terms) or 'proposals' not in batch:
+        if set(RPN_TERMS) & set(terms) or not {'proposals', SAMPLED[0]} & set(batch):
             scores, encoded = self.modules['rpn_head'](features, training=True)
         if set(RPN_TERMS) & set(terms):
             values.update(self.rpn_losses(scores, encoded, batch, terms))
         if set(HEAD_TERMS) & set(terms):
-            rois = batch['proposals'] if 'proposals' in batch else self._training_rois(scores, encoded, batch['image_shape'])
-            sampled = self._sampler(rois, batch['gt_boxes'], batch['gt_classes'], batch['seed'])
+            sampled = tuple(batch[key] for key in SAMPLED) if SAMPLED[0] in batch else self._sample(scores, encoded, batch)
             values.update(self.head_losses(features, *sampled, terms))
         return values
+
+    def _sample(self, scores: Any, encoded: Any, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        rois = batch['proposals'] if 'proposals' in batch else self._training_rois(scores, encoded, batch['image_shape'])
+        return self._sampler(rois, batch['gt_boxes'], batch['gt_classes'], batch['seed'])
 
     def rpn_losses(self, scores: Any, encoded: Any, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns `rpn_score` and `rpn_box` as asked, from the RPN head's outputs.
@@ -299,18 +304,38 @@ class FasterRcnn(Detector):
 
     # ---- targets --------------------------------------------------------------------------------------------------------
 
-    def match(self, gt_boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns each anchor's match and encoded box; see `Detector.match`."""
-        indicators, encoded = self._rpn_targets.match(gt_boxes)
-        return {'rpn_indicators': indicators, 'rpn_encoded': encoded}
+    def match(self, known: Mapping[str, tf.Tensor], terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns each anchor's match and encoded box, and each stored proposal's match; see `Detector.match`."""
+        matched = {}
+        if set(RPN_TERMS) & set(terms):
+            boxes = known['gt_boxes'][: known['num_objects']]
+            matched['rpn_indicators'], matched['rpn_encoded'] = self._rpn_targets.match(boxes)
+        if set(HEAD_TERMS) & set(terms) and 'proposals' in known:
+            indices, indicators = self._sampler.match(known['proposals'][tf.newaxis], known['gt_boxes'][tf.newaxis])
+            matched['roi_indices'] = tf.cast(indices[0], tf.int16)
+            matched['roi_indicators'] = tf.cast(indicators[0], tf.int8)
+        return matched
 
-    def targets(self, matched: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, Any]:
-        """Returns sampled score targets and box targets by level; see `Detector.targets`."""
-        sampled = self._rpn_targets.sample(matched['rpn_indicators'], seed)
-        return {
-            'rpn_score_targets': dict(self._rpn_targets.by_level(sampled)),
-            'rpn_box_targets': dict(self._rpn_targets.by_level(matched['rpn_encoded'])),
-        }
+    def targets(
+        self, known: Mapping[str, tf.Tensor], matched: Mapping[str, tf.Tensor], seeds: Mapping[str, tf.Tensor], terms: Sequence[str]
+    ) -> dict[str, Any]:
+        """Returns sampled score targets and box targets by level, and sampled RoIs; see `Detector.targets`."""
+        values: dict[str, Any] = {}
+        if set(RPN_TERMS) & set(terms):
+            sampled = self._rpn_targets.sample(matched['rpn_indicators'], seeds['anchors'])
+            values['rpn_score_targets'] = dict(self._rpn_targets.by_level(sampled))
+            values['rpn_box_targets'] = dict(self._rpn_targets.by_level(matched['rpn_encoded']))
+        if 'roi_indices' in matched:
+            rois = self._sampler.sample(
+                known['proposals'][tf.newaxis],
+                known['gt_boxes'][tf.newaxis],
+                known['gt_classes'][tf.newaxis],
+                tf.cast(matched['roi_indices'], tf.int32)[tf.newaxis],
+                tf.cast(matched['roi_indicators'], tf.int32)[tf.newaxis],
+                seeds['rois'][tf.newaxis],
+            )
+            values.update({key: value[0] for key, value in zip(SAMPLED, rois, strict=True)})
+        return values
 
 
 class RoiSampler:
@@ -333,19 +358,43 @@ class RoiSampler:
     def __call__(
         self, rois: tf.Tensor, gt_boxes: tf.Tensor, gt_classes: tf.Tensor, seeds: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns sampled RoIs `[B, R, 4]`, their classes int32 `[B, R]` (0: background) and encoded boxes `[B, R, 4]`.
+        """Matches and samples; see `match` and `sample`."""
+        return self.sample(rois, gt_boxes, gt_classes, *self.match(rois, gt_boxes), seeds)
+
+    def match(self, rois: tf.Tensor, gt_boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Matches RoIs, and the ground truth itself where `mix_gt_boxes` says so.
 
         Args:
           rois: float32 `[B, P, 4]` yxyx pixels of the scaled image, padded with -1.
           gt_boxes: float32 `[B, G, 4]`, padded with -1.
+
+        Returns:
+          int32 `[B, N]`: the box that a candidate fits best; int32 `[B, N]`: 1 positive, -1 negative, -2 neither, -3 padding.
+        """
+        candidates = self._candidates(rois, gt_boxes)
+        invalid = tf.less(tf.reduce_max(candidates, axis=-1, keepdims=True), 0.0)
+        gt_invalid = tf.less(tf.reduce_max(gt_boxes, axis=-1, keepdims=True), 0.0)
+        return self._matcher(self._similarity(candidates, gt_boxes, invalid, gt_invalid))
+
+    def sample(
+        self,
+        rois: tf.Tensor,
+        gt_boxes: tf.Tensor,
+        gt_classes: tf.Tensor,
+        indices: tf.Tensor,
+        indicators: tf.Tensor,
+        seeds: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns sampled RoIs `[B, R, 4]`, their classes int32 `[B, R]` (0: background) and encoded boxes `[B, R, 4]`.
+
+        Args:
+          rois: as for `match`.
+          gt_boxes: as for `match`.
           gt_classes: int32 `[B, G]`, padded with -1.
+          indices: from `match`.
+          indicators: from `match`.
           seeds: int32 `[B, 2]`.
         """
-        if self._options.mix_gt_boxes:
-            rois = tf.concat([rois, gt_boxes], axis=1)
-        invalid = tf.less(tf.reduce_max(rois, axis=-1, keepdims=True), 0.0)
-        gt_invalid = tf.less(tf.reduce_max(gt_boxes, axis=-1, keepdims=True), 0.0)
-        indices, indicators = self._matcher(self._similarity(rois, gt_boxes, invalid, gt_invalid))
         chosen = sampling.sample_indices(
             tf.greater(indicators, 0),
             tf.equal(indicators, -1),
@@ -353,7 +402,7 @@ class RoiSampler:
             self._options.foreground_fraction,
             seeds,
         )
-        sampled = tf.gather(rois, chosen, batch_dims=1)
+        sampled = tf.gather(self._candidates(rois, gt_boxes), chosen, batch_dims=1)
         positive = tf.greater(tf.gather(indicators, chosen, batch_dims=1), 0)
         matched = tf.gather(indices, chosen, batch_dims=1)
         classes = tf.where(positive, tf.gather(gt_classes, matched, batch_dims=1), 0)
@@ -362,6 +411,9 @@ class RoiSampler:
         encoded = box_ops.encode_boxes(target_boxes, sampled, weights=BOX_WEIGHTS)
         encoded = tf.where(positive[..., tf.newaxis], encoded, tf.zeros_like(encoded))
         return tf.stop_gradient(sampled), tf.stop_gradient(classes), tf.stop_gradient(encoded)
+
+    def _candidates(self, rois: tf.Tensor, gt_boxes: tf.Tensor) -> tf.Tensor:
+        return tf.concat([rois, gt_boxes], axis=1) if self._options.mix_gt_boxes else rois
 
 
 def trunk(backbone: tf_keras.Model, decoder: tf_keras.Model | None) -> tf_keras.Model:

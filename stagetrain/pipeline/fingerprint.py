@@ -21,6 +21,7 @@ import pydantic
 from stagetrain import files
 from stagetrain.config import check, options, schema
 from stagetrain.errors import WeightsError
+from stagetrain.pipeline import other_runs
 
 NUMERICS_VERSION = 1
 """Counted up with every change of stagetrain that changes the numbers of a stage; every stage is stale then."""
@@ -195,14 +196,18 @@ def _version(package: str) -> str:
 
 
 def _source_digest(name: str, source: schema.Source, cache: dict[str, Any]) -> str:
-    given = pathlib.Path(source.keras_h5 or source.checkpoint or '')
+    if source.run is not None:
+        return files.digest_of(other_runs.finished_stage(name, source).digests)
+    given = pathlib.Path(source.path)
     found = [given] if given.is_file() else _checkpoint_files(given)
     if not found:
         raise WeightsError(
             f'sources.{name}: {given}: no such file; expected {"a Keras .h5" if source.keras_h5 else "a checkpoint"}'
         )
     digests = [_cached_digest(path, cache) for path in found]
-    return digests[0] if len(digests) == 1 else files.digest_of(digests)
+    digest = digests[0] if len(digests) == 1 else files.digest_of(digests)
+    # The order of rules counts, for the first that matches decides.
+    return files.digest_of([digest, list(source.rules.items())]) if source.rules else digest
 
 
 def _checkpoint_files(given: pathlib.Path) -> list[pathlib.Path]:

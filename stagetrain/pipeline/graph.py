@@ -19,7 +19,7 @@ from stagetrain.config import check, schema
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a module of a stage starts from: `stage` (by id), `keras_h5` or `checkpoint` (by the source's name), or `fresh`."""
+    """Where a module of a stage starts from: `stage` (by id), a source's kind (by the source's name), or `fresh`."""
 
     kind: str
     name: str
@@ -101,8 +101,7 @@ def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: st
     stage_id = _stage_id(init.origin, variant, known)
     if stage_id in known:
         return Origin('stage', stage_id, init.skip_mismatch, init.weights)
-    kind = 'keras_h5' if pipeline.sources[init.origin].keras_h5 is not None else 'checkpoint'
-    return Origin(kind, init.origin, init.skip_mismatch, init.weights)
+    return Origin(pipeline.sources[init.origin].kind, init.origin, init.skip_mismatch, init.weights)
 
 
 def _stage_id(name: str, variant: str | None, known: set[str]) -> str:

@@ -305,9 +305,13 @@ def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) 
         path = str(directory.checkpoint(made).absolute())
         return _origin_value('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
     source = plan.loaded.pipeline.sources[origin.name]
-    return _origin_value(
-        origin.kind, source.keras_h5 or source.checkpoint, None, plan.facts.sources[origin.name], origin.skip_mismatch
-    )
+    digest = plan.facts.sources[origin.name]
+    if source.run is not None:
+        other = other_runs.finished_stage(origin.name, source, origin.weights)
+        value = _origin_value('stage', str(other.checkpoint), other.stage, digest, origin.skip_mismatch)
+    else:
+        value = _origin_value(origin.kind, source.path, None, digest, origin.skip_mismatch)
+    return value | source.reading
 
 
 def _origin_value(kind: str, path: str | None, stage: str | None, digest: str | None, skip_mismatch: bool) -> dict[str, Any]:

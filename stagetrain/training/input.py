@@ -14,7 +14,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from stagetrain.errors import DataError
 from stagetrain.training.randomness import Purpose, at, image_at
 
 PROPOSAL_PADDING = -1.0
+PROPOSALS = 'proposals'
+"""The key of `extra` under which stored proposals are read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +269,7 @@ class TrainingInput:
         *,
         seed: tf.Tensor,
         batch_size: int,
-        needs_targets: bool,
+        terms: Sequence[str],
         needs_images: bool = True,
         views: Views | None = None,
         extra: Mapping[str, Callable[[tf.Tensor, View], Any]] | None = None,
@@ -281,7 +283,7 @@ class TrainingInput:
           detector: gives `match` and `targets`.
           seed: the stage's seed, int32 `[2]`.
           batch_size: B.
-          needs_targets: whether the live losses use the detector's `targets`.
+          terms: the live loss terms; the detector makes their targets.
           needs_images: False when stored features take the place of images.
           views: what is drawn from; by default what the images' geometry says.
           extra: batch key -> function of (image index, view) that reads a store.
@@ -290,7 +292,7 @@ class TrainingInput:
         """
         self._images, self._detector, self._seed, self._batch_size = images, detector, seed, batch_size
         self._views = views or Views(images.geometry, seed, None)
-        self._needs_targets, self._needs_images, self._extra = needs_targets, needs_images, extra or {}
+        self._terms, self._needs_images, self._extra = tuple(terms), needs_images, extra or {}
         self._cache_bytes, self._num_threads = cache_gib * 2**30, num_threads
         self._resized: tf.Tensor | None = None
         self._matched: dict[str, tf.Tensor] | None = None
@@ -321,32 +323,47 @@ class TrainingInput:
         view = self._views.draw(index, at(seed, Purpose.VIEW))
         size = tf.gather(self._images.sizes, index)
         shape = self._images.shown_size(view, size)
-        boxes, classes = self._images.objects(index, view)
+        known = self._known(index, view)
+        seeds = {'anchors': at(seed, Purpose.ANCHORS), 'rois': at(seed, Purpose.ROIS)}
         sample: dict[str, Any] = {
             'image_index': tf.cast(index, tf.int32),
             'image_shape': shape,
-            'seed': at(seed, Purpose.ROIS),
-            'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, geometry.max_num_instances, -1),
-            'gt_classes': preprocess_ops.clip_or_pad_to_fixed_size(classes, geometry.max_num_instances, -1),
+            'seed': seeds['rois'],
+            'gt_boxes': known['gt_boxes'],
+            'gt_classes': known['gt_classes'],
+            **self._detector.targets(known, self._match(index, view, known), seeds, self._terms),
         }
         if self._needs_images:
             sample['image'] = self._image(index, view, shape)
-        if self._needs_targets:
-            sample.update(self._detector.targets(self._match(index, view, boxes), at(seed, Purpose.ANCHORS)))
         for key, read in self._extra.items():
-            sample[key] = read(index, view)
-        if 'proposals' in sample and geometry.has_jitter:
-            sample['proposals'] = self._replace(sample['proposals'], view, size)
+            if key != PROPOSALS:
+                sample[key] = read(index, view)
         return sample
+
+    def _known(self, index: tf.Tensor, view: View) -> dict[str, tf.Tensor]:
+        """Returns what is known of a view before anything is sampled: see `Detector.match`."""
+        boxes, classes = self._images.objects(index, view)
+        width = self._images.boxes.shape[1]
+        known = {
+            'num_objects': tf.shape(classes)[0],
+            'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, width, -1),
+            'gt_classes': preprocess_ops.clip_or_pad_to_fixed_size(classes, width, -1),
+        }
+        if PROPOSALS in self._extra:
+            proposals = self._extra[PROPOSALS](index, view)
+            if self._images.geometry.has_jitter:
+                proposals = self._replace(proposals, view, tf.gather(self._images.sizes, index))
+            known[PROPOSALS] = proposals
+        return known
 
     def _image(self, index: tf.Tensor, view: View, shape: tf.Tensor) -> tf.Tensor:
         if self._resized is None:
             return self._images.show(index, view)
         return self._images.mirror(tf.gather(self._resized, index), view.flip, tf.cast(shape, tf.int32))
 
-    def _match(self, index: tf.Tensor, view: View, boxes: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    def _match(self, index: tf.Tensor, view: View, known: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         if self._matched is None:
-            return self._detector.match(boxes)
+            return self._detector.match(known, self._terms)
         row = index * self._num_views + tf.cast(view.number, tf.int64)
         return {key: tf.gather(table, row) for key, table in self._matched.items()}
 
@@ -376,7 +393,7 @@ class TrainingInput:
             indices = range(len(self._images))
             self._resized = tf.stack(list(_in_threads(self._images.resized, indices, self._num_threads)))
             budget -= image_bytes
-        if self._needs_targets and self._views.count is not None and num_samples >= len(self._images) * self._num_views:
+        if self._views.count is not None and num_samples >= len(self._images) * self._num_views:
             self._matched = self._match_all(budget)
 
     def _match_all(self, budget: float) -> dict[str, tf.Tensor] | None:
@@ -384,12 +401,12 @@ class TrainingInput:
         def match(row: tf.Tensor) -> dict[str, tf.Tensor]:
             index = row // self._num_views
             view = self._views.numbered(index, tf.cast(row % self._num_views, tf.int32))
-            return self._detector.match(self._images.objects(index, view)[0])
+            return self._detector.match(self._known(index, view), self._terms)
 
         num_rows = len(self._images) * self._num_views
         dataset = tf.data.Dataset.range(num_rows).map(match, num_parallel_calls=self._num_threads)
         row_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in dataset.element_spec.values())
-        if row_bytes * num_rows > budget:
+        if not row_bytes or row_bytes * num_rows > budget:
             return None
         return dict(dataset.batch(num_rows).get_single_element())
 

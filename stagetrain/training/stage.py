@@ -18,14 +18,14 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import check, specs
+from stagetrain.config import check
 from stagetrain.errors import Interrupted, StageFailed
 from stagetrain.evaluation import evaluate
 from stagetrain.detectors.detector import feature_key
 from stagetrain.stores import features
 from stagetrain.stores.proposals import TrainingProposals, ValidationProposals
 from stagetrain.training import checkpoint, job_files, optimizers, randomness
-from stagetrain.training.input import Images, TrainingInput, View, Views
+from stagetrain.training.input import PROPOSALS, Images, TrainingInput, View, Views
 from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import assign, names, scopes
@@ -119,13 +119,12 @@ class _Trainer:
 
     def _input(self, should_stop: Callable[[], bool]) -> TrainingInput:
         data, stage = self._context.pipeline.data, self._context.stage
-        spec = specs.detector(self._context.pipeline.model.type)
         seed = randomness.stage_seed(self._context.seed, stage.name)
         views = Views(self._images.geometry, seed, stage.features.views)
         extra: dict[str, Callable[[tf.Tensor, View], Any]] = {}
         if self._context.job.get('proposals'):
             store = TrainingProposals(pathlib.Path(self._context.job['proposals']), self._images.geometry.num_flips)
-            extra['proposals'] = store.read
+            extra[PROPOSALS] = store.read
         decision = features.decide(stage.features, self._detector, list(self._plan.selection.trained), self._images, views)
         self._note(f'features {decision.mode}: {decision.reason}')
         if decision.mode != 'off':
@@ -137,7 +136,7 @@ class _Trainer:
             self._detector,
             seed=seed,
             batch_size=stage.train.batch_size,
-            needs_targets=bool(set(self._plan.loss_weights) - set(spec.proposal_losses)),
+            terms=sorted(self._plan.loss_weights),
             needs_images=decision.mode == 'off',
             views=views,
             extra=extra,

@@ -45,7 +45,10 @@ def batch(detector):
     boxes[:, :3] = [[8, 8, 40, 40], [30, 60, 90, 120], [70, 10, 120, 50]]
     classes = np.array([[1, 2, 1, -1, -1]] * 2, np.int32)
     seeds = tf.constant([[1, 2], [3, 4]], tf.int32)
-    targets = [detector.targets(detector.match(tf.constant(boxes[i, :3])), seeds[i]) for i in range(2)]
+    terms = ('rpn_score', 'rpn_box')
+    known = {'gt_boxes': tf.constant(boxes[0]), 'gt_classes': tf.constant(classes[0]), 'num_objects': tf.constant(3)}
+    matched = detector.match(known, terms)
+    targets = [detector.targets(known, matched, {'anchors': seed, 'rois': seed}, terms) for seed in seeds]
     return {
         'image': tf.constant(random.normal(size=[2, 128, 128, 3]), tf.float32),
         'image_shape': tf.constant([[128.0, 128.0]] * 2),

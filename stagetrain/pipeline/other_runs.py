@@ -1,0 +1,50 @@
+"""Weights from another run directory of stagetrain: which checkpoint a source `{run: PATH, stage: NAME}` means.
+
+finished_stage('former', Source(run='runs/former', stage='detector_2')).checkpoint
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from stagetrain.config import load, schema
+from stagetrain.errors import WeightsError, known_names, suggestion
+from stagetrain.pipeline.lock import read_lock
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedStage:
+    """A stage that is done: its id, its checkpoint's folder, and the digest of each module in it."""
+
+    stage: str
+    checkpoint: pathlib.Path
+    digests: Mapping[str, str]
+
+
+def finished_stage(name: str, source: schema.Source, weights: str = 'last') -> FinishedStage:
+    """Returns the stage that a source of kind `run` means.
+
+    Args:
+      name: the source's name, for errors.
+      source: the source.
+      weights: `last` or `best`.
+
+    Raises:
+      WeightsError: no run directory, or its stage is unknown or not done.
+      DamagedFile: its lock cannot be read.
+    """
+    folder = pathlib.Path(source.path)
+    if not (folder / 'run.yaml').is_file():
+        raise WeightsError(f'sources.{name}: {folder}: expected a run directory of stagetrain, found no run.yaml there')
+    done = read_lock(folder / 'pipeline.lock').stages
+    stage = source.stage or load.load_resolved(folder / 'run.yaml').pipeline.stages[-1].name
+    if stage not in done:
+        raise WeightsError(
+            f"sources.{name}: {folder}: stage '{stage}' is not done there. Done: {known_names(done)}.{suggestion(stage, done)}"
+        )
+    result = done[stage].result
+    # A stage that was never validated on the way has no best of its own: its last checkpoint is its best.
+    made = result['best'] if weights == 'best' and result.get('best') else result
+    return FinishedStage(stage, (folder / made['checkpoint']).absolute(), made['digests'])

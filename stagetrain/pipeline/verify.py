@@ -1,0 +1,237 @@
+"""Checks what a run directory claims, from its files alone: no bit has changed, what was frozen stood still, every weight has an origin.
+
+    report = verify(RunDirectory(pathlib.Path('runs/bccd')))
+    report.wrong        # () when all is as it was written
+
+Nothing is written, and TensorFlow is not needed: weights are compared by the digests that stand beside them in each checkpoint.
+`stagetrain.training.verify` reads the tensors themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from stagetrain import files
+from stagetrain.config import load
+from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
+from stagetrain.pipeline.lock import Entry, Lock
+from stagetrain.pipeline.plan import best_or_last
+from stagetrain.pipeline.rundir import RunDirectory, sealed_config
+
+VARIABLES_FILE = 'variables.json'
+_UNGUARDED = {'.lock', '.lock.json'}
+_FREE_FOLDERS = ('report', 'tensorboard')
+_NUM_SHOWN = 3
+
+Variables = Mapping[str, Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was found; every text begins with the file or stage that it is about."""
+
+    wrong: tuple[str, ...]
+    remarks: tuple[str, ...]
+    """Not wrong, but worth knowing: what is not finished, which stages share a module, files that nobody accounts for."""
+    num_files: int
+    """Files whose every byte was compared with a digest."""
+    num_variables: int
+    """Variables of finished stages that were traced to their origin."""
+
+
+def verify(directory: RunDirectory) -> Report:
+    """Checks a run directory.
+
+    Args:
+      directory: not being written to by another process; a stage that runs meanwhile is told as half-done.
+
+    Raises:
+      RunDirectoryError: it is no run directory.
+    """
+    directory.require()
+    check = _Check(directory)
+    lock = check.lock()
+    check.config()
+    check.ledger()
+    check.cache()
+    for folder in sorted(path.parent for path in directory.path.rglob(files.MANIFEST)):
+        check.committed_folder(folder)
+    for stage_id, entry in lock.stages.items():
+        check.entry(f'stages.{stage_id}', entry)
+        check.stage(stage_id, entry, lock)
+    for key, entry in lock.proposals.items():
+        check.entry(f'proposals {key[:12]}', entry)
+        check.store(key, entry)
+    check.others(lock)
+    return Report(tuple(check.wrong), (*check.remarks, *_shared(lock)), len(check.guarded), check.num_variables)
+
+
+class _Check:
+    """What was found so far."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+        self.wrong: list[str] = []
+        self.remarks: list[str] = []
+        self.guarded: set[pathlib.Path] = set()
+        self.num_variables = 0
+
+    def lock(self) -> Lock:
+        """Reads `pipeline.lock`; an empty one when it is damaged."""
+        self.guarded.add(self._directory.lock_file)
+        return self._told(self._directory.lock) or Lock()
+
+    def config(self) -> None:
+        """`run.yaml` has the digest in its first line and can be read."""
+        path = self._directory.config_file
+        self.guarded.add(path)
+        content = path.read_bytes()
+        if content != sealed_config(content.partition(b'\n')[2].decode(errors='replace')).encode():
+            self.wrong.append(f'{path}: its bytes do not fit the digest in its first line')
+        self._told(lambda: load.load_resolved(path))
+
+    def ledger(self) -> None:
+        """Every line of the ledger is as it was written, and in its place."""
+        self.guarded.add(self._directory.ledger.path)
+        self.wrong += self._directory.ledger.faults()
+
+    def cache(self) -> None:
+        """Every cache fits its own digest."""
+        for path in sorted(path for path in self._directory.cache.rglob('*') if path.is_file()):
+            if path.name.startswith('check.job.'):  # Of a check that failed or was cut short.
+                continue
+            self.guarded.add(path)
+            read = files.read_sealed_bytes if path.suffix == '.npz' else files.read_sealed_json
+            self._told(lambda path=path, read=read: read(path))
+
+    def committed_folder(self, folder: pathlib.Path) -> None:
+        """A checkpoint or a store is byte for byte what its manifest says."""
+        self.guarded.update(path for path in folder.rglob('*') if path.is_file())
+        self._told(lambda: files.verify_folder(folder))
+
+    def entry(self, place: str, entry: Entry) -> None:
+        """An entry of the lock fits itself, and the files that its job left are still those."""
+        if files.digest_of(entry.parts) != entry.fingerprint:
+            self.wrong.append(f'{place}: its fingerprint is not that of its parts in pipeline.lock')
+        if not entry.files:
+            self.remarks.append(f'{place}: the lock holds no digests of its files; they were made by an older version')
+        for name, digest in entry.files.items():
+            path = self._directory.path / name
+            self.guarded.add(path)
+            if not path.is_file():
+                self.wrong.append(f'{path}: missing; {place} left it')
+            elif files.sha256_file(path) != digest:
+                self.wrong.append(f'{path}: its bytes have changed since {place} was finished')
+
+    def store(self, key: str, entry: Entry) -> None:
+        """A store is the one that the lock names."""
+        folder = self._directory.proposals / key
+        manifest = self._json(folder / files.MANIFEST)
+        if entry.fingerprint != key or (manifest and manifest.get('digest') != entry.result['digest']):
+            self.wrong.append(f'{folder}: not the store that pipeline.lock describes')
+
+    def stage(self, stage_id: str, entry: Entry, lock: Lock) -> None:
+        """A stage's frozen variables are those of its job, have not moved, and every variable has an origin that is still there."""
+        folder = self._directory.stage(stage_id)
+        variables = self._json(self._directory.checkpoint(entry.result) / VARIABLES_FILE)
+        lineage, frozen, job = (self._json(folder / name) for name in ('lineage.json', 'frozen.json', 'job.json'))
+        if None in (variables, lineage, frozen, job):
+            return
+        self.num_variables += len(variables)
+        place = f'stages.{stage_id}'
+        self._names(place, [name for name in variables if name not in lineage], 'have no origin in lineage.json')
+        unfrozen = [name for name in _frozen_by_scope(job, variables) if name not in frozen]
+        self._names(place, unfrozen, 'match freeze_variables but are not in frozen.json')
+        moved = [name for name, digest in frozen.items() if name in variables and variables[name]['digest'] != digest]
+        self._names(place, moved, 'were frozen and have other bits in the final checkpoint')
+        for origin_id, names in _by_stage(lineage).items():
+            self._origin(place, origin_id, {name: lineage[name] for name in names}, frozen, lock)
+
+    def _origin(self, place: str, origin_id: str, lineage: Variables, frozen: Mapping[str, str], lock: Lock) -> None:
+        entry = lock.stages.get(origin_id)
+        if entry is None:
+            self.wrong.append(f'{place}: starts from {origin_id}, which is not in pipeline.lock')
+            return
+        ends = [best_or_last(entry.result, weights) for weights in ('last', 'best')]
+        known = [end['digests'].get(module) for end in ends for module in {name.split('/')[0] for name in lineage}]
+        strange = [name for name, origin in lineage.items() if origin['digest'] not in known]
+        self._names(place, strange, f'come from weights that {origin_id} no longer has')
+        for end in ends[: 1 if ends[0] == ends[1] else 2]:
+            source = self._json(self._directory.checkpoint(end) / VARIABLES_FILE) or {}
+            mine = [name for name, origin in lineage.items() if origin['digest'] == end['digests'].get(name.split('/')[0])]
+            gone = [name for name in mine if lineage[name]['key'] not in source]
+            self._names(place, gone, f'name keys that the checkpoint of {origin_id} does not have')
+            kept = [name for name in mine if name in frozen and name not in gone]
+            moved = [name for name in kept if frozen[name] != source[lineage[name]['key']]['digest']]
+            self._names(place, moved, f'were frozen and have other bits than in {origin_id}')
+
+    def others(self, lock: Lock) -> None:
+        """Tells of files that no digest guards."""
+        root = self._directory.path
+        begun = {path.name for path in (root / 'stages').glob('*') if path.name not in lock.stages}
+        self.remarks += [f'stages.{stage_id}: not finished; its committed checkpoints were checked' for stage_id in sorted(begun)]
+        loose = [path.relative_to(root) for path in sorted(root.rglob('*')) if path.is_file() and path not in self.guarded]
+        strange = [path for path in loose if path.name not in _UNGUARDED and not _is_free(path, begun)]
+        if strange:
+            self.remarks.append(f'{root}: {len(strange)} files that nobody accounts for: {_few(map(str, strange))}')
+
+    def _told(self, read: Callable[[], Any]) -> Any:
+        """Returns what `read` does, or None when that fails, which is told once."""
+        try:
+            return read()
+        except (RunDirectoryError, ConfigError, DamagedFile) as error:
+            text = str(error)
+        except OSError as error:
+            text = f'{error.filename}: {error.strerror}'
+        if text not in self.wrong:
+            self.wrong.append(text)
+        return None
+
+    def _json(self, path: pathlib.Path) -> Any:
+        return self._told(lambda: files.read_json(path))
+
+    def _names(self, place: str, names: list[str], what: str) -> None:
+        if names:
+            self.wrong.append(f'{place}: {len(names)} variables {what}: {_few(sorted(names))}')
+
+
+def _frozen_by_scope(job: Mapping[str, Any], variables: Variables) -> list[str]:
+    patterns = [re.compile(scope) for scope in job['stage'].get('freeze_variables', [])]
+    return [name for name in variables if any(pattern.fullmatch(name) for pattern in patterns)]
+
+
+def _by_stage(lineage: Variables) -> dict[str, list[str]]:
+    """Returns id of a stage -> the variables that come from it."""
+    found: dict[str, list[str]] = {}
+    for name, origin in lineage.items():
+        if origin['kind'] == 'stage':
+            found.setdefault(origin['stage'], []).append(name)
+    return found
+
+
+def _shared(lock: Lock) -> Iterator[str]:
+    """Tells which stages hold a module bit for bit alike."""
+    holders: dict[tuple[str, str], list[str]] = {}
+    for stage_id, entry in lock.stages.items():
+        for module, digest in entry.result.get('digests', {}).items():
+            holders.setdefault((module, digest), []).append(stage_id)
+    for (module, _), stages in sorted(holders.items()):
+        if len(stages) > 1:
+            yield f'{module}: the same bits in {", ".join(stages)}'
+
+
+def _is_free(path: pathlib.Path, begun: set[str]) -> bool:
+    """Whether a file, by its path in the run directory, is a report, a cache's or of a job that is not finished."""
+    parts = path.parts
+    unfinished = parts[0] == 'stages' and len(parts) > 1 and parts[1] in begun
+    return unfinished or parts[0] in ('cache', 'stores') and '.job.' in path.name or any(part in _FREE_FOLDERS for part in parts)
+
+
+def _few(names: Any) -> str:
+    names = list(names)
+    rest = len(names) - _NUM_SHOWN
+    return ', '.join(names[:_NUM_SHOWN]) + (f' and {rest} more' if rest > 0 else '')

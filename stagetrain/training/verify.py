@@ -1,0 +1,82 @@
+"""Reads the tensors of finished stages and compares them with what the run directory claims about them.
+
+`stagetrain.pipeline.verify` compares files with digests; here the values that TensorFlow reads are hashed again, and frozen variables
+are compared with the weight files outside the run directory that they came from.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stagetrain import files
+from stagetrain.errors import StagetrainError
+from stagetrain.weights import assign, sources
+
+_NUM_SHOWN = 3
+
+
+def tensor_faults(checkpoint: pathlib.Path, module_digests: Mapping[str, str]) -> list[str]:
+    """Returns what is wrong with the tensors of a committed checkpoint, in words.
+
+    Args:
+      checkpoint: its folder.
+      module_digests: module -> digest, as a stage's result has them.
+    """
+    try:
+        arrays = assign.read_stage_checkpoint(checkpoint)
+    except (StagetrainError, OSError, KeyError) as error:
+        return [str(error)]
+    found = assign.module_digests({name: assign.digest(array) for name, array in arrays.items()})
+    changed = sorted(module for module in {*found, *module_digests} if found.get(module) != module_digests.get(module))
+    return [f'{checkpoint}: {module} is not what its stage gave, by its digest in pipeline.lock' for module in changed]
+
+
+def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
+    """Compares a stage's frozen variables with the weight files outside the run directory that they came from.
+
+    Returns:
+      What is wrong, and remarks: files that are no longer there.
+    """
+    lineage, frozen = (files.read_json(stage_folder / name) for name in ('lineage.json', 'frozen.json'))
+    given = {(origin['kind'], origin['path']) for origin in lineage.values() if origin['kind'] in ('keras_h5', 'checkpoint')}
+    wrong: list[str] = []
+    remarks: list[str] = []
+    for kind, path in sorted(given):
+        names = [name for name in frozen if (lineage[name]['kind'], lineage[name].get('path')) == (kind, path)]
+        try:
+            arrays = sources.read_keras_h5(path) if kind == 'keras_h5' else sources.read_checkpoint(path)
+        except StagetrainError as error:
+            remarks.append(f'{stage_folder}: its source cannot be compared: {error}')
+            continue
+        moved = [name for name in names if not _equal(arrays.get(lineage[name]['key']), frozen[name])]
+        if moved:
+            wrong.append(
+                f'{stage_folder}: {len(moved)} frozen variables differ from {path}: {", ".join(sorted(moved)[:_NUM_SHOWN])}'
+            )
+    return wrong, remarks
+
+
+def _equal(array: np.ndarray | None, digest: str) -> bool:
+    return array is not None and assign.digest(array) == digest
+
+
+def faults(run_dir: pathlib.Path, results: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Returns what is wrong with the tensors of all finished stages, and remarks.
+
+    Args:
+      run_dir: the run directory; its files were found whole.
+      results: id of a finished stage -> its result.
+    """
+    wrong: list[str] = []
+    remarks: list[str] = []
+    for stage_id, result in results.items():
+        for end in [result, *([result['best']] if result.get('best') else [])]:
+            wrong += tensor_faults(run_dir / end['checkpoint'], end['digests'])
+        moved, missing = source_faults(run_dir / 'stages' / stage_id)
+        wrong += moved
+        remarks += missing
+    return wrong, remarks
