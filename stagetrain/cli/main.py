@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import rich.console
 
+from stagetrain.cli import data_arguments
 from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 
 # Each verb imports what it needs itself: `schema` needs no data room, `status` no network, and both must answer at once.
@@ -124,6 +125,12 @@ def _verify(options: argparse.Namespace, console: rich.console.Console) -> int:
     return verify.verify(RunDirectory(options.run_dir), options.files_only, console)
 
 
+def _data(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import data
+
+    return data.check(options, console) if options.action == 'check' else data.convert_data(options, console)
+
+
 def _schema(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.config.schema import json_schema
 
@@ -177,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument('run_dir', type=pathlib.Path)
     verify.add_argument('--files_only', action='store_true', help='compare files and digests, without reading the tensors')
+    data_arguments.add_arguments(_verb(verbs, 'data', _data, 'check a data set, or convert it into another format'))
     _verb(verbs, 'schema', _schema, 'print the JSON Schema of the pipeline file')
     clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
     clean.add_argument('run_dir', type=pathlib.Path)

@@ -4,8 +4,8 @@
     convert(conversion, pathlib.Path('records'), num_processes=2)
 
 Everything is written into `OUT.making`, one part after the other, each with a marker when it is done. When the last one is, the
-whole is read back; only if its digest is that of the data set is the folder renamed to `OUT`. The same command after a crash goes on
-with the parts that are missing, and after the end finds that nothing is left to do.
+whole is read back; only if its digest is that of the data set is the folder renamed to `OUT`. The same command after a crash goes
+on with the parts that are missing, and after the end finds that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def convert(
       Whether anything was left to do.
 
     Raises:
-      BadInput: `out` holds something else, another process writes it, or an unfinished conversion of something else stands beside.
+      BadInput: `out` holds something else, another process writes it, or an unfinished conversion of something else is beside.
       DataError: An image cannot be read, or what was written is not read back equal.
     """
     out.parent.mkdir(parents=True, exist_ok=True)

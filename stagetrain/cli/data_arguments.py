@@ -1,0 +1,37 @@
+"""What `stagetrain data` takes, told without importing what it does."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the actions `check` and `convert`, each with what it takes, to the verb's parser."""
+    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    checking = actions.add_parser('check', help='say what data sets hold and what is wrong with them', allow_abbrev=False)
+    checking.add_argument('paths', nargs='+', metavar='PATH', help='data sets, or one pipeline file for its two')
+    checking.add_argument('--all', action='store_true', help='show all faults, not the first ones only')
+    checking.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the report there, too')
+    converting = actions.add_parser('convert', help='write a data set in another format', allow_abbrev=False)
+    converting.add_argument('paths', nargs=1, metavar='PATH')
+    converting.add_argument('--to', required=True, choices=['coco', 'csv', 'tfrecord', 'voc'])
+    converting.add_argument('--out', required=True, type=pathlib.Path, help='folder to make')
+    converting.add_argument(
+        '--on_bad', choices=['error', 'skip'], default='error', help='what happens with faults: stop, or leave them out'
+    )
+    converting.add_argument('--drop_ignored', action='store_true', help='leave out difficult objects and crowds')
+    converting.add_argument('--shards', type=int, help='number of TFRecord files; default: 128 MiB each')
+    converting.add_argument('--processes', type=int, default=2, choices=range(1, 65), metavar='N', help='default: 2')
+    for action in (checking, converting):
+        action.add_argument('--format', default='auto', help='coco, csv, tfrecord, voc; default: auto, which recognises them')
+        action.add_argument('--split', action='append', default=[], help='repeatable with check')
+        action.add_argument('--classes', type=_names, default=(), metavar='A,B', help='default: what the data set tells')
+        action.add_argument('--ignore_classes', type=_names, default=(), metavar='A,B', help='leave their objects out')
+        action.add_argument('--images', help='coco, csv: the image folder')
+        action.add_argument('--class_file', help='csv: the class file; tfrecord: the label map')
+        action.add_argument('--max_image_pixels', type=int, default=50_000_000, help='larger images are faults')
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(',') if name.strip())
