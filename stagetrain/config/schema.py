@@ -82,8 +82,8 @@ class Source(Strict):
     stage: str | None = None
     """run: the stage whose checkpoint is taken; the last one of that pipeline by default."""
     rules: dict[str, str] = Field(default_factory=dict)
-    r"""Pattern -> template, for files with names of their own: a name in the file that a pattern (a regular expression) matches in
-    full stands for the canonical name that the template gives, e.g. `Conv_(\d+)/weights: backbone/conv_\1/kernel`. The first
+    r"""Pattern -> template, for files with names of their own: a name that a pattern (a regular expression) matches in full
+    stands for the canonical name that the template gives, e.g. `Conv_(\d+)/weights: backbone/conv_\1/kernel`. The first
     pattern that matches decides; what none matches is not used."""
     require: Annotated[float, Field(gt=0, le=1)] | None = None
     """With `skip_mismatch`: the least share of a module's variables that must be found here."""
@@ -141,14 +141,14 @@ class Proposals(Strict):
 
 
 class Features(Strict):
-    """Stored outputs of what a stage has frozen, so that its steps need not compute them again; `off` is short for `{store: off}`.
+    """Stored outputs of what a stage has frozen, so that its steps need not compute them. `off` is short for `{store: off}`.
 
     Where to cut is found from the model: behind the last module that the stage leaves as it is.
     """
 
     store: Literal['auto', 'off', 'memory', 'disk'] = 'auto'
-    """Cosmetic. `disk`: in the run directory, shared between stages; `memory`: computed again by each stage; `auto`: on disk when views
-    are a finite set and the budget allows it, else not at all. The losses are the same with and without (in float32)."""
+    """Cosmetic. `disk`: in the run directory, shared between stages; `memory`: computed again by each stage; `auto`: on disk
+    when views are a finite set and the budget allows it, else not at all. The losses are the same with and without (float32)."""
     views: Positive | None = None
     """Draw each image's random views (flips, scale, crop) from so many fixed ones, which makes a jittered set finite."""
     budget_gib: Annotated[float, Field(gt=0)] = 4.0
@@ -177,7 +177,11 @@ class Train(Strict):
     summary_interval: Positive = 20
     """Cosmetic. Steps between lines of `metrics.jsonl`."""
     validation_interval: Positive | None = None
-    """Steps between evaluations on the validation set; none: only at the end. Decides what `best` is."""
+    """Steps between evaluations on the validation set; none: only at the end, and no checkpoint is kept as the best."""
+    best_metric: str = 'AP'
+    """With `validation_interval`: the metric that decides which checkpoint is kept as the best (AP, recall_0.5, AR@300, ...)."""
+    best_mode: Literal['max', 'min'] = 'max'
+    """Whether a higher or a lower value of `best_metric` is better."""
     max_to_keep: Positive = 2
     """Cosmetic. Checkpoints kept; at least two are wise, for the newest may be torn."""
 

@@ -73,15 +73,15 @@ class Detector(abc.ABC):
 
     @abc.abstractmethod
     def frozen_cut(self, trained: Sequence[str]) -> str | None:
-        """Returns the last module, in network order, up to which nothing in `trained` (canonical names) is computed; None: there is none."""
+        """Returns the last module, in network order, up to which no variable is in `trained` (canonical names), or None."""
 
     @abc.abstractmethod
     def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
-        """Returns level -> `[B, h, w, C]`, the output of module `cut` in inference mode; a batch's `features` take their place."""
+        """Returns level -> `[B, h, w, C]`, the output of module `cut` in inference mode."""
 
     @abc.abstractmethod
     def with_features(self, batch: Batch) -> Batch:
-        """Returns the batch with the features that all heads read, computed in inference mode, so that several calls share them."""
+        """Returns the batch with the features that all heads read, in inference mode, so that several calls share them."""
 
     @abc.abstractmethod
     def detect(self, batch: Batch) -> Detections:
@@ -92,14 +92,18 @@ class Detector(abc.ABC):
         """Returns the part of one image's targets that no random number decides, so that it can be kept.
 
         Args:
-          known: `gt_boxes` float32 `[G, 4]` and `gt_classes` int32 `[G]`, padded with -1 behind the first `num_objects`; with stored
-            proposals `proposals` float32 `[P, 4]`, padded with -1.
+          known: `gt_boxes` float32 `[G, 4]` and `gt_classes` int32 `[G]`, padded with -1 behind the first `num_objects`; and
+            stored `proposals` float32 `[P, 4]`, padded with -1.
           terms: the loss terms that need targets.
         """
 
     @abc.abstractmethod
     def targets(
-        self, known: Mapping[str, tf.Tensor], matched: Mapping[str, tf.Tensor], seeds: Mapping[str, tf.Tensor], terms: Sequence[str]
+        self,
+        known: Mapping[str, tf.Tensor],
+        matched: Mapping[str, tf.Tensor],
+        seeds: Mapping[str, tf.Tensor],
+        terms: Sequence[str],
     ) -> dict[str, Any]:
         """Returns what `losses` needs of one image in its batch, sampled from `match`'s result.
 

@@ -182,11 +182,13 @@ class FasterRcnn(Detector):
         if set(RPN_TERMS) & set(terms):
             values.update(self.rpn_losses(scores, encoded, batch, terms))
         if set(HEAD_TERMS) & set(terms):
-            sampled = tuple(batch[key] for key in SAMPLED) if SAMPLED[0] in batch else self._sample(scores, encoded, batch)
-            values.update(self.head_losses(features, *sampled, terms))
+            rois, classes, box_targets = self._sampled(scores, encoded, batch)
+            values.update(self.head_losses(features, rois, classes, box_targets, terms))
         return values
 
-    def _sample(self, scores: Any, encoded: Any, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _sampled(self, scores: Any, encoded: Any, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        if SAMPLED[0] in batch:
+            return batch[SAMPLED[0]], batch[SAMPLED[1]], batch[SAMPLED[2]]
         rois = batch['proposals'] if 'proposals' in batch else self._training_rois(scores, encoded, batch['image_shape'])
         return self._sampler(rois, batch['gt_boxes'], batch['gt_classes'], batch['seed'])
 
@@ -317,7 +319,11 @@ class FasterRcnn(Detector):
         return matched
 
     def targets(
-        self, known: Mapping[str, tf.Tensor], matched: Mapping[str, tf.Tensor], seeds: Mapping[str, tf.Tensor], terms: Sequence[str]
+        self,
+        known: Mapping[str, tf.Tensor],
+        matched: Mapping[str, tf.Tensor],
+        seeds: Mapping[str, tf.Tensor],
+        terms: Sequence[str],
     ) -> dict[str, Any]:
         """Returns sampled score targets and box targets by level, and sampled RoIs; see `Detector.targets`."""
         values: dict[str, Any] = {}

@@ -22,60 +22,59 @@ class Outcome:
     detections: Detections | None
 
 
-def evaluate(
-    detector: Detector,
-    images: Images,
-    *,
-    batch_size: int,
-    can_detect: bool,
-    proposal_counts: tuple[int, ...] = (),
-    proposals: Callable[[int], np.ndarray] | None = None,
-) -> Outcome:
-    """Measures COCO AP, and the recall of the proposals.
+class Evaluator:
+    """Measures COCO AP, and the recall of the proposals, of a detector's present weights."""
 
-    Args:
-      detector: holds the modules that are measured; what it lacks is not.
-      images: the validation set.
-      batch_size: images a step.
-      can_detect: whether the detector gives detections (with its own RPN or on stored proposals).
-      proposal_counts: numbers of proposals at which the RPN's recall is measured; empty: the RPN is not run on its own.
-      proposals: image index -> float32 `[P, 4]` stored proposals in pixels of the scaled image, used in place of the RPN.
-    """
-    merged = _infer(detector, images, batch_size, can_detect, max(proposal_counts, default=0), proposals)
-    values: dict[str, float | None] = {}
-    detections = None
-    if proposal_counts:
-        boxes = merged['proposal_boxes'] / np.tile(merged['scale'], 2)[:, np.newaxis]
-        valid = merged['proposal_scores'] > 0
-        rows = [boxes[i][valid[i]] for i in range(len(images))]
-        values.update(metrics.proposal_recall(images.dataset, rows, proposal_counts))
-    if can_detect:
-        detections = _collect(merged)
-        values.update(metrics.detection_metrics(images.dataset, detections))
-    return Outcome(values, detections)
+    def __init__(
+        self,
+        detector: Detector,
+        images: Images,
+        *,
+        batch_size: int,
+        can_detect: bool,
+        proposal_counts: tuple[int, ...] = (),
+        proposals: Callable[[int], np.ndarray] | None = None,
+    ):
+        """Stores what is measured; what the detector lacks modules for is not.
 
+        Args:
+          detector: its graph is built once, at the first `run`.
+          images: the set to measure on.
+          batch_size: images a step.
+          can_detect: whether the detector gives detections (with its own RPN or on stored proposals).
+          proposal_counts: numbers of proposals at which the RPN's recall is measured; empty: the RPN is not run on its own.
+          proposals: image index -> float32 `[P, 4]` stored proposals in pixels of the scaled image, in place of the RPN.
+        """
+        self._images, self._batch_size, self._can_detect, self._counts = images, batch_size, can_detect, proposal_counts
+        self._extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
+        self._infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
 
-def detect(detector: Detector, images: Images, *, batch_size: int) -> Detections:
-    """Returns a detector's detections on images without annotations, in pixels of the stored images."""
-    return _collect(_infer(detector, images, batch_size, True, 0, None))
+    def run(self) -> Outcome:
+        """Runs over all images and returns the metrics."""
+        merged = self._outputs()
+        values: dict[str, float | None] = {}
+        detections = None
+        if self._counts:
+            boxes = merged['proposal_boxes'] / np.tile(merged['scale'], 2)[:, np.newaxis]
+            valid = merged['proposal_scores'] > 0
+            rows = [boxes[i][valid[i]] for i in range(len(self._images))]
+            values.update(metrics.proposal_recall(self._images.dataset, rows, self._counts))
+        if self._can_detect:
+            detections = _collect(merged)
+            values.update(metrics.detection_metrics(self._images.dataset, detections))
+        return Outcome(values, detections)
 
+    def detect(self) -> Detections:
+        """Runs over all images and returns the detections, in pixels of the stored images."""
+        return _collect(self._outputs())
 
-def _infer(
-    detector: Detector,
-    images: Images,
-    batch_size: int,
-    can_detect: bool,
-    num_proposals: int,
-    proposals: Callable[[int], np.ndarray] | None,
-) -> dict[str, np.ndarray]:
-    """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
-    extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
-    infer = build_inference(detector, can_detect, num_proposals)
-    found = [
-        {key: value.numpy() for key, value in infer(batch).items()} | {'scale': _scales(images, batch)}
-        for batch in evaluation_batches(images, batch_size, extra)
-    ]
-    return {key: np.concatenate([part[key] for part in found])[: len(images)] for key in found[0]}
+    def _outputs(self) -> dict[str, np.ndarray]:
+        """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
+        found = [
+            {key: value.numpy() for key, value in self._infer(batch).items()} | {'scale': _scales(self._images, batch)}
+            for batch in evaluation_batches(self._images, self._batch_size, self._extra)
+        ]
+        return {key: np.concatenate([part[key] for part in found])[: len(self._images)] for key in found[0]}
 
 
 def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], dict[str, tf.Tensor]]:
@@ -95,9 +94,8 @@ def build_inference(detector: Detector, can_detect: bool, num_proposals: int) ->
             )
             result |= {'proposal_boxes': boxes, 'proposal_scores': scores}
             if 'proposals' not in batch and num_proposals >= options.test_num_proposals:
-                shared['proposals'] = boxes[
-                    :, : options.test_num_proposals
-                ]  # Sorted by score: the first are those of a run for fewer.
+                # Sorted by score: the first are those of a run for fewer.
+                shared['proposals'] = boxes[:, : options.test_num_proposals]
         if can_detect:
             found = detector.detect(shared)
             result |= {

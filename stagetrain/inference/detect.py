@@ -19,7 +19,7 @@ from stagetrain.config import check, load, specs
 from stagetrain.data import images as image_files
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.errors import BadInput, ConfigError, DataError, known_names, suggestion
-from stagetrain.evaluation.evaluate import detect
+from stagetrain.evaluation.evaluate import Evaluator
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.inference.draw import draw_detections
 from stagetrain.pipeline.lock import read_lock
@@ -54,7 +54,8 @@ def detect_images(
     assign.initialise(detector.modules, checkpoints)
     dataset = _dataset(images, tuple(loaded.pipeline.data.classes), loaded.pipeline.data.max_image_pixels)
     shown = Images(dataset, job_files.geometry_of(loaded.pipeline.model, training=False), include_difficult=True)
-    found = detect(detector, shown, batch_size=min(loaded.pipeline.evaluation.batch_size, len(images)))
+    batch_size = min(loaded.pipeline.evaluation.batch_size, len(images))
+    found = Evaluator(detector, shown, batch_size=batch_size, can_detect=True).detect()
     return _write(out, dataset, found)
 
 

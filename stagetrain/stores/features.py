@@ -1,7 +1,7 @@
 """Stored features: the outputs of a stage's frozen modules, computed once for each image and view.
 
-The cut is found from the model: a detector names the last module behind which nothing frozen is left to compute. A row holds all levels
-of one view, flattened one behind the other.
+The cut is found from the model: a detector names the last module behind which nothing frozen is left to compute. A row holds
+all levels of one view, flattened one behind the other.
 """
 
 from __future__ import annotations
@@ -212,9 +212,10 @@ def attach(
             else {'event': 'progress', 'step': 0, 'num_steps': total, 'values': {}}
         )
 
-    described = {'mode': decision.mode, 'cut': decision.cut, 'bytes': decision.num_bytes, 'fingerprint': store.fingerprint()}
+    fingerprint = store.fingerprint()
+    described = {'mode': decision.mode, 'cut': decision.cut, 'bytes': decision.num_bytes, 'fingerprint': fingerprint}
     if decision.mode == 'memory':
         read = store.in_memory(progress)
     else:
-        read = store.on_disk(run_dir / 'stores' / 'features' / described['fingerprint'], progress, should_stop)
+        read = store.on_disk(run_dir / 'stores' / 'features' / fingerprint, progress, should_stop)
     return read, {**described, 'seconds': time.monotonic() - started}

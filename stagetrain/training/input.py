@@ -317,7 +317,6 @@ class TrainingInput:
 
     @tf.autograph.experimental.do_not_convert
     def _sample(self, position: tf.Tensor) -> dict[str, Any]:
-        geometry = self._images.geometry
         index = image_at(position, len(self._images), self._seed)
         seed = at(self._seed, position // self._batch_size, index)
         view = self._views.draw(index, at(seed, Purpose.VIEW))

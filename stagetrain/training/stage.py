@@ -9,6 +9,7 @@ its own, if there is one, takes over.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import pathlib
 import time
@@ -19,15 +20,16 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import check
-from stagetrain.errors import Interrupted, StageFailed
-from stagetrain.evaluation import evaluate
 from stagetrain.detectors.detector import feature_key
+from stagetrain.errors import Interrupted, StageFailed
+from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.stores import features
-from stagetrain.stores.proposals import TrainingProposals, ValidationProposals
+from stagetrain.stores.proposals import TrainingProposals
 from stagetrain.training import checkpoint, job_files, optimizers, randomness
 from stagetrain.training.input import PROPOSALS, Images, TrainingInput, View, Views
 from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
+from stagetrain.training.validation import METRICS_FILE, Best, Validation, evaluation_lines
 from stagetrain.weights import assign, names, scopes
 
 HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')
@@ -75,7 +77,7 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     files.write_json(folder / 'lineage.json', lineage)
     trainer = _Trainer(context, detector, plan, images, emit)
     trainer.train(should_stop)
-    return trainer.finish(context.validation_images())
+    return trainer.finish()
 
 
 class _Trainer:
@@ -90,7 +92,10 @@ class _Trainer:
         self._state = checkpoint.State(detector.modules, self._optimizer, self._step)
         self._checkpoints = plan.folder / 'checkpoints'
         self._seconds = 0.0
+        self._evaluation_seconds = 0.0
         self._features: dict[str, Any] | None = None
+        train = context.stage.train
+        self._best = Best(plan.folder, train.best_metric, train.best_mode) if train.validation_interval else None
 
     # ---- training -------------------------------------------------------------------------------------------------------
 
@@ -160,6 +165,10 @@ class _Trainer:
                     started = time.monotonic()
                     self._report(step, sums)
                     sums = []
+                if train.validation_interval and step % train.validation_interval == 0 and step < self._plan.num_steps:
+                    self._seconds += time.monotonic() - started
+                    self._validate(step)  # Before the checkpoint: one that is restored has its evaluation behind it.
+                    started = time.monotonic()
                 stopping = should_stop()
                 if step % train.checkpoint_interval == 0 or step == self._plan.num_steps or stopping:
                     checkpoint.save(self._checkpoints, self._state, train.max_to_keep)
@@ -186,7 +195,7 @@ class _Trainer:
             'regularization': mean['regularization'],
             'learning_rate': rate,
         }
-        files.append_json_line(self._plan.folder / 'metrics.jsonl', line)
+        files.append_json_line(self._plan.folder / METRICS_FILE, line)
         self._emit(
             {
                 'event': 'progress',
@@ -209,9 +218,10 @@ class _Trainer:
 
     def _forget_metrics_after(self, step: int) -> None:
         """Drops lines of steps that a crash undid, so that every step is reported once."""
-        path = self._plan.folder / 'metrics.jsonl'
+        path = self._plan.folder / METRICS_FILE
         lines = files.read_json_lines(path) if path.exists() else []
-        kept = [line for line in lines if line['step'] <= step and 'evaluation' not in line]
+        last = self._plan.num_steps  # The last evaluation is made again in any case.
+        kept = [line for line in lines if line['step'] <= step and ('evaluation' not in line or line['step'] < last)]
         self._seconds = max((line['seconds'] for line in kept), default=0.0)
         if len(kept) != len(lines):
             files.atomic_write(path, ''.join(files.canonical_json(line) + '\n' for line in kept))
@@ -230,18 +240,19 @@ class _Trainer:
                 f'defect of stagetrain or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
             )
 
-    def finish(self, validation: Images) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
         """Proves that nothing frozen moved, evaluates, and returns the stage's result."""
         self._prove_frozen(self._frozen, 'in training')
         files.write_json(self._plan.folder / 'frozen.json', self._frozen)
         folder = checkpoint.folder_at(self._checkpoints, self._plan.num_steps)
-        started = time.monotonic()
-        values = self._evaluate(validation)
-        seconds = time.monotonic() - started
-        parts = {'training': self._seconds, 'evaluation': seconds}
+        outcome = self._validate(self._plan.num_steps)
+        files.write_json(self._plan.folder / 'evaluation.json', outcome.metrics)
+        if outcome.detections is not None:
+            dataset = self._validation.images.dataset
+            files.write_json(self._plan.folder / 'detections.json', outcome.detections.to_coco(dataset))
+        parts = {'training': self._seconds, 'evaluation': self._evaluation_seconds}
         if self._features is not None:
             parts['features'] = self._features['seconds']
-        digests = assign.digests(self._variables)
         trained = [self._variables[name] for name in self._plan.selection.trained]
         return {
             'step': self._plan.num_steps,
@@ -251,34 +262,28 @@ class _Trainer:
             'features': self._features,
             'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in trained)),
             'checkpoint': str(folder.relative_to(self._context.run_dir)),
-            'digests': assign.module_digests(digests),
-            'metrics': values,
-            'evaluation_seconds': seconds,
+            'best': self._best.result(self._context.run_dir) if self._best else None,
+            'digests': assign.module_digests(assign.digests(self._variables)),
+            'metrics': outcome.metrics,
+            'evaluation_seconds': self._evaluation_seconds,
         }
 
-    def _evaluate(self, validation: Images) -> dict[str, float | None]:
-        modules = set(self._detector.modules)
-        has_rpn = 'rpn_head' in modules
-        proposals = None
-        if self._context.job.get('proposals'):
-            proposals = ValidationProposals(pathlib.Path(self._context.job['proposals']), validation).read
-        outcome = evaluate.evaluate(
-            self._detector,
-            validation,
-            batch_size=self._context.pipeline.evaluation.batch_size,
-            can_detect='detection_head' in modules and (has_rpn or proposals is not None),
-            proposal_counts=tuple(self._context.pipeline.evaluation.num_proposals) if has_rpn else (),
-            proposals=proposals,
-        )
-        files.write_json(self._plan.folder / 'evaluation.json', outcome.metrics)
-        if outcome.detections is not None:
-            files.write_json(self._plan.folder / 'detections.json', outcome.detections.to_coco(validation.dataset))
-        step, shown = self._plan.num_steps, {key: outcome.metrics[key] for key in HEADLINE if key in outcome.metrics}
-        files.append_json_line(
-            self._plan.folder / 'metrics.jsonl', {'step': step, 'seconds': round(self._seconds, 3), 'evaluation': outcome.metrics}
-        )
-        self._emit({'event': 'progress', 'step': step, 'num_steps': step, 'values': shown})
-        return outcome.metrics
+    @functools.cached_property
+    def _validation(self) -> Validation:
+        return Validation(self._context, self._detector)
+
+    def _validate(self, step: int) -> Outcome:
+        """Evaluates, keeps the weights when they are the best so far, and reports."""
+        started = time.monotonic()
+        outcome = self._validation.run()
+        if self._best is not None:
+            self._best.offer(outcome.metrics, self._state, evaluation_lines(self._plan.folder))
+        line = {'step': step, 'seconds': round(self._seconds, 3), 'evaluation': outcome.metrics}
+        files.append_json_line(self._plan.folder / METRICS_FILE, line)
+        shown = {key: outcome.metrics[key] for key in HEADLINE if key in outcome.metrics}
+        self._emit({'event': 'progress', 'step': step, 'num_steps': self._plan.num_steps, 'values': shown})
+        self._evaluation_seconds += time.monotonic() - started
+        return outcome
 
     def _note(self, text: str) -> None:
         self._emit({'event': 'note', 'text': text})

@@ -1,7 +1,7 @@
 """Reads the tensors of finished stages and compares them with what the run directory claims about them.
 
-`stagetrain.pipeline.verify` compares files with digests; here the values that TensorFlow reads are hashed again, and frozen variables
-are compared with the weight files outside the run directory that they came from.
+`stagetrain.pipeline.verify` compares files with digests; here the values that TensorFlow reads are hashed again, and frozen
+variables are compared with the weight files outside the run directory that they came from.
 """
 
 from __future__ import annotations
