@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) 
     code, output = tiny.run_command('run', config, '--run_dir', folder / 'run')
     assert code == 0, output
     return FinishedRun(config, folder / 'run', output)
+
+
+@pytest.fixture(scope='session')
+def joint(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> Any:
+    """A `tiny.Trained` stage: all losses, six steps in this process, without interruption. Not to be changed."""
+    from tests import tiny
+
+    document = tiny.pipeline(tiny_data, [tiny.stage('joint', tiny.RPN | tiny.HEAD)])
+    job = tiny.job(tmp_path_factory.mktemp('joint'), document, 'joint')
+    return tiny.Trained(job, *tiny.train(job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -176,3 +177,27 @@ def run_command(*arguments: object) -> tuple[int, str]:
     process = command(*arguments)
     output, _ = process.communicate(timeout=600)
     return process.returncode, output
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A finished stage: its job, its result, its events, and where it lies."""
+
+    job: dict[str, Any]
+    result: dict[str, Any]
+    events: list[dict[str, Any]]
+
+    @property
+    def run_dir(self) -> pathlib.Path:
+        """The run directory."""
+        return pathlib.Path(self.job['run_dir'])
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The stage's folder."""
+        return self.run_dir / 'stages' / self.job['id']
+
+    @property
+    def checkpoint(self) -> pathlib.Path:
+        """The folder of the last checkpoint."""
+        return self.run_dir / self.result['checkpoint']

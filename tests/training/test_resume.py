@@ -12,7 +12,7 @@ from stagetrain import files
 from stagetrain.errors import Interrupted, WeightsError
 from stagetrain.weights import assign
 from tests import tiny
-from tests.training.conftest import Trained
+from tests.tiny import Trained
 
 
 def interrupted(joint: Trained, folder: pathlib.Path, step: int) -> dict:
