@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from stagetrain.config import schema
 from stagetrain.data.annotation import BadItem, Example, Unusable
@@ -159,8 +159,8 @@ def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mappin
         above / 'images',
         above / 'images' / split,
     ]
-    names = [image.get('file_name') for image in content['images'][:NUM_NAMES_TRIED] if isinstance(image, dict)]
-    names = [name for name in names if isinstance(name, str) and '\0' not in name]
+    given = [image.get('file_name') for image in content['images'][:NUM_NAMES_TRIED] if isinstance(image, dict)]
+    names = [name for name in given if isinstance(name, str) and '\0' not in name]
     return str(max(folders, key=lambda folder: sum((folder / name).is_file() for name in names)))
 
 
@@ -229,7 +229,7 @@ def _shown(names: Mapping[int, str]) -> str:
     return ', '.join(f'{number} ({name})' for number, name in list(names.items())[:10]) + (', ...' if len(names) > 10 else '')
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[int | str]:
     return type(value) is int or (isinstance(value, str) and value != '')
 
 

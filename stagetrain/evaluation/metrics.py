@@ -98,8 +98,7 @@ def detection_metrics(dataset: Dataset, detections: Detections) -> Metrics:
     Raises:
       DataError: a box or score is not finite; the message names the image.
     """
-    _require_finite_truth(dataset)
-    _require_finite_detections(dataset, detections)
+    require_finite(dataset, detections)
     # pycocotools reports every phase by print; its numbers come back as arrays.
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(_coco(dataset, _truth_annotations(dataset)), _coco(dataset, _annotations(detections)), 'bbox')
@@ -251,6 +250,16 @@ def _xywh(boxes_yxyx: NDArray[np.float32]) -> list[list[float]]:
 def _measured(value: float) -> float | None:
     """pycocotools says -1 where there was no object to measure on."""
     return None if value < 0 else float(value)
+
+
+def require_finite(dataset: Dataset, detections: Detections) -> None:
+    """Refuses boxes and scores that are NaN or infinite.
+
+    Raises:
+      DataError: naming the image.
+    """
+    _require_finite_truth(dataset)
+    _require_finite_detections(dataset, detections)
 
 
 def _require_finite_truth(dataset: Dataset) -> None:
