@@ -10,6 +10,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from stagetrain.pipeline import feature_plan
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.plan import Plan, StagePlan
 
@@ -68,6 +69,9 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
     if stage.proposals is not None:
         action = 'made' if stage.proposals.action == planning.RUN else 'read'
         yield 'proposals', f'{action} from {stage.proposals.from_stage}: {stage.proposals.reason}'
+    features = feature_plan.describe(plan.loaded.pipeline, stage.node.stage, plan.facts.num_train)
+    if features is not None:
+        yield 'features', features
     yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
 
 

@@ -3,8 +3,8 @@
     fingerprint, parts = stage_fingerprint(pipeline, stage, inputs)
     differences(old_parts, parts)          # ['init.backbone changed (51ac... -> 9be0...)', 'train.steps: 600 -> 50']
 
-Names do not count: not the stage's, not those of files and folders. Settings whose documentation in `config/schema.py` begins
-with "Cosmetic." do not count either.
+Names of files and folders do not count; the stage's own does, for its random numbers depend on it. Settings whose
+documentation in `config/schema.py` begins with "Cosmetic." do not count either.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def stage_fingerprint(
     for scopes in ('freeze_variables', 'train_variables', 'allow_frozen_fresh'):
         parts[scopes] = getattr(stage, scopes)
     parts['seed'] = pipeline.seed if stage.seed is None else stage.seed
+    parts['name'] = stage.name
+    parts |= dict(flatten('features', stage.features))
     parts['data.train.include_difficult'] = pipeline.data.train.include_difficult
     if stage.train.validation_interval is not None:  # Then the validation set decides which checkpoint is the best.
         parts |= evaluation_parts(pipeline, facts)

@@ -98,6 +98,11 @@ class RunDirectory:
         return self.path / 'cache'
 
     @property
+    def features(self) -> pathlib.Path:
+        """Folder of the feature stores."""
+        return self.path / 'stores' / 'features'
+
+    @property
     def proposals(self) -> pathlib.Path:
         """The folder of all proposal stores."""
         return self.path / 'stores' / 'proposals'

@@ -14,14 +14,23 @@ from tests.fakes.project import Project
 
 
 def test_cosmetic_keys_are_those_whose_documentation_says_so() -> None:
-    types = [schema.Train, schema.Data, schema.Evaluation, schema.PipelineBase]
+    types = [schema.Train, schema.Data, schema.Evaluation, schema.Features, schema.PipelineBase]
     cosmetic = {
         name
         for kind in types
         for name, field in kind.model_fields.items()
         if (field.description or '').startswith(fingerprint.COSMETIC)
     }
-    assert cosmetic == {'checkpoint_interval', 'summary_interval', 'max_to_keep', 'cache_gib', 'batch_size', 'name'}
+    assert cosmetic == {
+        'checkpoint_interval',
+        'summary_interval',
+        'max_to_keep',
+        'cache_gib',
+        'batch_size',
+        'name',
+        'store',
+        'budget_gib',
+    }
     assert not (schema.Train.model_fields['batch_size'].description or '').startswith(fingerprint.COSMETIC)
 
 

@@ -1,0 +1,71 @@
+"""What storing a stage's features would take, told before anything is built or written, and without TensorFlow.
+
+The stage itself decides on the real model (`stores/features.py`); here its config alone is read, so a scope that covers a module in
+another way than `module/.*` or `.*` is not recognised, and sizes are known for feature pyramids only.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from stagetrain.config import check, schema, specs
+
+_BYTES = {'float32': 4, 'bfloat16': 2}
+
+
+def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
+    """Returns the modules in front of the heads that a stage freezes as a whole, as far as its scopes tell."""
+    front = [module for module in specs.detector(pipeline.model.type).modules if not module.endswith('head')]
+    held = check.stage_modules(pipeline, stage)
+    whole = {module for module in front if any(_covers(scope, module) for scope in stage.freeze_variables)}
+    frozen: list[str] = []
+    for module in front:
+        if module in held and module not in whole:
+            break
+        frozen.append(module)
+    return tuple(module for module in frozen if module in held)
+
+
+def describe(pipeline: Any, stage: schema.Stage, num_images: int) -> str | None:
+    """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is frozen as a whole."""
+    frozen = frozen_modules(pipeline, stage)
+    if not frozen:
+        return None
+    if stage.features.store == 'off':
+        return f'off: {" and ".join(frozen)} computed at each step'
+    num_views = _num_views(pipeline.model.parser, stage.features)
+    if num_views is None:
+        return 'off: scale jitter makes views endless; features.views would make them finite'
+    total = _row_bytes(pipeline.model, frozen, stage.features.dtype) * num_images * num_views
+    views = f'output of {frozen[-1]} for {num_images:,} images x {num_views} views'
+    if not total:
+        return f'{stage.features.store}: {views}'
+    if stage.features.store == 'auto' and total > stage.features.budget_gib * 2**30:
+        return f'off: {views} would take {total / 2**30:.2f} GiB, more than features.budget_gib ({stage.features.budget_gib:g})'
+    return f'{stage.features.store}: {views}, {total / 2**20:,.0f} MiB'
+
+
+def _covers(scope: str, module: str) -> bool:
+    """Whether a scope is known to match everything in a module; a name that no model has stands for all."""
+    return bool(re.compile(scope).fullmatch(f'{module}/\N{SNOWMAN}/\N{SNOWMAN}'))
+
+
+def _num_views(parser: Any, features: schema.Features) -> int | None:
+    if features.views is not None:
+        return features.views
+    if parser.aug_scale_min != 1.0 or parser.aug_scale_max != 1.0:
+        return None
+    return (1 + parser.aug_rand_hflip) * (1 + parser.aug_rand_vflip)
+
+
+def _row_bytes(model: Any, frozen: tuple[str, ...], dtype: str) -> int:
+    """Returns the bytes of one view's features behind a feature pyramid; 0 where the model alone would tell."""
+    if frozen[-1] != 'decoder' or model.decoder.type != 'fpn':
+        return 0
+    height, width = model.input_size[:2]
+    cells = sum(
+        math.ceil(height / 2**level) * math.ceil(width / 2**level) for level in range(model.min_level, model.max_level + 1)
+    )
+    return cells * model.decoder.fpn.num_filters * _BYTES[dtype]
