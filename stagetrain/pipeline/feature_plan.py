@@ -1,7 +1,7 @@
 """What storing a stage's features would take, told before anything is built or written, and without TensorFlow.
 
-The stage itself decides on the real model (`stores/features.py`); here its config alone is read, so a scope that covers a module in
-another way than `module/.*` or `.*` is not recognised, and sizes are known for feature pyramids only.
+The stage itself decides on the real model (`stores/features.py`). Here its config alone is read: a module counts as frozen when
+one scope covers all of it, and sizes are known for feature pyramids only.
 """
 
 from __future__ import annotations
