@@ -11,6 +11,7 @@ import tensorflow as tf
 from stagetrain.detectors.detector import Batch, Detector
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
+from stagetrain.evaluation.voc_ap import voc_average_precision
 from stagetrain.training.input import Images, evaluation_batches
 
 
@@ -34,6 +35,7 @@ class Evaluator:
         can_detect: bool,
         proposal_counts: tuple[int, ...] = (),
         proposals: Callable[[int], np.ndarray] | None = None,
+        voc_ap: bool = False,
     ):
         """Stores what is measured; what the detector lacks modules for is not.
 
@@ -44,7 +46,9 @@ class Evaluator:
           can_detect: whether the detector gives detections (with its own RPN or on stored proposals).
           proposal_counts: numbers of proposals at which the RPN's recall is measured; empty: the RPN is not run on its own.
           proposals: image index -> float32 `[P, 4]` stored proposals in pixels of the scaled image, in place of the RPN.
+          voc_ap: whether Pascal VOC's AP is measured beside COCO's.
         """
+        self._voc_ap = voc_ap
         self._images, self._batch_size, self._can_detect, self._counts = images, batch_size, can_detect, proposal_counts
         self._extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
         self._infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
@@ -62,6 +66,8 @@ class Evaluator:
         if self._can_detect:
             detections = _collect(merged)
             values.update(metrics.detection_metrics(self._images.dataset, detections))
+            if self._voc_ap:
+                values.update(voc_average_precision(self._images.dataset, detections))
         return Outcome(values, detections)
 
     def detect(self) -> Detections:

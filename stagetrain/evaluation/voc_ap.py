@@ -2,10 +2,10 @@
 
     voc_average_precision(dataset, detections)      # {'VOC_AP': 0.81, 'VOC_AP11': 0.78, 'VOC_AP/RBC': ..., 'VOC_AP11/RBC': ...}
 
-Source: VOCdevkit `VOCevaldet.m` (matching; 11 points in the kit of 2007) and `VOCap.m` (area, the kits from 2010 on); Everingham et
-al., IJCV 88 (2010), section 4.2. Detections of a class are taken over all images by falling score. Each is compared with the object
-of its class and image that it overlaps most, taken or not: a second detection of an object is wrong, not a match for the next one.
-A detection whose object is difficult (here also: a crowd) counts as neither. There is no limit on detections an image.
+Source: VOCdevkit `VOCevaldet.m` (matching; 11 points in the kit of 2007) and `VOCap.m` (area, the kits from 2010 on); Everingham
+et al., IJCV 88 (2010), section 4.2. Detections of a class are taken over all images by falling score. Each is compared with the
+object of its class and image that it overlaps most, taken or not: a second detection of an object is wrong, not a match for the
+next one. A detection whose object is difficult (here also: a crowd) counts as neither. There is no limit on detections an image.
 We differ in one thing: boxes are edges, without the kit's `+ 1` on every width and height, as everywhere in this package.
 
 Shapes: D detections of a class, N objects of an image and class.

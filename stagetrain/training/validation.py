@@ -32,6 +32,7 @@ class Validation:
             can_detect='detection_head' in modules and ('rpn_head' in modules or store is not None),
             proposal_counts=tuple(context.pipeline.evaluation.num_proposals) if 'rpn_head' in modules else (),
             proposals=ValidationProposals(pathlib.Path(store), self.images).read if store else None,
+            voc_ap=context.pipeline.evaluation.voc_ap,
         )
 
     def run(self) -> Outcome:
