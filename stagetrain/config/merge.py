@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from stagetrain.config import document
-from stagetrain.config.schema import SOURCE_KINDS
 from stagetrain.config.document import END, ESCAPED, VARIABLE, Node, Place
+from stagetrain.config.schema import SOURCE_KINDS
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 # Of each group exactly one key may be given, so a child that gives one displaces what its base gave.

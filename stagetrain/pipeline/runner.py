@@ -23,6 +23,7 @@ from rich.markup import escape
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StagetrainError
+from stagetrain.pipeline import other_runs
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry

@@ -17,12 +17,14 @@ import tensorflow as tf
 
 from stagetrain.errors import WeightsError, suggestion
 from stagetrain.files import read_json
-from stagetrain.weights import names, sources
+from stagetrain.weights import keras_files, names, rules, sources
 
 VARIABLES_FILE = 'variables.json'
 CHECKPOINT_NAME = 'ckpt'
 Lookup = Callable[[str, tf.Variable], tuple[str, np.ndarray] | None]
 """(name within the module, variable) -> (key in the source, value), or None when the source lacks it."""
+Keys = Callable[[str, tf.Variable], tuple[str, ...]]
+"""(name within the module, variable) -> the keys under which a source may hold it, the best first."""
 
 
 def digest(value: np.ndarray) -> str:
@@ -49,7 +51,8 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str,
 
     Args:
       modules: module name -> layer or list of layers, already built.
-      origins: module name -> `{"kind", "path", "stage", "skip_mismatch"}` as in a job file.
+      origins: module name -> `{"kind", "path", "stage", "skip_mismatch", "rules", "require"}` as in a job file; the last two are
+        left out where a source does not give them.
 
     Returns:
       Canonical name -> `{"kind", "source", "key"}`; `kind` is `fresh` for a variable that keeps its initial value, with
@@ -97,39 +100,80 @@ def _load(
             f'{"; ".join(faults[:5])}{"; ..." if len(faults) > 5 else ""}. Set `skip_mismatch: true` beside `from` to leave them '
             f'at their initial values.'
         )
+    required = origin.get('require') or 0.0
+    if loaded < required * len(variables):
+        raise WeightsError(
+            f'{module}: {loaded} of {len(variables)} variables can be loaded from {origin["path"]}; its `require` asks for '
+            f'{required:.0%} at least: {"; ".join(faults[:5])}{"; ..." if len(faults) > 5 else ""}'
+        )
     if not loaded:
         raise WeightsError(f'{module}: no variable at all could be loaded from {origin["path"]}: {faults[0]}')
     return lineage
 
 
 def _lookup(module: str, root: object, origin: Mapping[str, Any]) -> tuple[Lookup, list[str]]:
-    if origin['kind'] == 'keras_h5':
-        arrays = sources.read_keras_h5(origin['path'])
-        return (lambda local, _: (local, arrays[local]) if local in arrays else None), list(arrays)
+    """Returns how variables of a module are found in their source, and the names that a person may have meant."""
     if origin['kind'] == 'stage':
         arrays = read_stage_checkpoint(pathlib.Path(origin['path']))
-        return (lambda local, _: (f'{module}/{local}', arrays[f'{module}/{local}']) if f'{module}/{local}' in arrays else None), [
-            name.removeprefix(f'{module}/') for name in arrays
-        ]
-    if origin['kind'] == 'checkpoint':
-        return _checkpoint_lookup(module, root, sources.read_checkpoint(origin['path']))
-    raise AssertionError(f'unknown origin {origin}')
+        known = [name.removeprefix(f'{module}/') for name in arrays]
+        return _first_key(arrays, lambda local, _: (f'{module}/{local}',)), known
+    arrays = sources.read(origin['kind'], origin['path'])
+    if origin.get('rules'):
+        renamed = rules.apply(origin['rules'], arrays, str(origin['path']))
+        return _renamed(module, renamed, arrays), [name.removeprefix(f'{module}/') for name in renamed]
+    return _first_key(arrays, _KEYS[origin['kind']](module, root)), list(arrays)
 
 
-def _checkpoint_lookup(module: str, root: object, arrays: Mapping[str, np.ndarray]) -> tuple[Lookup, list[str]]:
-    """Matches by object path, as `tf.train.Checkpoint.read` does, at the root or below the Model Garden's `model`."""
+def _first_key(arrays: Mapping[str, np.ndarray], keys: Keys) -> Lookup:
+    def lookup(local: str, variable: tf.Variable) -> tuple[str, np.ndarray] | None:
+        return next(((key, arrays[key]) for key in keys(local, variable) if key in arrays), None)
+
+    return lookup
+
+
+def _renamed(module: str, renamed: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Lookup:
+    def lookup(local: str, _: tf.Variable) -> tuple[str, np.ndarray] | None:
+        key = renamed.get(f'{module}/{local}')
+        return None if key is None else (key, arrays[key])
+
+    return lookup
+
+
+def _keras_keys(_: str, root: object) -> Keys:
+    """By the names of layer and attribute, or layer and variable (they differ in a few layers), or layer and number."""
+    numbered = keras_files.numbered_paths(root)
+    return lambda local, variable: (*_own_names(local, variable), *numbered.get(id(variable), ()))
+
+
+def _checkpoint_keys(module: str, root: object) -> Keys:
+    """By object path, as `tf.train.Checkpoint.read` does, at the root or below the Model Garden's `model`."""
     paths = {**sources.object_paths(root, module)}
     if not isinstance(root, (list, tuple)):  # The Model Garden keeps its detection heads in a list.
         paths = {key: value + tuple(f'{module}/0{path.removeprefix(module)}' for path in value) for key, value in paths.items()}
+    return lambda _, variable: tuple(key for path in paths.get(id(variable), ()) for key in (path, f'model/{path}'))
 
-    def lookup(_: str, variable: tf.Variable) -> tuple[str, np.ndarray] | None:
-        for path in paths.get(id(variable), ()):
-            for key in (path, f'model/{path}'):
-                if key in arrays:
-                    return key, arrays[key]
-        return None
 
-    return lookup, list(arrays)
+def _saved_model_keys(module: str, root: object) -> Keys:
+    """By object path where the whole detector was saved, by a variable's own name where the network alone was."""
+    paths = _checkpoint_keys(module, root)
+    return lambda local, variable: (*paths(local, variable), *_own_names(local, variable))
+
+
+def _named_keys(module: str, _: object) -> Keys:
+    return lambda local, variable: (f'{module}/{local}', *_own_names(local, variable))
+
+
+def _own_names(local: str, variable: tf.Variable) -> tuple[str, str]:
+    """Returns `layer/attribute` and `layer/name of the variable`."""
+    return local, f'{local.rpartition("/")[0]}/{variable.name.rpartition("/")[2].split(":")[0]}'
+
+
+_KEYS: Mapping[str, Callable[[str, object], Keys]] = {
+    'keras_h5': _keras_keys,
+    'checkpoint': _checkpoint_keys,
+    'saved_model': _saved_model_keys,
+    'tf1_checkpoint': _named_keys,
+}
 
 
 def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -138,11 +182,11 @@ def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
       WeightsError: a variable cannot be read or has other bits than were committed.
     """
-    described = read_json(folder / VARIABLES_FILE)
     try:
+        described = read_json(folder / VARIABLES_FILE)
         reader = tf.train.load_checkpoint(str(folder / CHECKPOINT_NAME))
         values = {name: reader.get_tensor(entry['key']) for name, entry in described.items()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         raise WeightsError(f'{folder}: cannot be read ({type(error).__name__}: {error}); run the stage again') from error
     changed = [name for name, value in values.items() if digest(value) != described[name]['digest']]
     if changed:

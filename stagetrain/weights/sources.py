@@ -8,52 +8,33 @@ For example:
 
 from __future__ import annotations
 
+import collections
+import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-import h5py
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
+from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from stagetrain.errors import WeightsError
+from stagetrain.weights.keras_files import read_keras_h5, require_plausible
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 
 
-def read_keras_h5(path: pathlib.Path | str) -> dict[str, np.ndarray]:
-    """Reads a Keras `.h5` of weights, or of a whole model, as `layer/variable` -> array.
+def read(kind: str, path: pathlib.Path | str) -> dict[str, np.ndarray]:
+    """Reads a weight file as key -> array.
+
+    Args:
+      kind: `keras_h5`, `checkpoint`, `saved_model` or `tf1_checkpoint`.
+      path: the file, folder or prefix.
 
     Raises:
-      WeightsError: no such file, no HDF5 file, or no Keras weights in it.
+      WeightsError: it is not there, not of that kind, or damaged.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise WeightsError(f'{path}: no such file; expected a Keras .h5 of weights')
-    try:
-        with h5py.File(path, 'r') as file:
-            root = file.get('model_weights', file)
-            return dict(_layer_arrays(root, path))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f'{path}: not a readable Keras .h5 ({error}); expected a file saved by `model.save_weights`'
-        ) from error
-
-
-def _layer_arrays(root: h5py.Group, path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
-    if 'layer_names' not in root.attrs:
-        raise WeightsError(
-            f"{path}: no attribute 'layer_names'; expected a Keras .h5 of weights (found keys: {sorted(root)[:5]})"
-        )
-    for layer in (_text(name) for name in root.attrs['layer_names']):
-        for weight in (_text(name) for name in root[layer].attrs['weight_names']):
-            dataset = root[layer][weight]
-            if dataset.nbytes > path.stat().st_size * 1000:
-                raise WeightsError(f'{path}: {layer}/{weight} claims {dataset.nbytes} bytes in a file of {path.stat().st_size}')
-            yield f'{layer}/{weight.rsplit("/", 1)[-1].split(":")[0]}', np.asarray(dataset)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return _READERS[kind](path)
 
 
 def checkpoint_prefix(path: pathlib.Path | str) -> str:
@@ -80,13 +61,70 @@ def read_checkpoint(path: pathlib.Path | str) -> dict[str, np.ndarray]:
     Raises:
       WeightsError: no such checkpoint, or one that cannot be read.
     """
-    prefix = checkpoint_prefix(path)
+    return _read_tensors(checkpoint_prefix(path), lambda key: key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key)
+
+
+def read_tf1_checkpoint(path: pathlib.Path | str) -> dict[str, np.ndarray]:
+    """Reads the variables of a name-based checkpoint of TensorFlow 1 (in either of its two formats) as name -> array.
+
+    Raises:
+      WeightsError: no such checkpoint, an object-based one, or one that cannot be read.
+    """
+    given = pathlib.Path(path)
+    prefix = str(given) if given.is_file() and given.suffix != '.index' else checkpoint_prefix(given)
+    found = _read_tensors(prefix, lambda _: True)
+    if any(key.endswith(_VALUE.strip('/')) for key in found):
+        raise WeightsError(f'{prefix}: an object-based checkpoint, not one of TensorFlow 1; name it as `checkpoint` instead')
+    return found
+
+
+def read_saved_model(path: pathlib.Path | str) -> dict[str, np.ndarray]:
+    """Reads the variables of a SavedModel, as object path -> array and again as the variable's own name -> array.
+
+    Its functions are neither loaded nor called. A name that several variables have is left out.
+
+    Raises:
+      WeightsError: no SavedModel, or one that cannot be read.
+    """
+    prefix = pathlib.Path(path) / 'variables' / 'variables'
+    if not prefix.with_name('variables.index').is_file():
+        raise WeightsError(f'{path}: no SavedModel ({prefix}.index is missing); expected the folder that holds saved_model.pb')
+    arrays = read_checkpoint(prefix)
+    names = _own_names(str(prefix))
+    counts = collections.Counter(names.values())
+    named = {name: arrays[key] for key, name in names.items() if key in arrays and counts[name] == 1}
+    return {**named, **arrays}
+
+
+def _read_tensors(prefix: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(prefix)
-        keys = [key for key in reader.get_variable_to_shape_map() if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key]
-        return {key.removesuffix(_VALUE): reader.get_tensor(key) for key in sorted(keys)}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        types = reader.get_variable_to_dtype_map()
+        shapes = {
+            key: shape for key, shape in reader.get_variable_to_shape_map().items() if types[key] != tf.string and wanted(key)
+        }
+        claimed = sum(math.prod(shape) * types[key].size for key, shape in shapes.items())
+        require_plausible(prefix, claimed, _stored_bytes(prefix))
+        return {key.removesuffix(_VALUE): reader.get_tensor(key) for key in sorted(shapes)}
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, OverflowError) as error:
         raise WeightsError(f'{prefix}: cannot be read as a TensorFlow checkpoint ({type(error).__name__}: {error})') from error
+
+
+def _stored_bytes(prefix: str) -> int:
+    path = pathlib.Path(prefix)
+    parts = [path] if path.is_file() else [part for part in path.parent.iterdir() if part.name.startswith(f'{path.name}.data-')]
+    return sum(part.stat().st_size for part in parts)
+
+
+def _own_names(prefix: str) -> dict[str, str]:
+    """Returns object path -> the variable's own name (`conv1/kernel`), as the checkpoint's object graph tells it."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    try:
+        graph.ParseFromString(tf.train.load_checkpoint(prefix).get_tensor('_CHECKPOINTABLE_OBJECT_GRAPH'))
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, message.DecodeError) as error:
+        raise WeightsError(f'{prefix}: its object graph cannot be read ({type(error).__name__}: {error})') from error
+    attributes = [attribute for node in graph.nodes for attribute in node.attributes if attribute.full_name]
+    return {attribute.checkpoint_key.removesuffix(_VALUE): attribute.full_name for attribute in attributes}
 
 
 def object_paths(root: object, prefix: str) -> Mapping[int, tuple[str, ...]]:
@@ -110,3 +148,11 @@ def object_paths(root: object, prefix: str) -> Mapping[int, tuple[str, ...]]:
 
     visit(root, prefix, frozenset())
     return {key: tuple(value) for key, value in paths.items()}
+
+
+_READERS: Mapping[str, Callable[[pathlib.Path | str], dict[str, np.ndarray]]] = {
+    'keras_h5': read_keras_h5,
+    'checkpoint': read_checkpoint,
+    'saved_model': read_saved_model,
+    'tf1_checkpoint': read_tf1_checkpoint,
+}
