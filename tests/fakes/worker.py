@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -37,16 +38,19 @@ def train_stage(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable
         files.verify_folder(pathlib.Path(job['proposals']))
     while step < job['num_steps']:
         if should_stop():
-            _save(folder, step, weights)
+            _save(folder, step, weights, job)
             raise Interrupted(f'{job["id"]}: saved at step {step}')
         step, weights = step + 1, hashlib.sha256(f'{weights}{step}{job["fingerprint"]}'.encode()).hexdigest()
         time.sleep(float(os.environ.get('FAKE_SECONDS', '0')))
         emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': {'loss': 1 / step}})
         _misfortune(job, step)
         if step % CHECKPOINT_INTERVAL == 0:
-            _save(folder, step, weights)
-    checkpoint = _save(folder, step, weights)
-    digests = {module: hashlib.sha256(f'{module}{weights}'.encode()).hexdigest() for module in job['origins']}
+            _save(folder, step, weights, job)
+    checkpoint = _save(folder, step, weights, job)
+    variables = _variables(job, weights)
+    files.write_json(folder / 'lineage.json', {name: variables[name]['origin'] for name in variables})
+    files.write_json(folder / 'frozen.json', {name: value['digest'] for name, value in variables.items() if value['is_frozen']})
+    digests = {name.split('/')[0]: value['digest'] for name, value in variables.items()}
     return {
         'step': step,
         'num_images': step * job['stage']['train'].get('batch_size', 4),
@@ -90,13 +94,28 @@ def _restore(checkpoints: pathlib.Path, job: Mapping[str, Any]) -> tuple[int, st
     return 0, ''.join(str(job['origins'][module]['digest']) for module in sorted(job['origins']))
 
 
-def _save(folder: pathlib.Path, step: int, weights: str) -> pathlib.Path:
+def _save(folder: pathlib.Path, step: int, weights: str, job: Mapping[str, Any]) -> pathlib.Path:
     final = folder / 'checkpoints' / f'step-{step:08d}'
+
+    def write(temporary: pathlib.Path) -> None:
+        files.write_json(temporary / 'state.json', {'step': step, 'weights': weights})
+        files.write_json(temporary / 'variables.json', _variables(job, weights))
+
     if not final.exists():
-        files.commit_folder(
-            final, lambda temporary: files.write_json(temporary / 'state.json', {'step': step, 'weights': weights})
-        )
+        files.commit_folder(final, write)
     return final
+
+
+def _variables(job: Mapping[str, Any], weights: str) -> dict[str, dict[str, Any]]:
+    """One variable for each module, as a checkpoint describes it; what is frozen keeps the digest of its origin."""
+    described = {}
+    for module, origin in job['origins'].items():
+        name = f'{module}/layer/kernel'
+        is_frozen = any(re.fullmatch(scope, name) for scope in job['stage'].get('freeze_variables', []))
+        digest = origin['digest'] if is_frozen else hashlib.sha256(f'{module}{weights}'.encode()).hexdigest()
+        given = {key: value for key, value in {**origin, 'key': name}.items() if value is not None}
+        described[name] = {'key': name, 'shape': [1], 'digest': digest, 'is_frozen': is_frozen, 'origin': given}
+    return described
 
 
 def _remember(job: Mapping[str, Any], step: int) -> None:
