@@ -131,6 +131,16 @@ def _data(options: argparse.Namespace, console: rich.console.Console) -> int:
     return data.check(options, console) if options.action == 'check' else data.convert_data(options, console)
 
 
+def _weights(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import weights
+
+    if options.action == 'show':
+        weights.show(options.file, options.scope, console)
+    else:
+        weights.compare(options.a, options.b, options.module, console)
+    return EXIT_DONE
+
+
 def _schema(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.config.schema import json_schema
 
@@ -185,10 +195,24 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument('run_dir', type=pathlib.Path)
     verify.add_argument('--files_only', action='store_true', help='compare files and digests, without reading the tensors')
     data_arguments.add_arguments(_verb(verbs, 'data', _data, 'check a data set, or convert it into another format'))
+    _add_weights(verbs)
     _verb(verbs, 'schema', _schema, 'print the JSON Schema of the pipeline file')
     clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
     clean.add_argument('run_dir', type=pathlib.Path)
     return parser
+
+
+def _add_weights(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    weights = _verb(verbs, 'weights', _weights, 'show what is in a weight file, or what differs between two')
+    actions = weights.add_subparsers(dest='action', required=True, metavar='ACTION')
+    what = 'a Keras file, a checkpoint, a SavedModel, RUN_DIR, or RUN_DIR/stages/NAME'
+    show = actions.add_parser('show', help='list names, shapes and values', allow_abbrev=False)
+    show.add_argument('file', type=pathlib.Path, metavar='FILE', help=what)
+    show.add_argument('--scope', default='.*', help='a regular expression that must match a whole name')
+    diff = actions.add_parser('diff', help='what changed from A to B, by how much, by variable and module', allow_abbrev=False)
+    diff.add_argument('a', type=pathlib.Path, metavar='A', help=what)
+    diff.add_argument('b', type=pathlib.Path, metavar='B')
+    diff.add_argument('--module', help="this module only; it is left off names, so that a backbone's own file can be compared")
 
 
 def _verb(

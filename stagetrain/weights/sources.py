@@ -2,16 +2,17 @@
 
 For example:
 
-    arrays = read_keras_h5('mobilenet_2_5_224_tf_no_top.h5')       # {'conv1/kernel': array, ...}
+    arrays = read('keras_h5', 'mobilenet_2_5_224_tf_no_top.h5')    # {'conv1/kernel': array, ...}
     arrays = read_checkpoint('run/ckpt-100')                        # {'backbone/layer_with_weights-0/kernel': array, ...}
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,7 @@ from stagetrain.errors import WeightsError
 from stagetrain.weights.keras_files import read_keras_h5, require_plausible
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
+_OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 
 
 def read(kind: str, path: pathlib.Path | str) -> dict[str, np.ndarray]:
@@ -72,10 +74,19 @@ def read_tf1_checkpoint(path: pathlib.Path | str) -> dict[str, np.ndarray]:
     """
     given = pathlib.Path(path)
     prefix = str(given) if given.is_file() and given.suffix != '.index' else checkpoint_prefix(given)
-    found = _read_tensors(prefix, lambda _: True)
-    if any(key.endswith(_VALUE.strip('/')) for key in found):
+    if is_object_based(prefix):
         raise WeightsError(f'{prefix}: an object-based checkpoint, not one of TensorFlow 1; name it as `checkpoint` instead')
-    return found
+    return _read_tensors(prefix, lambda _: True)
+
+
+def is_object_based(prefix: str) -> bool:
+    """Returns whether a checkpoint was written by `tf.train.Checkpoint`, not by TensorFlow 1's `Saver`.
+
+    Raises:
+      WeightsError: it cannot be read.
+    """
+    with _explained(prefix):
+        return bool(tf.train.load_checkpoint(prefix).has_tensor(_OBJECT_GRAPH))
 
 
 def read_saved_model(path: pathlib.Path | str) -> dict[str, np.ndarray]:
@@ -96,18 +107,22 @@ def read_saved_model(path: pathlib.Path | str) -> dict[str, np.ndarray]:
     return {**named, **arrays}
 
 
-def _read_tensors(prefix: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+@contextlib.contextmanager
+def _explained(prefix: str) -> Iterator[None]:
+    """Turns what TensorFlow raises on a damaged checkpoint into an error that names it."""
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        types = reader.get_variable_to_dtype_map()
-        shapes = {
-            key: shape for key, shape in reader.get_variable_to_shape_map().items() if types[key] != tf.string and wanted(key)
-        }
-        claimed = sum(math.prod(shape) * types[key].size for key, shape in shapes.items())
-        require_plausible(prefix, claimed, _stored_bytes(prefix))
-        return {key.removesuffix(_VALUE): reader.get_tensor(key) for key in sorted(shapes)}
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, OverflowError) as error:
+        yield
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, OverflowError, message.DecodeError) as error:
         raise WeightsError(f'{prefix}: cannot be read as a TensorFlow checkpoint ({type(error).__name__}: {error})') from error
+
+
+def _read_tensors(prefix: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    with _explained(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+        keys = sorted(key for key in shapes if types[key] != tf.string and wanted(key))
+        require_plausible(prefix, sum(math.prod(shapes[key]) * types[key].size for key in keys), _stored_bytes(prefix))
+        return {key.removesuffix(_VALUE): reader.get_tensor(key) for key in keys}
 
 
 def _stored_bytes(prefix: str) -> int:
@@ -119,10 +134,8 @@ def _stored_bytes(prefix: str) -> int:
 def _own_names(prefix: str) -> dict[str, str]:
     """Returns object path -> the variable's own name (`conv1/kernel`), as the checkpoint's object graph tells it."""
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    try:
-        graph.ParseFromString(tf.train.load_checkpoint(prefix).get_tensor('_CHECKPOINTABLE_OBJECT_GRAPH'))
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, message.DecodeError) as error:
-        raise WeightsError(f'{prefix}: its object graph cannot be read ({type(error).__name__}: {error})') from error
+    with _explained(prefix):
+        graph.ParseFromString(tf.train.load_checkpoint(prefix).get_tensor(_OBJECT_GRAPH))
     attributes = [attribute for node in graph.nodes for attribute in node.attributes if attribute.full_name]
     return {attribute.checkpoint_key.removesuffix(_VALUE): attribute.full_name for attribute in attributes}
 
