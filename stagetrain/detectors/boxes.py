@@ -16,6 +16,11 @@ from official.vision.ops import box_ops
 _BELOW_EVERY_SCORE = -1.0
 
 
+def runs_on_cpu() -> bool:
+    """Whether the step runs on a CPU: no accelerator is visible to TensorFlow."""
+    return not tf.config.list_logical_devices('GPU') and not tf.config.list_logical_devices('TPU')
+
+
 def multilevel_proposals(
     boxes: Mapping[str, tf.Tensor],
     logits: Mapping[str, tf.Tensor],

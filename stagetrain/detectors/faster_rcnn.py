@@ -8,6 +8,7 @@ B images, G ground-truth boxes, P proposals, R sampled RoIs, K classes with back
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from official.vision.modeling.layers import detection_generator, roi_aligner
 from official.vision.ops import box_matcher, box_ops, iou_similarity, target_gather
 
 from stagetrain.config import specs
-from stagetrain.detectors import boxes, sampling
+from stagetrain.detectors import boxes, roi_align, sampling
 from stagetrain.detectors.anchors import RpnTargets
 from stagetrain.detectors.detector import Batch, Detections, Detector, clear_names, feature_key
 from stagetrain.weights.names import named_variables
@@ -51,9 +52,6 @@ class FasterRcnn(Detector):
         self.num_classes = num_classes + 1
         self._config = model_garden_config(model, self.num_classes)
         self._rpn_targets = RpnTargets(model)
-        self._aligner = roi_aligner.MultilevelROIAligner(
-            crop_size=model.roi_aligner.crop_size, sample_offset=model.roi_aligner.sample_offset
-        )
         self._sampler = RoiSampler(model.roi_sampler)
         self.modules = dict(self._build(tuple(modules), seed))
         self._trunk = trunk(self.modules['backbone'], self.modules.get('decoder'))
@@ -192,6 +190,17 @@ class FasterRcnn(Detector):
         rois = batch['proposals'] if 'proposals' in batch else self._training_rois(scores, encoded, batch['image_shape'])
         return self._sampler(rois, batch['gt_boxes'], batch['gt_classes'], batch['seed'])
 
+    def roi_features(self, features: Mapping[str, tf.Tensor], rois: tf.Tensor) -> tf.Tensor:
+        """Returns float32 `[B, R, S, S, C]`: on CPU by the native kernel, elsewhere by the Model Garden's aligner."""
+        options = self.model.roi_aligner
+        if boxes.runs_on_cpu():
+            return roi_align.align(features, rois, options.crop_size, options.sample_offset)
+        return self._aligner(features, rois)
+
+    @functools.cached_property
+    def _aligner(self) -> roi_aligner.MultilevelROIAligner:
+        return roi_aligner.MultilevelROIAligner(**self.model.roi_aligner.model_dump())
+
     def rpn_losses(self, scores: Any, encoded: Any, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns `rpn_score` and `rpn_box` as asked, from the RPN head's outputs.
 
@@ -220,7 +229,7 @@ class FasterRcnn(Detector):
           terms: names of the losses wanted.
         """
         options = self.model.losses
-        class_outputs, box_outputs = self.modules['detection_head'](self._aligner(features, rois), training=True)
+        class_outputs, box_outputs = self.modules['detection_head'](self.roi_features(features, rois), training=True)
         values = {}
         if 'frcnn_class' in terms:
             class_loss = maskrcnn_losses.FastrcnnClassLoss(
@@ -278,7 +287,7 @@ class FasterRcnn(Detector):
                 nms_iou=options.test_nms_iou_threshold,
                 num_proposals=options.test_num_proposals,
             )
-        class_outputs, box_outputs = self.modules['detection_head'](self._aligner(features, rois), training=False)
+        class_outputs, box_outputs = self.modules['detection_head'](self.roi_features(features, rois), training=False)
         # A padded proposal has no area; the head would see a corner of the image and might find something there.
         is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1, keepdims=True)
         class_outputs = tf.where(is_padding, tf.one_hot([[0]], self.num_classes, on_value=1e4), class_outputs)
@@ -300,7 +309,7 @@ class FasterRcnn(Detector):
     def _detection_generator(self, num_rois: int) -> detection_generator.DetectionGenerator:
         """Returns the Model Garden's generator, on the native kernel where that gives the same boxes (see `boxes`)."""
         options = self.model.detection_generator.model_dump()
-        if options['nms_version'] == 'v2' and num_rois <= options['pre_nms_top_k'] and not tf.config.list_physical_devices('TPU'):
+        if options['nms_version'] == 'v2' and num_rois <= options['pre_nms_top_k'] and boxes.runs_on_cpu():
             options['nms_version'] = 'batched'
         return detection_generator.DetectionGenerator(**options)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from official.vision.modeling.layers import roi_generator
+
 from stagetrain.detectors.boxes import multilevel_proposals
 
 

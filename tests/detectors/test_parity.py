@@ -8,8 +8,9 @@ import tensorflow as tf
 import tf_keras
 from official.vision.configs import maskrcnn as maskrcnn_config
 from official.vision.modeling import maskrcnn_model
-from official.vision.modeling.layers import detection_generator
+from official.vision.modeling.layers import detection_generator, roi_aligner
 from official.vision.tasks import maskrcnn as maskrcnn_task
+
 from stagetrain.detectors.faster_rcnn import HEAD_TERMS, RPN_TERMS, RoiSampler, model_garden_config
 from stagetrain.weights.names import named_variables
 
@@ -69,7 +70,7 @@ def model_garden_model(detector, seeds, proposals):
         detection_head=detector.modules['detection_head'],
         roi_generator=FixedGenerator(proposals),
         roi_sampler=FixedSampler(model.roi_sampler, seeds),
-        roi_aligner=detector._aligner,
+        roi_aligner=roi_aligner.MultilevelROIAligner(**model.roi_aligner.model_dump()),
         detection_generator=detection_generator.DetectionGenerator(**model.detection_generator.model_dump()),
     )
 
@@ -114,7 +115,8 @@ def test_losses_and_gradients_equal_the_model_gardens(detector, batch, proposals
         if ours_ is None:
             continue
         scale = np.abs(theirs_).max()
-        np.testing.assert_allclose(ours_, theirs_, rtol=1e-4, atol=1e-4 * scale + 1e-9)
+        # The gradient of a bias in front of BatchNorm is zero but for rounding, which 1e-6 covers.
+        np.testing.assert_allclose(ours_, theirs_, rtol=1e-4, atol=1e-4 * scale + 1e-6)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+
 from stagetrain.detectors.sampling import sample_indices, sample_labels
 
 POSITIVE = tf.constant([True] * 10 + [False] * 90)
