@@ -229,10 +229,13 @@ def _write_parts(making: pathlib.Path, conversion: Conversion, num_processes: in
             progress(len(conversion.part(number).examples))
         else:
             missing.append(number)
-    if not missing:
+    workers = min(num_processes, len(missing))
+    if workers <= 1:  # A process of its own costs a second.
+        for number in missing:
+            _write_part(conversion.to, making, conversion.part(number))
+            progress(len(conversion.part(number).examples))
         return
     context = multiprocessing.get_context('spawn')
-    workers = min(num_processes, len(missing))
     with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_ignore_interrupts) as pool:
         try:
             waiting = {pool.submit(_write_part, conversion.to, making, conversion.part(n)): n for n in missing}
@@ -263,13 +266,17 @@ def _read_back(making: pathlib.Path, conversion: Conversion) -> None:
     """Compares what was written with what was meant, from the files; this finds what a power loss tore, too."""
     source = WRITERS[conversion.to].source(making, conversion.split)
     data = schema.Data(
-        classes=list(conversion.dataset.classes), train=source, validation=source, max_image_pixels=conversion.max_image_pixels
+        classes=list(conversion.dataset.classes),
+        train=source,
+        validation=source,
+        on_bad='skip',
+        max_image_pixels=conversion.max_image_pixels,
     )
+    remedy = 'remove the folder and convert again'
     try:
-        digest = load_dataset(source, data, 'train', None).digest
+        found = load_dataset(source, data, 'train', None)
     except DataError as error:
-        raise DataError(
-            f'{making}: what was written cannot be read back: {error}\nRemove the folder and convert again.'
-        ) from error
-    if digest != conversion.dataset.digest:
-        raise DataError(f'{making}: what was written is read back differently; remove the folder and convert again')
+        raise DataError(f'{making}: what was written cannot be read back: {error}\n{remedy}') from error
+    if found.digest != conversion.dataset.digest:
+        first = f' (first fault: {found.bad[0]})' if found.bad else ''
+        raise DataError(f'{making}: what was written is read back differently{first}; {remedy}')

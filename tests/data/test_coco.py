@@ -1,0 +1,227 @@
+"""The COCO reader: what it gives, and what it says about every kind of fault."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stagetrain.config import schema
+from stagetrain.data import coco
+from stagetrain.data.annotation import BadItem, Example
+from stagetrain.errors import DataError
+from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
+
+CLASSES = ('cat', 'dog')
+
+
+def read(path: pathlib.Path, **options: Any) -> tuple[list[Example], list[BadItem]]:
+    return coco.read(schema.DataSource(format='coco', path=str(path), **options), CLASSES, 10**6)
+
+
+def one_image(folder: pathlib.Path, *annotations: Any) -> tuple[list[Example], list[BadItem]]:
+    add_image(folder, 'a.jpg')
+    return read(write_coco(folder / 'a.json', [coco_image(5, 'a.jpg')], annotations))
+
+
+def test_boxes_classes_and_flags_are_read(tmp_path: pathlib.Path) -> None:
+    crowd = coco_object(2, 5, [0, 0, 60, 40], 7, iscrowd=1)
+    (found,), bad = one_image(tmp_path, coco_object(1, 5, [30.5, 10, 15, 10]), crowd, coco_object(3, 5, difficult=1))
+    assert (found.image_id, found.height, found.width, bad) == ('a', 40, 60, [])
+    np.testing.assert_array_equal(found.boxes_yxyx_px, np.float32([[10, 30.5, 20, 45.5], [0, 0, 40, 60], [10, 30, 20, 45]]))
+    assert (found.classes.tolist(), found.is_crowd.tolist()) == ([1, 2, 1], [False, True, False])
+    assert found.difficult.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    'segmentation', [[[1, 1, 2, 2, 3, 1]], [], {'counts': 'abc', 'size': [40, 60]}, {'counts': [3, 4], 'size': [40, 60]}]
+)
+def test_segmentation_is_passed_over(tmp_path: pathlib.Path, segmentation: Any) -> None:
+    (found,), bad = one_image(tmp_path, coco_object(1, 5, segmentation=segmentation))
+    assert (len(found.classes), bad) == (1, [])
+
+
+def test_an_image_without_annotations_is_kept(tmp_path: pathlib.Path) -> None:
+    (found,), bad = one_image(tmp_path)
+    assert (found.boxes_yxyx_px.shape, found.boxes_yxyx_px.dtype, bad) == ((0, 4), np.float32, [])
+
+
+def test_an_entry_without_a_size_is_measured(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    (found,), _ = read(write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg', height=None, width=None)], []))
+    assert (found.height, found.width) == (40, 60)
+
+
+def test_categories_with_holes_in_their_ids_are_told_in_order(tmp_path: pathlib.Path) -> None:
+    file = write_coco(tmp_path / 'a.json', [], [], {90: 'dog', 1: 'cat', 13: 'cow'})
+    assert coco.class_names(schema.DataSource(format='coco', path=str(file))) == ('cat', 'cow', 'dog')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'element', 'reason'),
+    [
+        ({'bbox': [30, 10, 0, 10]}, '.bbox', 'the box has no area'),
+        ({'bbox': [30, 10, -5, 10]}, '.bbox', 'the box is inverted'),
+        ({'bbox': [float('nan'), 10, 5, 10]}, '.bbox', 'coordinates must be finite'),
+        ({'bbox': [10**400, 10, 5, 10]}, '.bbox', 'coordinates must be finite'),
+        ({'bbox': [50, 10, 15, 10]}, '.bbox', 'the box leaves the image of 60x40'),
+        ({'bbox': [1, 2, 3]}, '.bbox', 'expected 4 numbers (x, y, width, height), found [1, 2, 3]'),
+        ({'bbox': 'wide'}, '.bbox', 'expected 4 numbers (x, y, width, height), found "wide"'),
+        ({'bbox': None}, '.bbox', 'expected 4 numbers (x, y, width, height), found null'),
+        ({'bbox': [1, '2', 3, 4]}, '.bbox', 'expected a number, found "2"'),
+        ({'bbox': [1, True, 3, 4]}, '.bbox', 'expected a number, found true'),
+        ({'category': 0}, '.category_id', 'found 0, expected one of 3 (cat), 7 (dog)'),
+        ({'category': 99}, '.category_id', 'found 99'),
+        ({'category': 'cat'}, '.category_id', "found 'cat'"),
+        ({'image': 6}, '.image_id', 'found 6, which is no id of an image'),
+        ({'image': [5]}, '.image_id', 'found [5], which is no id of an image'),
+        ({'iscrowd': 2}, '.iscrowd', 'expected 0 or 1, found 2'),
+        ({'difficult': 'no'}, '.difficult', 'expected 0 or 1, found "no"'),
+    ],
+)
+def test_a_bad_annotation_is_dropped_and_the_others_stay(
+    tmp_path: pathlib.Path, changes: dict[str, Any], element: str, reason: str
+) -> None:
+    wrong = coco_object(22, **{'image': 5} | changes)
+    (found,), (bad,) = one_image(tmp_path, coco_object(11, 5), wrong, coco_object(33, 5))
+    assert len(found.classes) == 2
+    assert (bad.file, bad.element) == (str(tmp_path / 'a.json'), f'annotations[1] (id 22){element}')
+    assert bad.reason.startswith(reason)
+
+
+def test_an_annotation_that_is_no_object_is_dropped(tmp_path: pathlib.Path) -> None:
+    _, (bad,) = one_image(tmp_path, [1])
+    assert (bad.element, bad.reason) == ('annotations[0]', 'expected an object, found list')
+
+
+def test_a_class_that_is_not_asked_for_is_bad(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    file = write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg')], [coco_object(1, 5, category=1)], {1: 'cow'})
+    assert read(file)[1][0].reason == "class 'cow' is not in data.classes (cat, dog)"
+
+
+@pytest.mark.parametrize(
+    ('image', 'element', 'reason'),
+    [
+        (7, 'images[1]', 'expected an object, found int'),
+        (coco_image(6, 'b.jpg', id=None), 'images[1].id', 'expected an integer or text, found None'),
+        (coco_image(5, 'b.jpg'), 'images[1]', 'id 5 is that of images[0] already'),
+        (coco_image(6, 'b.jpg', file_name=None), 'images[1].file_name', 'expected a name, found None'),
+        (coco_image(6, 'b.jpg', width=40), 'images[1]', 'says 40x40, the image b.jpg has 60x40 pixels'),
+        (coco_image(6, 'b.jpg', width=None), 'images[1].width', 'expected a number, found null'),
+        (coco_image(6, 'gone.jpg'), 'images[1]', "no such file: 'gone.jpg'"),
+        (coco_image(6, '../a.jpg'), 'images[1]', 'expected a name inside'),
+        (coco_image(6, '/etc/passwd'), 'images[1]', 'expected a name inside'),
+        (coco_image(6, './a.jpg'), 'images[1]', "'./a.jpg' has the id of 'a.jpg' in images[0]"),
+    ],
+)
+def test_a_bad_image_is_dropped_and_the_others_stay(tmp_path: pathlib.Path, image: Any, element: str, reason: str) -> None:
+    add_image(tmp_path, 'a.jpg')
+    add_image(tmp_path, 'b.jpg')
+    (found,), (bad,) = read(write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg'), image], [coco_object(1, 5)]))
+    assert (found.image_id, bad.file, bad.element) == ('a', str(tmp_path / 'a.json'), element)
+    assert bad.reason.startswith(reason)
+
+
+def test_annotations_of_a_bad_image_are_not_counted_twice(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    images = [coco_image(5, 'a.jpg'), coco_image(6, 'b.jpg', file_name=None)]
+    _, bad = read(write_coco(tmp_path / 'a.json', images, [coco_object(1, 6)]))
+    assert [item.element for item in bad] == ['images[1].file_name']
+
+
+def test_a_broken_image_is_named_by_its_file(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    (tmp_path / 'b.jpg').write_bytes((tmp_path / 'a.jpg').read_bytes()[:-300])
+    _, (bad,) = read(write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg'), coco_image(6, 'b.jpg')], []))
+    assert bad.file == str(tmp_path / 'b.jpg')
+    assert bad.reason.startswith('the image data is broken')
+
+
+@pytest.mark.parametrize(
+    ('annotations', 'images'),
+    [
+        ('instances_val.json', '.'),
+        ('annotations/instances_val.json', 'val'),
+        ('annotations/instances_val.json', 'images'),
+        ('annotations/instances_val.json', 'images/val'),
+        ('val/_annotations.coco.json', 'val'),
+    ],
+)
+def test_the_image_folder_is_found_although_an_image_is_missing(tmp_path: pathlib.Path, annotations: str, images: str) -> None:
+    add_image(tmp_path / images, 'a.jpg')
+    file = write_coco(tmp_path / annotations, [coco_image(1, 'gone.jpg'), coco_image(2, 'a.jpg')], [])
+    assert [found.image_id for found in read(file)[0]] == ['a']
+
+
+def test_the_image_folder_may_be_given(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path / 'elsewhere', 'x/a.jpg')
+    file = write_coco(tmp_path / 'a.json', [coco_image(1, 'x/a.jpg')], [])
+    assert [found.image_id for found in read(file, images=str(tmp_path / 'elsewhere'))[0]] == ['x/a']
+
+
+def test_a_missing_image_folder_is_named(tmp_path: pathlib.Path) -> None:
+    file = write_coco(tmp_path / 'a.json', [coco_image(1, 'a.jpg')], [])
+    with pytest.raises(DataError, match="gone: no such folder; expected the images of .*a.json: set 'images'"):
+        read(file, images=str(tmp_path / 'gone'))
+
+
+def test_a_data_set_without_a_usable_image_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=r'none of its 1 images can be used \(image folder: .*\):\n  .*images\[0\]: no such file'):
+        read(write_coco(tmp_path / 'a.json', [coco_image(1, 'a.jpg')], []))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{"images": [', 'expected COCO JSON, but it is not JSON'),
+        ('[' * 100_000, 'expected COCO JSON, but it is not JSON'),
+        ('[]', 'an object with lists images, annotations, categories; found: list'),
+        ('{"images": [], "info": 1}', 'found: images, info'),
+        ('{"images": [], "annotations": [], "categories": [1]}', r'categories\[0\]: found 1; expected an id'),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r'categories\[0\]: found .*expected an id'),
+    ],
+)
+def test_a_file_that_is_no_coco_json_is_refused(tmp_path: pathlib.Path, content: str, message: str) -> None:
+    (tmp_path / 'a.json').write_text(content)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize('second', [{'id': 1, 'name': 'dog'}, {'id': 2, 'name': 'cat'}])
+def test_a_category_given_twice_is_refused(tmp_path: pathlib.Path, second: dict[str, Any]) -> None:
+    file = write_coco(tmp_path / 'a.json', [], [], {1: 'cat'})
+    file.write_text(file.read_text().replace('"name": "cat"}', f'"name": "cat"}}, {str(second)}'.replace("'", '"')))
+    with pytest.raises(DataError, match=r'categories\[1\]: id . or name .* is given twice'):
+        read(file)
+
+
+def test_a_split_of_a_folder_is_found(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path / 'train', 'a.jpg')
+    write_coco(tmp_path / 'annotations' / 'instances_train.json', [coco_image(1, 'a.jpg')], [])
+    write_coco(tmp_path / 'annotations' / 'instances_val.json', [], [])
+    assert len(read(tmp_path, split='train')[0]) == 1
+    with pytest.raises(
+        DataError, match='expected one JSON file, or the name of a split; JSON files here: .*instances_train.json'
+    ):
+        read(tmp_path)
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: pathlib.Path) -> None:
+    write_coco(tmp_path / 'train.json', [], [])
+    with pytest.raises(DataError, match=r"trian.json: no such file; expected a COCO JSON. Did you mean 'train.json'\?"):
+        read(tmp_path / 'trian.json')
+
+
+def test_a_hundred_thousand_annotations_are_read(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.png')
+    for number in range(200):
+        (tmp_path / f'{number}.png').hardlink_to(tmp_path / 'a.png')
+    polygon = [[float(value) for value in range(20)]]
+    annotations = [coco_object(n, n % 200, [n % 40, 1, 10.25, 20], 3, segmentation=polygon) for n in range(100_000)]
+    file = write_coco(tmp_path / 'a.json', [coco_image(number, f'{number}.png') for number in range(200)], annotations)
+    examples, bad = read(file)
+    assert (len(examples), sum(len(found.classes) for found in examples), bad) == (200, 100_000, [])
+    np.testing.assert_array_equal(examples[7].boxes_yxyx_px[0], np.float32([1, 7, 21, 17.25]))
