@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import signal
 import sys
 import threading
@@ -21,7 +22,8 @@ from typing import IO, Any
 
 from stagetrain import files
 from stagetrain.config import specs
-from stagetrain.errors import EXIT_DONE, EXIT_FAILED, StagetrainError
+from stagetrain.errors import EXIT_DONE, EXIT_FAILED, Interrupted, StagetrainError
+from stagetrain.pipeline import children
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
 ENVIRONMENT = {'TF_USE_LEGACY_KERAS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}
@@ -70,10 +72,12 @@ def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
         return EXIT_DONE
     job_file = pathlib.Path(line.removesuffix('\n'))
     _print_to(job_file.with_suffix('.log'))
-    return _answer(job_file, events, _stop_flag(), implementations)
+    return _answer(job_file, events, implementations)
 
 
-def _answer(job_file: pathlib.Path, events: IO[str], stop: threading.Event, implementations: Mapping[str, str]) -> int:
+def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[str, str]) -> int:
+    stop = threading.Event()
+
     def emit(event: Mapping[str, Any]) -> None:
         try:
             events.write(json.dumps(event, default=_plain) + '\n')
@@ -82,7 +86,13 @@ def _answer(job_file: pathlib.Path, events: IO[str], stop: threading.Event, impl
             stop.set()
 
     try:
-        result = carry_out(files.read_json(job_file), emit, stop.is_set, implementations)
+        job = files.read_json(job_file)
+        with children.attending(pathlib.Path(job['run_dir'])):
+            # Asked while the lock is held: a next parent waits for that, so a parent that lives now is ours.
+            if select.select([0], [], [], 0)[0]:
+                raise Interrupted('the parent was gone before the job began')
+            _set_when_told_to_stop(stop)
+            result = carry_out(job, emit, stop.is_set, implementations)
         emit({'event': 'done', 'result': result})
         return EXIT_DONE
     except StagetrainError as error:
@@ -95,9 +105,8 @@ def _answer(job_file: pathlib.Path, events: IO[str], stop: threading.Event, impl
         return EXIT_FAILED
 
 
-def _stop_flag() -> threading.Event:
-    """Returns a flag that SIGTERM, SIGINT and the end of standard input set."""
-    stop = threading.Event()
+def _set_when_told_to_stop(stop: threading.Event) -> None:
+    """Has SIGTERM, SIGINT and the end of standard input set a flag."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
@@ -108,7 +117,6 @@ def _stop_flag() -> threading.Event:
         stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    return stop
 
 
 def _print_to(path: pathlib.Path) -> None:

@@ -29,14 +29,14 @@ import filelock
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import fingerprint
+from stagetrain.pipeline import children, fingerprint
 from stagetrain.pipeline.ledger import Ledger
 from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
 CONFIG_FILE = 'run.yaml'
 _LOCK_FILE = '.lock'
 _OWNER_FILE = '.lock.json'
-_OWN_NAMES = {CONFIG_FILE, _LOCK_FILE, _OWNER_FILE, 'cache'}
+_OWN_NAMES = {CONFIG_FILE, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, 'cache'}
 _CHECKPOINT = re.compile(r'step-(\d{8})')
 _DISK_REMEDIES = {
     errno.ENOSPC: 'free some space (stagetrain clean removes stores that no stage needs)',
@@ -132,7 +132,7 @@ class RunDirectory:
         """Holds the directory for this process alone, making it when it is missing.
 
         Raises:
-          RunDirectoryError: another process holds it, it is a folder of something else, or it cannot be written.
+          RunDirectoryError: another process holds it, or a child of a dead one; it is a folder of something else, or cannot be written.
         """
         self._refuse_other_folders()
         with explained(self.path):
@@ -149,6 +149,7 @@ class RunDirectory:
         try:
             with explained(self.path):
                 started = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
+                children.wait_for_leftovers(self.path)
                 files.write_json(self.path / _OWNER_FILE, {'pid': os.getpid(), 'host': socket.gethostname(), 'started': started})
             yield
         finally:

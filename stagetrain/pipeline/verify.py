@@ -18,12 +18,13 @@ from typing import Any
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
+from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.lock import Entry, Lock
 from stagetrain.pipeline.plan import best_or_last
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
 VARIABLES_FILE = 'variables.json'
-_UNGUARDED = {'.lock', '.lock.json'}
+_UNGUARDED = {'.lock', '.lock.json', CHILDREN_FILE}
 _FREE_FOLDERS = ('report', 'tensorboard')
 _NUM_SHOWN = 3
 
