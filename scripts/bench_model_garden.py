@@ -6,8 +6,8 @@ each stage:
 
     python scripts/bench_model_garden.py JOB.json
 
-A job: `{"config": FILE, "stage": NAME, "records": FILE, "num_images", "num_steps", "init": CHECKPOINT or null, "checkpoint": PATH,
-"result": FILE}`; the result is the job's seconds by part.
+A job: `{"config": FILE, "stage": NAME, "records": FILE, "num_images", "num_steps", "init": CHECKPOINT or null,
+"checkpoint": PATH, "result": FILE}`; the result is the job's seconds by part.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     python scripts/bench_stages.py --markdown=bench.json        # the table for docs/performance.md, from a finished run
 
 Rows `step_1` to `step_4` and `end_to_end` are single training steps on batches prepared in memory, both sides in turn in this
-process. `pipeline`, `peak_memory` and `evaluation` run both sides whole, from files; see `docs/performance.md` for what each holds.
+process. `pipeline`, `peak_memory` and `evaluation` run both sides whole, from files; `docs/performance.md` says what each holds.
 """
 
 from __future__ import annotations
