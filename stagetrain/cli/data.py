@@ -60,7 +60,7 @@ def check(options: argparse.Namespace, console: rich.console.Console) -> int:
     if options.json:
         content = {'sets': [found.to_json() for found in sets], 'leaks': [dataclasses.asdict(leak) for leak in leaks]}
         files.write_json(options.json, content)
-    console.print(f'{num_faults} faults, {len(leaks)} pictures in two sets', highlight=False)
+    console.print(f'{num_faults} faults, {len(leaks)} pictures in two sets', highlight=False, markup=False)
     return EXIT_BAD_INPUT if num_faults or leaks else EXIT_DONE
 
 
@@ -74,7 +74,7 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
         raise BadInput('--split: expected one; convert each split into a folder of its own')
     (asked,) = _asked(options)
     source, reason = recognise.recognised(asked.source)
-    console.print(f'{asked.name}: read as {source.format}: {reason}', highlight=False, soft_wrap=True)
+    console.print(f'{asked.name}: read as {source.format}: {reason}', highlight=False, markup=False, soft_wrap=True)
     dataset = _load(asked, source)
     if dataset.bad and options.on_bad == 'error':
         _print_list(f'{len(dataset.bad)} faults', [str(item) for item in dataset.bad], False, console)
@@ -83,7 +83,7 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
         examples, num_dropped = convert.without_ignored(dataset)
         digest = dataset_digest(dataset.classes, examples)
         dataset = dataclasses.replace(dataset, examples=examples, digest=digest)
-        console.print(f'{num_dropped} difficult or crowd objects are left out', highlight=False)
+        console.print(f'{num_dropped} difficult or crowd objects are left out', highlight=False, markup=False)
     split = source.split or 'all'
     plan = convert.plan(dataset, options.to, split, num_shards=options.shards, max_image_pixels=asked.max_image_pixels)
     with rich.progress.Progress(console=console, transient=True) as progress:
@@ -96,9 +96,12 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
     console.print(
         f'{options.out}: {len(dataset.examples)} images, {dataset.num_boxes} objects{left_out}; {done}',
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
-    console.print(_as_yaml(WRITERS[options.to].source(options.out, split), dataset), highlight=False, soft_wrap=True)
+    console.print(
+        _as_yaml(WRITERS[options.to].source(options.out, split), dataset), highlight=False, markup=False, soft_wrap=True
+    )
     return EXIT_DONE
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from stagetrain.config import check, load, schema
+from stagetrain.data import recognise
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.pipeline import fingerprint
@@ -61,4 +63,8 @@ def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection) -> 
 
 
 def _dataset(pipeline: schema.PipelineBase, split: str, cache: pathlib.Path | None) -> Dataset:
-    return load_dataset(getattr(pipeline.data, split), pipeline.data, split, cache)
+    source = getattr(pipeline.data, split)
+    if source.format == recognise.AUTO:
+        found, reason = recognise.recognised(source)
+        print(f'data.{split}: format auto: read as {found.format}: {reason}', file=sys.stderr)
+    return load_dataset(source, pipeline.data, split, cache)

@@ -123,6 +123,7 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
         ),
         ('model.losses.class_weights=[1.0, 2.0]', r'class_weights: found 2 weights; expected 3: one for the background'),
         ('data.classes=[cat, dog, cat]', r"data\.classes\[2\]: class 'cat' is given twice"),
+        ('data.ignore_classes=[cow, cat]', r"data\.ignore_classes\[1\]: class 'cat' stands in data\.classes too"),
         ('data.classes=[cat, " "]', r"data\.classes\[1\]: found ' '; expected the name of a class"),
         ('data.train.format=vok', r"data\.train\.format: found 'vok'\. Known here: .*voc.*Did you mean 'voc'\?"),
         ('data.train.path=""', r'data\.train\.path: is empty; expected a path'),

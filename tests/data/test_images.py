@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pathlib
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -149,3 +151,29 @@ def decodable(tf: object, data: bytes) -> bool:
     except tf.errors.InvalidArgumentError:  # type: ignore[attr-defined]
         return False
     return True
+
+
+def sixteen_bit_png(pixels: np.ndarray) -> bytes:
+    """Encodes uint16 `[height, width, channels]` (1 or 3 channels), which Pillow writes for one channel only."""
+    height, width, channels = pixels.shape
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in pixels)
+    header = struct.pack('>IIBBBBB', width, height, 16, {1: 0, 3: 2}[channels], 0, 0, 0)
+    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b''))
+    framed = (struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks)
+    return b'\x89PNG\r\n\x1a\n' + b''.join(framed)
+
+
+@pytest.mark.parametrize(('channels', 'mode'), [(1, 'I;16'), (3, 'RGB')])
+def test_sixteen_bits_are_accepted(channels: int, mode: str) -> None:
+    data = sixteen_bit_png(np.random.default_rng(0).integers(0, 2**16, (40, 60, channels)))
+    verify(data)
+    assert usable(data, MANY) == ImageInfo('PNG', 40, 60, mode, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('channels', [1, 3])
+def test_tensorflow_keeps_the_upper_eight_of_sixteen_bits(channels: int) -> None:
+    tf = pytest.importorskip('tensorflow')
+    pixels = np.random.default_rng(0).integers(0, 2**16, (40, 60, channels))
+    decoded = tf.io.decode_image(sixteen_bit_png(pixels), channels=3).numpy()
+    np.testing.assert_array_equal(decoded, np.broadcast_to(pixels >> 8, (40, 60, 3)))

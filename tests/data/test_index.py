@@ -66,6 +66,25 @@ def test_examples_are_sorted_by_id(voc_folder: VocFolder) -> None:
     assert (dataset.name, dataset.classes, dataset.num_boxes) == ('train', ('cat', 'dog'), 1)
 
 
+def test_objects_of_ignored_classes_are_left_out_and_no_faults(voc_folder: VocFolder) -> None:
+    voc_folder.add('a', voc_folder.box(1, 2, 3, 4, 'cow') + voc_folder.box(5, 6, 7, 8, 'dog', difficult=1))
+    voc_folder.add('b', voc_folder.box(1, 2, 3, 4, 'cow'))
+    source = voc_folder.source()
+    data = schema.Data(classes=['dog'], ignore_classes=['cow'], train=source, validation=source)
+    first, second = index.load_dataset(source, data, 'train', None).examples
+    assert (first.classes.tolist(), first.boxes_yxyx_px.tolist(), first.difficult.tolist()) == ([1], [[6, 5, 8, 7]], [True])
+    assert len(second.classes) == 0
+
+
+def test_ignored_classes_are_another_entry_of_the_cache(voc_folder: VocFolder, tmp_path: pathlib.Path) -> None:
+    age(voc_folder.add('a', voc_folder.box(1, 2, 3, 4, 'cow') + voc_folder.box(5, 6, 7, 8, 'dog')).root)
+    source = voc_folder.source()
+    ignoring = schema.Data(classes=['dog'], ignore_classes=['cow'], train=source, validation=source)
+    assert index.load_dataset(source, ignoring, 'train', tmp_path / 'cache').bad == ()
+    strict = schema.Data(classes=['dog'], train=source, validation=source, on_bad='skip')
+    assert len(index.load_dataset(source, strict, 'train', tmp_path / 'cache').bad) == 1
+
+
 def test_bad_items_are_kept_when_skipped(voc_folder: VocFolder) -> None:
     dataset = load(aged(voc_folder), on_bad='skip')
     assert [item.element for item in dataset.bad] == ['object[2]/bndbox']

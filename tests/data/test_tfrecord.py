@@ -87,6 +87,38 @@ def test_names_count_more_than_ids(tmp_path: pathlib.Path) -> None:
     assert found.classes.tolist() == [2]
 
 
+def test_a_label_map_says_what_ids_mean(tmp_path: pathlib.Path) -> None:
+    (tmp_path / 'map.pbtxt').write_text("item { id: 7 name: 'cat' } item { id: 3 name: 'dog' } item { id: 4 name: 'cow' }")
+    file = write(tmp_path / 'a.tfrecord', *(example(source_id=[b'%d' % n], **{'object/class/label': [n]}) for n in (3, 4, 5, 7)))
+    source = schema.DataSource(format='tfrecord', path=str(file), class_file=str(tmp_path / 'map.pbtxt'))
+    examples, bad = tfrecord.read(source, CLASSES, 10**6)
+    assert [found.classes.tolist() for found in examples] == [[2], [], [], [1]]
+    assert [(item.element, item.reason) for item in bad] == [
+        ('record 2: object[1]/class/label', "class 'cow' is not in data.classes (cat, dog)"),
+        ('record 3: object[1]/class/label', 'found 5, expected an id of the label map: 3, 4, 7'),
+    ]
+    assert tfrecord.class_names(source) == ('dog', 'cow', 'cat')
+
+
+def test_classes_are_those_of_the_records(tmp_path: pathlib.Path) -> None:
+    file = write(tmp_path / 'a.tfrecord', example(**{'object/class/text': [b'dog']}), b'\xff', example())
+    assert tfrecord.class_names(schema.DataSource(format='tfrecord', path=str(file))) == ('dog',)
+    with pytest.raises(DataError, match='its records tell no class names; give a label map or the names'):
+        tfrecord.class_names(schema.DataSource(format='tfrecord', path=str(write(tmp_path / 'b.tfrecord', example()))))
+
+
+def test_boxes_in_pixels_count_where_they_are_given(tmp_path: pathlib.Path) -> None:
+    pixels = [10.0, 30.0001, 20.0, 45.0]
+    (found,), bad = read(write(tmp_path / 'a.tfrecord', example(**{'object/bbox_yxyx_px': pixels})))
+    assert bad == []
+    np.testing.assert_array_equal(found.boxes_yxyx_px, np.float32([pixels]))
+
+
+def test_boxes_in_pixels_that_contradict_are_bad(tmp_path: pathlib.Path) -> None:
+    _, (bad,) = read(write(tmp_path / 'a.tfrecord', example(**{'object/bbox_yxyx_px': [10.0, 31.0, 20.0, 45.0]})))
+    assert (bad.element, bad.reason[:40]) == ('record 1: object[1]/bbox_yxyx_px', 'contradicts bbox: ymin=10 xmin=31 ymax=2')
+
+
 def test_flags_are_read(tmp_path: pathlib.Path) -> None:
     (found,), _ = read(write(tmp_path / 'a.tfrecord', example(**{'object/difficult': [1], 'object/is_crowd': [1]})))
     assert (found.difficult.tolist(), found.is_crowd.tolist()) == ([True], [True])
@@ -134,6 +166,7 @@ def test_a_name_with_special_characters_is_one_file(tmp_path: pathlib.Path, name
         ({'object/class/label': [1, 2]}, 'image/object', 'expected lists of one length'),
         ({'object/class/label': None}, 'image/object', 'expected lists of one length and class/text or class/label'),
         ({'object/difficult': [0, 0]}, 'image/object', 'expected lists of one length'),
+        ({'object/bbox_yxyx_px': [10.0, 30.0, 20.0]}, 'image/object', 'expected lists of one length'),
     ],
 )
 def test_an_unusable_record_is_dropped(tmp_path: pathlib.Path, changes: dict[str, Any], element: str, reason: str) -> None:

@@ -46,6 +46,17 @@ def test_boxes_classes_and_flags_are_read_as_they_stand(voc_folder: VocFolder) -
     assert example.read_bytes() == (voc_folder.root / 'JPEGImages' / 'a.jpg').read_bytes()
 
 
+def test_a_crowd_is_read_where_it_is_marked(voc_folder: VocFolder) -> None:
+    (example,), _ = read(voc_folder.add('a', GOOD + GOOD.replace('<bndbox>', '<is_crowd>1</is_crowd><bndbox>')))
+    assert example.is_crowd.tolist() == [False, True]
+
+
+def test_classes_are_those_of_a_split_sorted(voc_folder: VocFolder) -> None:
+    voc_folder.add('a', voc_folder.box(1, 2, 3, 4, 'dog') + GOOD).add('b', GOOD.replace('cat', 'cow')).split(['a'])
+    assert voc.class_names(voc_folder.source('trainval')) == ('cat', 'dog')
+    assert voc.class_names(voc_folder.xml('c', 'broken').source()) == ('cat', 'cow', 'dog')
+
+
 def test_an_image_without_objects_is_kept(voc_folder: VocFolder) -> None:
     (example,), _ = read(voc_folder.add('a'))
     assert example.boxes_yxyx_px.shape == (0, 4)
