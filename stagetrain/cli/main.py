@@ -52,14 +52,20 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
 
     loaded = prepare.checked(options.config, options.overrides)
     directory = prepare.run_directory(options.run_dir, options.config)
-    plan.show(prepare.planned(loaded, directory, prepare.selection(options)), console)
-    if options.variables:
+    planned = prepare.planned(loaded, directory, prepare.selection(options))
+    plan.show(planned, console)
+    if options.variables or options.cost:
         from stagetrain.cli import worker
 
         worker.prepare_environment()
+    if options.variables:
         from stagetrain.training import inspect
 
-        plan.show_variables(inspect.variable_table(loaded.pipeline), console)
+        plan.show_table(inspect.variable_table(loaded.pipeline), console)
+    if options.cost:
+        from stagetrain.training import cost
+
+        plan.show_table(cost.probe(loaded.pipeline, {stage.id: stage.num_steps for stage in planned.stages}), console)
     return EXIT_DONE
 
 
@@ -102,7 +108,18 @@ def _eval(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.cli import evaluate
     from stagetrain.pipeline.rundir import RunDirectory
 
-    return evaluate.evaluate(RunDirectory(options.run_dir), options.stage, options.in_process, console)
+    directory = RunDirectory(options.run_dir)
+    if options.data is None:
+        given = {'--' + name: getattr(options, name) for name in ('split', 'images', 'class_file', 'json')}
+        if any(given.values()):
+            raise ConfigError(f'{", ".join(name for name, value in given.items() if value)}: these go with --data PATH')
+        return evaluate.evaluate(directory, options.stage, options.in_process, console)
+    from stagetrain.config.schema import DataSource
+
+    source = DataSource(
+        format=options.format, path=options.data, split=options.split, images=options.images, class_file=options.class_file
+    )
+    return evaluate.evaluate_on(directory, options.stage, source, options.json, console)
 
 
 def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
@@ -170,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         '--variables', action='store_true', help='build the model and list every variable: origin, trained or frozen'
     )
+    plan.add_argument('--cost', action='store_true', help='measure some steps of every stage on noise and estimate its time')
     _add_config(_verb(verbs, 'check', _check, 'check a pipeline file'))
     status = _verb(verbs, 'status', _status, 'show what became of every stage')
     status.add_argument('run_dir', type=pathlib.Path)
@@ -180,9 +198,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_dir_and_set(compare)
     compare.add_argument('--seeds', type=_positive, default=1, help='run with so many seeds; the table shows mean and deviation')
     _add_in_process(compare)
-    evaluate = _verb(verbs, 'eval', _eval, 'evaluate finished stages on the validation set')
+    evaluate = _verb(verbs, 'eval', _eval, 'evaluate finished stages on the validation set, or one on any data set')
     evaluate.add_argument('run_dir', type=pathlib.Path)
     evaluate.add_argument('--stage', help='this stage only')
+    data_arguments.add_evaluated_data(evaluate)
     _add_in_process(evaluate)
     detect = _verb(verbs, 'detect', _detect, 'draw detections on images')
     detect.add_argument('run_dir', type=pathlib.Path)

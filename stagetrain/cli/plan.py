@@ -30,7 +30,7 @@ def show(plan: Plan, console: rich.console.Console) -> None:
             console.print(rich.text.Text(f'    {label:<12}{text}'), soft_wrap=True)
 
 
-def show_variables(rows: Sequence[Mapping[str, Any]], console: rich.console.Console) -> None:
+def show_table(rows: Sequence[Mapping[str, Any]], console: rich.console.Console) -> None:
     """Prints the table of canonical names by stages."""
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     names = list(rows[0]) if rows else []
@@ -38,7 +38,7 @@ def show_variables(rows: Sequence[Mapping[str, Any]], console: rich.console.Cons
         table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(rich.text.Text(str(row[name])) for name in names))
-    console.print(table, width=1000, crop=False)  # One line for each variable, however narrow the terminal is.
+    console.print(table, width=1000, crop=False)  # One line for each row, however narrow the terminal is.
 
 
 def _what(stage: StagePlan) -> str:
@@ -50,7 +50,8 @@ def _what(stage: StagePlan) -> str:
 
 def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
     train = stage.node.stage.train_variables
-    scopes = stage.node.stage.freeze_variables
+    up_to = stage.node.stage.freeze_up_to
+    scopes = [*stage.node.stage.freeze_variables, *([f'backbone up to {up_to}'] if up_to else [])]
     reached = [module for module in stage.node.modules if module not in stage.idle]
     yield 'starts from', '; '.join(f'{", ".join(modules)} <- {origin}' for origin, modules in _by_origin(plan, stage).items())
     yield (

@@ -1,8 +1,9 @@
 """RoI features of a pyramid by TensorFlow's own `crop_and_resize` kernel.
 
-The Model Garden's `MultilevelROIAligner` gathers four values for every point and writes them out before it weighs them, which suits TPUs;
-on CPU the gradient of that gather is the slowest op of a training step. Here all levels lie side by side in one canvas, so that one
-native kernel reads (and in the gradient writes) each point once. Both give the same values for boxes inside the image.
+The Model Garden's `MultilevelROIAligner` gathers four values for every point and writes them out before it weighs them, which
+suits TPUs; on CPU the gradient of that gather is the slowest op of a training step. Here all levels lie side by side in one
+canvas, so that one native kernel reads (and in the gradient writes) each point once. Both give the same values for boxes inside
+the image.
 
 B images, R RoIs, S crop size, C channels.
 """

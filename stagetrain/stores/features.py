@@ -71,9 +71,9 @@ class Layout:
         return tf.uint16 if self.dtype == 'bfloat16' else tf.float32
 
 
-def layout_of(detector: Detector, cut: str, images: Images, dtype: str) -> Layout:
-    """Returns the layout of a detector's features at a cut."""
-    spec = tf.TensorSpec([1, *images.geometry.padded, 3], tf.float32)
+def layout_of(detector: Detector, cut: str, input_size: tuple[int, int], dtype: str) -> Layout:
+    """Returns the layout of a detector's features at a cut, for images of (height, width)."""
+    spec = tf.TensorSpec([1, *input_size, 3], tf.float32)
     traced = tf.function(lambda image: dict(detector.features_at(cut, {'image': image})), autograph=False).get_concrete_function(
         spec
     )
@@ -101,7 +101,7 @@ def decide(settings: schema.Features, detector: Detector, trained: list[str], im
         return Decision(
             'off', 'views are no finite set: the frozen part is computed at each step (features.views makes them finite)', cut
         )
-    num_bytes = layout_of(detector, cut, images, settings.dtype).row_bytes() * len(images) * views.count
+    num_bytes = layout_of(detector, cut, images.geometry.padded, settings.dtype).row_bytes() * len(images) * views.count
     if settings.store == 'auto' and num_bytes > settings.budget_gib * 2**30:
         return Decision(
             'off', f'{num_bytes / 2**30:.1f} GiB of features exceed features.budget_gib ({settings.budget_gib:g})', cut, num_bytes
@@ -116,7 +116,7 @@ class FeatureStore:
         """Stores what decides the content; nothing is computed yet."""
         assert decision.cut is not None and views.count is not None
         self.cut, self._detector, self._images, self._views, self._count = decision.cut, detector, images, views, views.count
-        self.layout = layout_of(detector, decision.cut, images, dtype)
+        self.layout = layout_of(detector, decision.cut, images.geometry.padded, dtype)
 
     def fingerprint(self) -> str:
         """Returns a hash over weights, images, views and layout; equal fingerprint, equal features."""

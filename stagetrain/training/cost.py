@@ -1,0 +1,96 @@
+"""What the stages of a pipeline would cost: a few real steps of each on made-up images, before anything is trained.
+
+The graph, the optimizer and the machine are the real ones; reading images, making stores and evaluating are not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from stagetrain.config import check, schema
+from stagetrain.detectors.detector import Detector, feature_key
+from stagetrain.stores.features import layout_of
+from stagetrain.training import job_files, optimizers, runtime
+from stagetrain.training.selection import freeze_layers, select_variables
+from stagetrain.training.step import Task, build_step
+from stagetrain.weights import names
+
+WARM_UP, MEASURED = 2, 6
+NUM_OBJECTS = 4
+SEED = (1, 2)
+
+
+def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
+    """Returns one row per stage: `stage`, `ms_per_step` (median), `num_steps`, `seconds` of training in all.
+
+    Args:
+      pipeline: a checked pipeline.
+      num_steps: stage id -> its number of steps.
+    """
+    runtime.configure(pipeline.runtime)
+    rows = []
+    for stage_id, stage, _ in check.all_stages(pipeline):
+        milliseconds = _milliseconds(pipeline, stage_id, stage)
+        rows.append(
+            {
+                'stage': stage_id,
+                'ms_per_step': round(milliseconds, 1),
+                'num_steps': num_steps[stage_id],
+                'seconds': round(milliseconds * num_steps[stage_id] / 1000),
+            }
+        )
+    return rows
+
+
+def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
+    modules = check.stage_modules(pipeline, stage)
+    detector = job_files.build_detector(pipeline, modules, pipeline.seed)
+    selection = select_variables(detector, stage, modules, f'stages.{stage_id}', lambda name: False)
+    freeze_layers(detector.modules, selection)
+    variables = names.named_variables(detector.modules)
+    task = Task(
+        detector,
+        optimizers.build_optimizer(stage.train),
+        check.live_losses(stage),
+        [variables[name] for name in selection.trained],
+        tf.Variable(0, dtype=tf.int64, trainable=False),
+    )
+    step, batch = build_step(task, tf.distribute.get_strategy()), _batch(pipeline, stage, detector, list(selection.trained))
+    seconds = []
+    for _ in range(WARM_UP + MEASURED):
+        started = time.perf_counter()
+        float(step(batch)['total'])
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[WARM_UP:])) * 1000
+
+
+def _batch(pipeline: Any, stage: schema.Stage, detector: Detector, trained: list[str]) -> dict[str, Any]:
+    """Returns a batch of noise with a few objects, in the form that the stage's steps would read."""
+    random = np.random.default_rng(0)
+    geometry = job_files.geometry_of(pipeline.model, training=True)
+    height, width = geometry.padded
+    size, count = stage.train.batch_size, NUM_OBJECTS
+    corners = random.uniform(0, 0.6, size=[count, 2]) * (height, width)
+    boxes = np.concatenate([corners, corners + 0.3 * np.array([height, width])], axis=1).astype(np.float32)
+    known = {'gt_boxes': tf.constant(boxes), 'gt_classes': tf.ones([count], tf.int32), 'num_objects': tf.constant(count)}
+    if stage.proposals is not None:
+        top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
+        known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
+    terms, seed = sorted(check.live_losses(stage)), tf.constant(SEED)
+    sample = {
+        **known,
+        'image_shape': tf.constant([height, width], tf.float32),
+        'seed': seed,
+        **detector.targets(known, detector.match(known, terms), {'anchors': seed, 'rois': seed}, terms),
+    }
+    cut = detector.frozen_cut(trained)
+    if cut is not None and stage.features.store != 'off':
+        shapes = layout_of(detector, cut, geometry.padded, stage.features.dtype).shapes
+        sample[feature_key(cut)] = {level: tf.constant(random.normal(size=shape), tf.float32) for level, shape in shapes.items()}
+    else:
+        sample['image'] = tf.constant(random.normal(size=[height, width, 3]), tf.float32)
+    return tf.nest.map_structure(lambda value: tf.stack([value] * size), sample)
