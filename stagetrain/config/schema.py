@@ -201,6 +201,8 @@ class Stage(Strict):
     but that no loss needs is carried along into the checkpoint."""
     freeze_variables: list[str] = Field(default_factory=list)
     """Scopes: regular expressions on canonical names (`backbone/conv1/kernel`), full match. These stay bit-identical."""
+    freeze_up_to: str | None = None
+    """A layer of the backbone, e.g. `block3_pool`: frozen are this layer and all that it computes its output from."""
     train_variables: list[str] | None = None
     """Scopes; when given, everything else is frozen. `freeze_variables` wins where both match."""
     allow_frozen_fresh: list[str] = Field(default_factory=list)

@@ -78,6 +78,8 @@ def stage_fingerprint(
     parts |= {f'loss_weights.{name}': weight for name, weight in check.live_losses(stage).items()}
     for scopes in ('freeze_variables', 'train_variables', 'allow_frozen_fresh'):
         parts[scopes] = getattr(stage, scopes)
+    if stage.freeze_up_to is not None:
+        parts['freeze_up_to'] = stage.freeze_up_to
     parts['seed'] = pipeline.seed if stage.seed is None else stage.seed
     parts['name'] = stage.name
     parts |= dict(flatten('features', stage.features))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import tf_keras
 
 from stagetrain.config import check, schema
 from stagetrain.detectors.detector import Detector
-from stagetrain.errors import ConfigError
+from stagetrain.errors import ConfigError, suggestion
 from stagetrain.weights import names, scopes
 
 
@@ -24,15 +26,17 @@ def select_variables(
       is_fresh: whether a variable, by canonical name, keeps its random initial value.
 
     Raises:
-      ConfigError: a scope matches nothing, nothing is left to train, or a variable would be frozen at its random initial value.
+      ConfigError: a scope matches nothing, `freeze_up_to` names no layer or one without variables before it, nothing is left to
+        train, or a variable would be frozen at its random initial value.
     """
     layers = [layer for layer in map(_layer_names, names.leaves(detector.modules)) if _module(layer) in modules]
-    chosen = scopes.select(layers, stage.freeze_variables, stage.train_variables, place)
+    freeze = [*stage.freeze_variables, *map(_exactly, _names_up_to(detector.modules, stage.freeze_up_to, place))]
+    chosen = scopes.select(layers, freeze, stage.train_variables, place)
     terms = check.live_losses(stage)
     reached = detector.reached(list(terms))
     idle = set(chosen.trained) - reached
     if idle:
-        chosen = scopes.select(layers, [*stage.freeze_variables, *map(_exactly, sorted(idle))], stage.train_variables, place)
+        chosen = scopes.select(layers, [*freeze, *map(_exactly, sorted(idle))], stage.train_variables, place)
     if not chosen.trained:
         raise ConfigError(
             f'{place}: the losses {", ".join(terms)} have nothing to train: all {len(reached)} variables that they reach are '
@@ -64,6 +68,25 @@ def _refuse_frozen_fresh(
             f'{place}: {len(refused)} variables would be frozen at their random initial values, e.g. {refused[0]}. Give '
             f'{refused[0].split("/")[0]} an origin under `init`, do not freeze it, or name it in allow_frozen_fresh.'
         )
+
+
+def _names_up_to(modules: Mapping[str, Any], layer_name: str | None, place: str) -> list[str]:
+    """Returns the variables of a backbone's layer and of those that its output is computed from."""
+    if layer_name is None:
+        return []
+    backbone = modules['backbone']
+    known = [layer.name for layer in backbone.layers]
+    if layer_name not in known:
+        raise ConfigError(
+            f"{place}.freeze_up_to: no layer '{layer_name}' among the {len(known)} of the backbone, from {known[1]} to "
+            f'{known[-1]}.{suggestion(layer_name, known)}'
+        )
+    part = tf_keras.Model(backbone.inputs, backbone.get_layer(layer_name).output)
+    inside = {id(variable) for variable in part.variables}
+    found = [name for name, variable in names.named_variables({'backbone': backbone}).items() if id(variable) in inside]
+    if not found:
+        raise ConfigError(f"{place}.freeze_up_to: no variable stands in '{layer_name}' or before it; name a later layer")
+    return found
 
 
 def _module(layer: scopes.LayerNames) -> str:
