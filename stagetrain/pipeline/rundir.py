@@ -132,7 +132,7 @@ class RunDirectory:
         """Holds the directory for this process alone, making it when it is missing.
 
         Raises:
-          RunDirectoryError: another process holds it, or a child of a dead one; it is a folder of something else, or cannot be written.
+          RunDirectoryError: another process or a child of a dead one holds it, it is something else, or cannot be written.
         """
         self._refuse_other_folders()
         with explained(self.path):

@@ -1,0 +1,206 @@
+"""Real processes for the campaigns, forked from one that has imported everything, and SIGKILL at a call of the file system.
+
+A parent runs a pipeline as `stagetrain run` does; its children carry jobs out as `stagetrain.cli.worker` does. Both are processes
+of their own, which can be killed; only the seconds of their imports are saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+import rich.console
+
+from stagetrain.cli import prepare, process, worker
+from stagetrain.errors import EXIT_FAILED, StagetrainError
+from stagetrain.files import append_json_line, read_json_lines
+from stagetrain.pipeline import runner
+from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.rundir import RunDirectory
+
+CALLS = ('fsync', 'replace', 'rename', 'mkdir', 'unlink', 'rmdir', 'write')
+"""Calls of `os` before or after which a process can be killed; all that stagetrain writes goes through these or TensorFlow."""
+_HIGHEST_DESCRIPTOR = 256
+
+
+class Forked:
+    """A forked process with the part of `subprocess.Popen` that the runner and the campaigns use."""
+
+    def __init__(self, work: Callable[[], int], stdin: IO[bytes] | None = None) -> None:
+        """Args: work: what the process does; its result is the exit code. stdin: our end of its standard input."""
+        self.stdin = stdin
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = EXIT_FAILED
+            try:
+                code = work()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    def poll(self) -> int | None:
+        """Returns the exit code, minus the signal's number when one ended it, or None while it runs."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end; raises `subprocess.TimeoutExpired` as Popen does."""
+        until = time.monotonic() + (timeout if timeout is not None else float('inf'))
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(['forked'], timeout or 0)
+            time.sleep(0.005)
+        return code
+
+
+@dataclasses.dataclass(frozen=True)
+class KillAt:
+    """A process of this role kills itself at its n-th call (counted from 1), before it is made or when it has returned."""
+
+    role: str
+    call: int
+    after: bool
+
+
+def arm(point: KillAt | None, role: str) -> None:
+    """Counts the calls of this process and has it killed at `point`."""
+    if point is None or point.role != role:
+        return
+    count = 0
+
+    def armed(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == point.call and not point.after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = original(*arguments, **options)
+            if count == point.call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, armed(getattr(os, name)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Arena:
+    """Where a campaign's runs take place, and what carries their jobs out."""
+
+    config: pathlib.Path
+    implementations: Mapping[str, str]
+    environ: Mapping[str, str]
+
+    def start_parent(self, run_dir: pathlib.Path, log: pathlib.Path, point: KillAt | None = None) -> Forked:
+        """Starts `stagetrain run` on a run directory; it and its children write their process ids beside `log`."""
+        return Forked(lambda: self._parent(run_dir, log, point))
+
+    def _parent(self, run_dir: pathlib.Path, log: pathlib.Path, point: KillAt | None) -> int:
+        os.setsid()
+        _redirect(log)
+        os.environ.update(self.environ)
+        arm(point, 'parent')
+        console = rich.console.Console(file=io.TextIOWrapper(os.fdopen(os.dup(1), 'wb'), write_through=True), width=200)
+        directory = RunDirectory(run_dir)
+        try:
+            loaded = prepare.checked(self.config)
+            with directory.writing():
+                plan = prepare.planned(loaded, directory, Selection())
+                directory.create_or_open(loaded)
+                return runner.run(plan, directory, lambda: self._start_child(log, point), console)
+        except StagetrainError as error:
+            print(f'stagetrain run: {error}', flush=True)
+            return error.exit_code
+
+    def _start_child(self, log: pathlib.Path, point: KillAt | None) -> process.ChildWorker:
+        events_read, events_write = os.pipe()
+        stdin_read, stdin_write = os.pipe()
+        early_output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker.
+
+        def work() -> int:
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(stdin_read, 0)
+            os.dup2(early_output.fileno(), 1)
+            os.dup2(early_output.fileno(), 2)
+            for descriptor in range(3, _HIGHEST_DESCRIPTOR):
+                if descriptor != events_write:
+                    _close(descriptor)
+            sys.stdin = os.fdopen(os.dup(0), 'r', encoding='utf-8')
+            os.environ[worker.EVENTS_VARIABLE] = str(events_write)
+            arm(point, 'child')
+            return worker.main(self.implementations)
+
+        child = Forked(work, os.fdopen(stdin_write, 'wb'))
+        append_json_line(pids_file(log), child.pid)
+        os.close(stdin_read)
+        os.close(events_write)
+        return process.ChildWorker(child, os.fdopen(events_read, encoding='utf-8'), early_output)  # type: ignore[arg-type]
+
+
+def pids_file(log: pathlib.Path) -> pathlib.Path:
+    """Returns the file with the process ids of a parent's children."""
+    return log.with_suffix('.pids')
+
+
+def living_children(log: pathlib.Path) -> list[int]:
+    """Returns the process ids of a parent's children that still live, the parent being dead or alive."""
+    return [pid for pid in read_json_lines(pids_file(log)) if is_alive(pid)]
+
+
+def is_alive(pid: int) -> bool:
+    """Returns whether a process exists and is no zombie."""
+    try:
+        return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Sends a signal to one process that this campaign started, if it is still there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def fresh(folder: pathlib.Path) -> pathlib.Path:
+    """Returns an empty folder of this name."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _redirect(log: pathlib.Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        return
