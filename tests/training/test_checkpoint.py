@@ -13,6 +13,8 @@ from stagetrain import files
 from stagetrain.errors import WeightsError
 from stagetrain.training import checkpoint
 
+Damage = Callable[[pathlib.Path], None]
+
 
 def make_state(value: float, step: int) -> checkpoint.State:
     """Returns a state of one dense layer and a momentum optimizer."""

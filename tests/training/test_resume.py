@@ -32,15 +32,9 @@ def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(joint: Trained, tmp
     result, _ = tiny.train(job)
     assert tiny.tensors(tmp_path / result['checkpoint']) == tiny.tensors(joint.checkpoint)
     assert result['digests'] == joint.result['digests']
-    assert any('/.OPTIMIZER_SLOT/' in key or 'optimizer/_' in key for key in tiny.tensors(joint.checkpoint))
-    assert [line['step'] for line in files.read_json_lines(tmp_path / 'stages/joint/metrics.jsonl') if 'losses' in line] == [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-    ]
+    assert sum('/.OPTIMIZER_SLOT/' in key for key in tiny.tensors(joint.checkpoint)) > 100
+    lines = files.read_json_lines(tmp_path / 'stages' / 'joint' / 'metrics.jsonl')
+    assert [line['step'] for line in lines if 'losses' in line] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow
@@ -63,12 +57,11 @@ def test_optimizer_and_schedule_are_new_in_each_stage(joint: Trained, tmp_path: 
     job = tiny.job(tmp_path, tiny.pipeline(tiny_data, stages), 'again', origins=dict.fromkeys(stages[1]['init'], origin))
     result, _ = tiny.train(job)
     after = tiny.tensors(tmp_path / result['checkpoint'])
-    slots = {key: np.frombuffer(value, np.float32) for key, value in after.items() if 'momentum' in key and 'optimizer' in key}
+    slots = {key: np.frombuffer(value, np.float32) for key, value in after.items() if '/.OPTIMIZER_SLOT/' in key}
     # At rate 0 a new momentum is 0 after a step; one carried over would be 0.9 of what it was, and move the weights.
     assert len(slots) > 20 and not any(slot.any() for slot in slots.values())
     carried = {key: np.frombuffer(value, np.float32) for key, value in tiny.tensors(joint.checkpoint).items() if key in slots}
     assert any(slot.any() for slot in carried.values())
-    kernel = 'rpn_head/conv_0/kernel'
     values = [assign.read_stage_checkpoint(folder) for folder in (joint.checkpoint, tmp_path / result['checkpoint'])]
     kernel = next(name for name in values[0] if name.startswith('rpn_head/') and name.endswith('kernel'))
     np.testing.assert_array_equal(values[0][kernel], values[1][kernel])
