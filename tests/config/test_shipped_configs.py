@@ -20,11 +20,12 @@ ENVIRON = {
     'DEMO_DATA': '/data/demo',
     'VOC07': '/data/voc',
     'RESNET50': '/data/resnet/ckpt',
+    'FORMER_RUN': '/data/runs/former',
 }
 BASE = 'models/faster_rcnn_mobilenet_v1.yaml'
 RECIPES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('*/*.yaml') if path.parent.name != 'models')
 # Names that the user is free to choose; another one is no slip (a source's is noticed where it is used).
-FREE_NAMES = {'imagenet', 'end_to_end', 'unshared'}
+FREE_NAMES = {'imagenet', 'former', 'end_to_end', 'unshared'}
 
 
 def load(name: str, root: pathlib.Path = CONFIGS) -> Loaded:
@@ -35,10 +36,12 @@ def load(name: str, root: pathlib.Path = CONFIGS) -> Loaded:
 
 def test_the_recipes_are_all_here() -> None:
     assert RECIPES == [
+        'bccd/continue_from_run.yaml',
         'bccd/end_to_end.yaml',
         'bccd/four_step.yaml',
         'bccd/four_step_carry.yaml',
         'bccd/transfer.yaml',
+        'bccd/transfer_resnet50.yaml',
         'demo/four_step.yaml',
         'voc07/four_step_resnet50_fpn.yaml',
     ]
