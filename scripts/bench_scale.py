@@ -1,4 +1,4 @@
-"""What growth costs: annotation indexing and stores on disk for 300, 3,000 and 30,000 images; an image must cost the same in each.
+"""What growth costs: annotation indexing and stores on disk for 300, 3,000 and 30,000 images; the cost of each must stay flat.
 
     python scripts/bench_scale.py --json=scale.json                 # a few minutes; about 2 GB in the temporary folder
     python scripts/bench_scale.py --sizes 300 3000

@@ -236,7 +236,7 @@ class Steps:
         """Builds one whole detector for targets, proposals and features, and the Model Garden's model."""
         self._bench = bench
         _, self._pipeline, joint = bench.pipeline_of('joint')
-        self._reference = job_files.build_detector(self._pipeline, bench_model_garden.MODULES, 0)
+        self._reference: Any = job_files.build_detector(self._pipeline, bench_model_garden.MODULES, 0)
         few = dataclasses.replace(bench.train, examples=bench.train.examples[: NUM_BATCHES * BATCH_SIZE])
         geometry = job_files.geometry_of(self._pipeline.model, training=True)
         self._images = Images(few, geometry, include_difficult=False)
