@@ -33,5 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument('--max_image_pixels', type=int, default=50_000_000, help='larger images are faults')
 
 
+def add_evaluated_data(parser: argparse.ArgumentParser) -> None:
+    """Adds what `stagetrain eval` takes to measure on a data set that is not the run's own."""
+    parser.add_argument('--data', metavar='PATH', help='a data set to measure on, in place of the validation set')
+    parser.add_argument('--format', default='auto', help='of --data: coco, csv, tfrecord, voc; default: auto')
+    parser.add_argument('--split', help='of --data')
+    parser.add_argument('--images', help='of --data, coco or csv: the image folder')
+    parser.add_argument('--class_file', help='of --data, csv: the class file; tfrecord: the label map')
+    parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the metrics of --data there, too')
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())

@@ -1,12 +1,18 @@
-"""`stagetrain eval`: the metrics of finished stages, computed anew from their checkpoints."""
+"""`stagetrain eval`: the metrics of finished stages, computed anew from their checkpoints, on the validation set or any other."""
 
 from __future__ import annotations
+
+import pathlib
 
 import rich.box
 import rich.console
 import rich.table
+import rich.text
 
-from stagetrain.cli import prepare, process
+from stagetrain import files
+from stagetrain.cli import prepare, process, worker
+from stagetrain.config import schema
+from stagetrain.data import recognise
 from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import runner
@@ -43,6 +49,34 @@ def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, conso
         stage_id: dict(results[stage_id].result['metrics']) for stage_id in plan.graph.nodes if stage_id in select.evaluate
     }
     console.print(_table(metrics))
+    return EXIT_DONE
+
+
+def evaluate_on(
+    directory: RunDirectory,
+    stage: str | None,
+    source: schema.DataSource,
+    json_file: pathlib.Path | None,
+    console: rich.console.Console,
+) -> int:
+    """Measures one finished stage, the last by default, on any data set; nothing in the run directory changes.
+
+    Raises:
+      BadInput: as `on_data.read_for` and `on_data.measure`.
+    """
+    directory.require()
+    found, reason = recognise.recognised(source)
+    console.print(rich.text.Text(f'{source.path}: read as {found.format}: {reason}'), soft_wrap=True)
+    worker.prepare_environment()
+    from stagetrain.evaluation import on_data
+
+    dataset = on_data.read_for(directory.path, found)
+    metrics = on_data.measure(directory.path, stage, dataset)
+    left_out = f'; {len(dataset.bad)} faults left out' if dataset.bad else ''
+    console.print(f'{len(dataset.examples)} images, {dataset.num_boxes} objects{left_out}', highlight=False)
+    console.print(_table({stage or 'last stage': metrics}))
+    if json_file is not None:
+        files.write_json(json_file, metrics)
     return EXIT_DONE
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from stagetrain import files
 from stagetrain.config import check, load, specs
+from stagetrain.config.schema import PipelineBase
 from stagetrain.data import images as image_files
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.errors import BadInput, ConfigError, DataError, known_names, suggestion
@@ -47,16 +48,31 @@ def detect_images(
     Raises:
       BadInput: an image cannot be used, or the run has no such finished stage.
     """
-    loaded = load.load_resolved(run_dir / 'run.yaml')
-    checkpoints = _checkpoints(loaded.pipeline, run_dir, stage)
-    runtime.configure(loaded.pipeline.runtime)
-    detector = job_files.build_detector(loaded.pipeline, tuple(checkpoints), loaded.pipeline.seed)
-    assign.initialise(detector.modules, checkpoints)
-    dataset = _dataset(images, tuple(loaded.pipeline.data.classes), loaded.pipeline.data.max_image_pixels)
-    shown = Images(dataset, job_files.geometry_of(loaded.pipeline.model, training=False), include_difficult=True)
-    batch_size = min(loaded.pipeline.evaluation.batch_size, len(images))
+    pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
+    detector = load_detector(pipeline, run_dir, stage)
+    dataset = _dataset(images, tuple(pipeline.data.classes), pipeline.data.max_image_pixels)
+    shown = Images(dataset, job_files.geometry_of(pipeline.model, training=False), include_difficult=True)
+    batch_size = min(pipeline.evaluation.batch_size, len(images))
     found = Evaluator(detector, shown, batch_size=batch_size, can_detect=True).detect()
     return _write(out, dataset, found)
+
+
+def load_detector(pipeline: PipelineBase, run_dir: pathlib.Path, stage: str | None) -> Any:
+    """Builds a run's detector with the weights of a finished stage.
+
+    Args:
+      pipeline: the run's resolved config.
+      run_dir: its run directory.
+      stage: whose checkpoint is used; None: the pipeline's last.
+
+    Raises:
+      BadInput: the run has no such finished stage, or it cannot detect by itself.
+    """
+    checkpoints = _checkpoints(pipeline, run_dir, stage)
+    runtime.configure(pipeline.runtime)
+    detector = job_files.build_detector(pipeline, tuple(checkpoints), pipeline.seed)
+    assign.initialise(detector.modules, checkpoints)
+    return detector
 
 
 def _checkpoints(pipeline: Any, run_dir: pathlib.Path, stage: str | None) -> dict[str, dict[str, Any]]:
