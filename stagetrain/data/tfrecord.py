@@ -317,9 +317,8 @@ class _Objects:
             'is_crowd': _typed(values, 'image/object/is_crowd', int),
         }
         pixels = _typed(values, PIXELS, float)
-        lengths: dict[str, float] = {edge: len(found) for edge, found in edges.items()} | {
-            name: len(v) for name, v in optional.items() if v
-        }
+        given = {name: values for name, values in optional.items() if values}
+        lengths = {name: float(len(values)) for name, values in (edges | given).items()}
         if pixels:
             lengths['bbox_yxyx_px'] = len(pixels) / 4
         if len(set(lengths.values())) > 1 or (count and not optional['texts'] and not optional['labels']):
