@@ -1,0 +1,102 @@
+"""The command line with real children: what is up to date is skipped, and what was killed goes on to the same bits."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from stagetrain import files
+from tests import tiny
+
+pytestmark = pytest.mark.slow
+SECONDS = 240
+
+
+@pytest.fixture
+def copied(tiny_run: Any, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of the finished run's directory, at the same place as far as the run knows."""
+    shutil.copytree(tiny_run.run_dir, tmp_path / 'run')
+    return tmp_path / 'run'
+
+
+def test_a_second_run_skips_everything_and_says_why(tiny_run: Any) -> None:
+    before = (tiny_run.run_dir / 'pipeline.lock').read_bytes()
+    code, output = tiny.run_command('run', tiny_run.config, '--run_dir', tiny_run.run_dir)
+    assert code == 0
+    for stage in ('rpn_1', 'detector_1', 'rpn_2', 'detector_2'):
+        assert f'{stage}: up to date' in output
+    assert 'finished in' not in output
+    assert (tiny_run.run_dir / 'pipeline.lock').read_bytes() == before
+
+
+def test_a_changed_stage_and_those_behind_it_are_stale(tiny_run: Any) -> None:
+    changed = ('--set', 'stages.rpn_2.train.steps=7')
+    code, output = tiny.run_command('plan', tiny_run.config, '--run_dir', tiny_run.run_dir, *changed)
+    assert code == 0
+    lines = [line for line in output.splitlines() if 'up to date' in line]
+    assert any('rpn_1' in line for line in lines) and any('detector_1' in line for line in lines)
+    assert not any('rpn_2' in line or 'detector_2' in line for line in lines)
+
+
+def kill_when(is_time: Callable[[], bool], *arguments: object) -> None:
+    """Starts the command and kills it and its children with SIGKILL as soon as `is_time`."""
+    process = tiny.command(*arguments)
+    deadline = time.monotonic() + SECONDS
+    while not is_time() and process.poll() is None:
+        assert time.monotonic() < deadline, 'the moment did not come'
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[0]
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        os.kill(member.pid, signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(family, timeout=10)
+
+
+def has_checkpoint(run_dir: pathlib.Path, stage: str, step: int) -> Callable[[], bool]:
+    """Returns whether a stage has reached a step."""
+    return (run_dir / 'stages' / stage / 'checkpoints' / f'step-{step:08d}').exists
+
+
+def has_lines(run_dir: pathlib.Path, stage: str, count: int) -> Callable[[], bool]:
+    """Returns whether a stage has reported so many steps."""
+    path = run_dir / 'stages' / stage / 'metrics.jsonl'
+    return lambda: path.exists() and path.read_bytes().count(b'\n') >= count
+
+
+def assert_same_bits(one: pathlib.Path, other: pathlib.Path, stage: str) -> None:
+    """Compares all tensors of two runs' last checkpoints, the optimizer's too."""
+    ours, theirs = (tiny.tensors(tiny.last_checkpoint(run, stage)) for run in (one, other))
+    assert sorted(ours) == sorted(theirs)
+    assert [key for key in ours if ours[key] != theirs[key]] == []
+
+
+def test_stages_killed_at_several_moments_end_with_the_same_bits(tiny_run: Any, tmp_path: pathlib.Path) -> None:
+    run = tmp_path / 'run'
+    until = ('run', tiny_run.config, '--run_dir', run, '--until', 'detector_1')
+    kill_when(has_lines(run, 'rpn_1', 3), *until)
+    kill_when(has_checkpoint(run, 'rpn_1', 4), *until)
+    kill_when(has_lines(run, 'detector_1', 1), *until)
+    code, output = tiny.run_command(*until)
+    assert code == 0, output
+    for stage in ('rpn_1', 'detector_1'):
+        assert_same_bits(run, tiny_run.run_dir, stage)
+        steps = [line['step'] for line in files.read_json_lines(run / 'stages' / stage / 'metrics.jsonl') if 'losses' in line]
+        assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stage_on_stored_proposals_and_features_is_made_again_with_the_same_bits(tiny_run: Any, copied: pathlib.Path) -> None:
+    only = ('run', tiny_run.config, '--run_dir', copied, '--only', 'detector_2')
+    shutil.rmtree(copied / 'stages' / 'detector_2')
+    kill_when(has_checkpoint(copied, 'detector_2', 2), *only, '--force', 'detector_2')
+    code, output = tiny.run_command(*only)
+    assert code == 0, output
+    assert_same_bits(copied, tiny_run.run_dir, 'detector_2')

@@ -1,0 +1,127 @@
+"""Stored proposals are what the RPN proposes on the fly, for the plain and the mirrored image; made again where they stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stagetrain.detectors.detector import Detector
+from stagetrain.errors import DamagedFile, Interrupted
+from stagetrain.stores import arrays, proposals
+from stagetrain.training.input import Images, evaluation_batches, plain_view
+from stagetrain.weights import assign
+from tests import tiny
+from tests.tiny import Trained
+
+PROPOSING = ('backbone', 'decoder', 'rpn_head')
+pytestmark = pytest.mark.slow
+
+
+def proposals_job(joint: Trained, folder: pathlib.Path) -> dict[str, Any]:
+    """Returns the job that makes proposals with the joint stage's modules for a stage that reads them."""
+    data = pathlib.Path(joint.job['pipeline']['data']['train']['path'])
+    settings = {'from': 'joint', 'max_per_image': 20, 'pre_nms_top_k': 60, 'nms_iou': 0.6}
+    stages = [tiny.stage('joint', tiny.RPN | tiny.HEAD), tiny.stage('head', tiny.HEAD, proposals=settings)]
+    origin = {'kind': 'stage', 'stage': 'joint', 'path': str(joint.checkpoint)}
+    store = folder / 'stores' / 'proposals' / 'made'
+    store.parent.mkdir(parents=True)
+    document = tiny.pipeline(data, stages)
+    return tiny.job(folder, document, 'head', kind='proposals', origins=dict.fromkeys(PROPOSING, origin), proposals=str(store))
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A finished store, and what it was made with."""
+
+    job: dict[str, Any]
+    result: dict[str, Any]
+    detector: Detector
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The store."""
+        return pathlib.Path(self.job['proposals'])
+
+
+@pytest.fixture(scope='module')
+def made(joint: Trained, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    job = proposals_job(joint, tmp_path_factory.mktemp('proposals'))
+    result = proposals.make_proposals(job, lambda event: None, lambda: False)
+    detector = tiny.context(job).build_detector(PROPOSING)
+    assign.initialise(detector.modules, job['origins'])
+    return Made(job, result, detector)
+
+
+def on_the_fly(made: Made, images: Images, index: int, is_mirrored: bool) -> np.ndarray:
+    """Returns the proposals of one training image by a call of the detector."""
+    view = dataclasses.replace(plain_view(), flip=tf.constant(int(is_mirrored)))
+    batch = {'image': images.show(tf.constant(index), view)[tf.newaxis], 'image_shape': tf.constant([[64.0, 64.0]])}
+    boxes, scores = made.detector.propose(batch, pre_nms_top_k=60, nms_iou=0.6, num_proposals=20)
+    return np.where(scores[0, :, tf.newaxis] > 0, boxes[0], -1.0)
+
+
+def test_stored_proposals_are_those_made_on_the_fly(made: Made) -> None:
+    images = tiny.context(made.job).training_images()
+    store = proposals.TrainingProposals(made.folder, num_flips=2)
+    for index, is_mirrored in ((0, False), (0, True), (11, True)):
+        view = dataclasses.replace(plain_view(), flip=tf.constant(int(is_mirrored)))
+        stored = store.read(tf.constant(index), view).numpy()
+        expected = on_the_fly(made, images, index, is_mirrored)
+        assert stored.shape == (20, 4) and stored.max() > 10
+        np.testing.assert_allclose(np.sort(stored, axis=0), np.sort(expected, axis=0), atol=1e-3)
+
+
+class BrightestColumn:
+    """Proposes the brightest column of an image: unlike an untrained network, it surely sees which way round the image is."""
+
+    def propose(self, batch: Mapping[str, tf.Tensor], **settings: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        column = tf.cast(tf.argmax(tf.reduce_sum(batch['image'], axis=[1, 3]), axis=1), tf.float32)
+        boxes = tf.stack([tf.zeros_like(column), column, tf.fill(tf.shape(column), 64.0), column + 1.0], axis=-1)
+        return boxes[:, tf.newaxis], tf.ones([tf.shape(column)[0], 1])
+
+
+def test_a_mirrored_row_holds_the_mirrored_boxes(made: Made) -> None:
+    images = tiny.context(made.job).training_images()
+    rows = proposals._rows(BrightestColumn(), images, num_flips=2, pre_nms_top_k=1, nms_iou=0.5, num_proposals=1)
+    assert rows.count == 24
+    boxes = rows.compute(0, 24)[:, 0]
+    plain, mirrored = boxes[0::2], boxes[1::2]
+    np.testing.assert_array_equal(mirrored[:, 1], 63.0 - plain[:, 1])
+    np.testing.assert_array_equal(mirrored, images.mirror_boxes(tf.constant(plain), tf.constant(1), tf.constant([64.0, 64.0])))
+    np.testing.assert_array_equal(rows.compute(7, 9)[:, 0], boxes[7:9])
+
+
+def test_validation_proposals_are_those_of_inference(made: Made) -> None:
+    images = tiny.context(made.job).validation_images()
+    store = proposals.ValidationProposals(made.folder, images)
+    batch = next(iter(evaluation_batches(images, len(images), {})))
+    boxes, scores = made.detector.propose(batch, pre_nms_top_k=1000, nms_iou=0.7, num_proposals=50)
+    valid = boxes[2].numpy()[scores[2].numpy() > 0]
+    assert store.read(2).shape == (50, 4) and len(store.stored_pixels(2)) == len(valid) > 0
+    np.testing.assert_allclose(np.sort(store.stored_pixels(2), axis=0), np.sort(valid, axis=0), atol=1e-3)
+    assert sorted(made.result['recall']) == sorted(key for key in made.result['recall'] if key.startswith(('AR', 'recall')))
+
+
+def test_an_interrupted_store_is_made_again_with_the_same_digest(made: Made, joint: Trained, tmp_path: pathlib.Path) -> None:
+    job = proposals_job(joint, tmp_path)
+    asked: list[int] = []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) == 2
+
+    with pytest.raises(Interrupted, match=r'made: stopped after 24 of 30 rows'):
+        proposals.make_proposals(job, lambda event: None, should_stop)
+    result = proposals.make_proposals(job, lambda event: None, lambda: False)
+    assert result['digest'] == made.result['digest'] == arrays.verify(made.folder)
+    assert (result['num_images'], result['recall']) == (18, made.result['recall'])
+    path = next(pathlib.Path(job['proposals']).glob('train-*.npy'))
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DamagedFile, match=path.name):
+        arrays.verify(pathlib.Path(job['proposals']))
