@@ -231,13 +231,9 @@ def _values(arena: Arena, run_dir: pathlib.Path, answer: pathlib.Path) -> dict[s
 
 
 def _tensors(folder: pathlib.Path) -> dict[str, str]:
-    import tensorflow as tf
+    from stagetrain.training import verify as tensors
 
-    from stagetrain.weights import assign
-
-    reader = tf.train.load_checkpoint(str(folder / assign.CHECKPOINT_NAME))
-    keys = [key for key in reader.get_variable_to_shape_map() if key != '_CHECKPOINTABLE_OBJECT_GRAPH']
-    return {key: assign.digest(reader.get_tensor(key)) for key in keys}
+    return tensors.tensor_digests(folder)
 
 
 def _report(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:

@@ -158,6 +158,20 @@ def _weights(options: argparse.Namespace, console: rich.console.Console) -> int:
     return EXIT_DONE
 
 
+def _verify_resume(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import prepare, verify_resume
+
+    usual = prepare.run_directory(options.run_dir, options.config).path
+    return verify_resume.verify_resume(
+        options.config,
+        options.stage,
+        options.at,
+        overrides=options.overrides,
+        folder=options.run_dir or usual.with_name(f'{usual.name}.verify-resume'),
+        console=console,
+    )
+
+
 def _schema(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.config.schema import json_schema
 
@@ -215,6 +229,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument('--files_only', action='store_true', help='compare files and digests, without reading the tensors')
     data_arguments.add_arguments(_verb(verbs, 'data', _data, 'check a data set, or convert it into another format'))
     _add_weights(verbs)
+    resume = _verb(
+        verbs, 'verify-resume', _verify_resume, 'train a stage straight and with a SIGKILL on the way, and compare every bit'
+    )
+    _add_config(resume)
+    resume.add_argument('--stage', required=True, help='the stage; those before it are trained first')
+    resume.add_argument('--at', type=_positive, required=True, metavar='STEP', help='its child is killed behind this step')
     _verb(verbs, 'schema', _schema, 'print the JSON Schema of the pipeline file')
     clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
     clean.add_argument('run_dir', type=pathlib.Path)

@@ -23,7 +23,7 @@ from typing import IO, Any
 from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, Interrupted, StagetrainError
-from stagetrain.pipeline import children
+from stagetrain.pipeline import children, rundir
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
 ENVIRONMENT = {'TF_USE_LEGACY_KERAS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}
@@ -92,7 +92,7 @@ def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[st
             if select.select([0], [], [], 0)[0]:
                 raise Interrupted('the parent was gone before the job began')
             _set_when_told_to_stop(stop)
-            result = carry_out(job, emit, stop.is_set, implementations)
+            result = _with_disk_errors_explained(job, emit, stop, implementations)
         emit({'event': 'done', 'result': result})
         return EXIT_DONE
     except StagetrainError as error:
@@ -103,6 +103,18 @@ def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[st
         message = f'{type(error).__name__}: {error}. The traceback is in {job_file.with_suffix(".log")}'
         emit({'event': 'failed', 'message': message, 'exit_code': EXIT_FAILED})
         return EXIT_FAILED
+
+
+def _with_disk_errors_explained(
+    job: Mapping[str, Any], emit: Emit, stop: threading.Event, implementations: Mapping[str, str]
+) -> dict[str, Any]:
+    try:
+        return carry_out(job, emit, stop.is_set, implementations)
+    except OSError as error:
+        if error.errno not in rundir.WRITE_ERRORS:
+            raise
+        with rundir.explained(pathlib.Path(job['run_dir'])):
+            raise
 
 
 def _set_when_told_to_stop(stop: threading.Event) -> None:

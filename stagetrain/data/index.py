@@ -9,6 +9,7 @@ file and folder that was looked at; one that is broken or stale is made again.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -178,8 +179,9 @@ class _Cache:
             return
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **_pack(contents, paths, stats))
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        files.write_sealed_bytes(self._file, buffer.getvalue())
+        with contextlib.suppress(OSError):  # Without a cache files are read again; a disk that is full shows where it matters.
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            files.write_sealed_bytes(self._file, buffer.getvalue())
 
     def _paths(self, contents: _Contents) -> list[str]:
         read = itertools.chain((example.path for example in contents.examples), (item.file for item in contents.bad))

@@ -9,6 +9,7 @@ documentation in `config/schema.py` begins with "Cosmetic." do not count either.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import pathlib
@@ -148,8 +149,9 @@ def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | Non
     known = dict(cache)
     digests = {name: _source_digest(name, source, known) for name, source in pipeline.sources.items()}
     if cache_file is not None and known != cache:
-        cache_file.parent.mkdir(parents=True, exist_ok=True)
-        files.write_sealed_json(cache_file, known)
+        with contextlib.suppress(OSError):  # Without a cache files are read again; a disk that is full shows where it matters.
+            cache_file.parent.mkdir(parents=True, exist_ok=True)
+            files.write_sealed_json(cache_file, known)
     return digests
 
 

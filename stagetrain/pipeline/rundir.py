@@ -46,6 +46,8 @@ _DISK_REMEDIES = {
     errno.EACCES: 'give yourself the right to write there, or name another folder with --run_dir',
     errno.EPERM: 'give yourself the right to write there, or name another folder with --run_dir',
 }
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors that only writing has: whoever meets one need not ask what was being done."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +188,17 @@ class RunDirectory:
         """Returns the lock; raises `DamagedFile` when it cannot be read."""
         return read_lock(self.lock_file)
 
+    def require_still_there(self) -> None:
+        """Raises `RunDirectoryError` when the directory was deleted or moved while a run wrote into it."""
+        if not self.exists():
+            raise RunDirectoryError(
+                f'{self.path}: the run directory was deleted or moved while this run wrote into it; nothing more is written. '
+                f'Start again, or put it back: the same command goes on from its last checkpoints.'
+            )
+
     def write_lock(self, lock: Lock) -> None:
-        """Replaces the lock; raises `RunDirectoryError` when the disk is full or read-only."""
+        """Replaces the lock; raises `RunDirectoryError` when the disk is full or read-only, or the directory is gone."""
+        self.require_still_there()
         with explained(self.path):
             write_lock(self.lock_file, lock)
 

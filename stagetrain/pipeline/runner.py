@@ -240,6 +240,7 @@ class _Stage:
                 self.workers.prepare_next()
 
     def _record(self, event: str, job: str, text: str, details: Mapping[str, Any] | None = None) -> None:
+        self.directory.require_still_there()
         with explained(self.directory.path):
             self.directory.ledger.record(event, job, text, details)
 

@@ -74,7 +74,13 @@ def save(parent: pathlib.Path, state: State, max_to_keep: int) -> pathlib.Path:
 
 
 def _write(folder: pathlib.Path, state: State) -> None:
-    state.trackable().write(str(folder / assign.CHECKPOINT_NAME))
+    try:
+        state.trackable().write(str(folder / assign.CHECKPOINT_NAME))
+    except tf.errors.OpError as error:  # A full disk, for one; TensorFlow's own message says which.
+        raise RunDirectoryError(
+            f'{folder}: the checkpoint cannot be written: {error.message}. What was saved before is intact; free some space, '
+            f'or see whether the disk is there and healthy. The same command goes on from the last checkpoint.'
+        ) from error
     reader = tf.train.load_checkpoint(str(folder / assign.CHECKPOINT_NAME))
     keys = set(reader.get_variable_to_shape_map())
     described = {}

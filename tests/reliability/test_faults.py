@@ -1,0 +1,196 @@
+"""Faults of disks and machines under a run: nothing is lost, nothing is overwritten, and one paragraph says what to do."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stagetrain import files
+from stagetrain.errors import ConfigError, RunDirectoryError
+from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.pipeline.verify import verify
+from tests.fakes.project import ROOT, Project, make_project
+
+HOLD = (
+    'import pathlib, sys, time; from stagetrain.pipeline.rundir import RunDirectory\n'
+    'from stagetrain.errors import RunDirectoryError\n'
+    'for line in sys.stdin:\n'
+    '    try:\n'
+    '        with RunDirectory(pathlib.Path(sys.argv[1])).writing():\n'
+    '            print("holds", flush=True); sys.stdin.readline()\n'
+    '    except RunDirectoryError:\n'
+    '        print("refused", flush=True)\n'
+)
+
+
+@pytest.fixture(scope='module')
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The weights of an undisturbed run."""
+    project = make_project(tmp_path_factory.mktemp('reference'))
+    project.run()
+    return dict(project.weights())
+
+
+@pytest.fixture
+def project(tmp_path: pathlib.Path) -> Project:
+    return make_project(tmp_path)
+
+
+def start(project: Project, *arguments: str, limit: int | None = None, **environ: str) -> subprocess.Popen[str]:
+    """Starts the real `stagetrain run` with fake children; `limit` is the largest file in bytes that it may write."""
+
+    def apply_limit() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    command = [sys.executable, '-m', 'tests.fakes.main', 'run', str(project.config), '--run_dir', str(project.directory.path)]
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), **environ},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=apply_limit,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Returns exit code and standard error."""
+    _, error = process.communicate(timeout=120)
+    return process.returncode, error
+
+
+@pytest.mark.parametrize('limit', [100, 6000])
+def test_files_that_cannot_grow_stop_the_run_and_lose_nothing(project: Project, reference: dict[str, object], limit: int) -> None:
+    code, error = ended(start(project, limit=limit))
+    assert code == 2
+    assert 'Traceback' not in error
+    assert 'File too large' in error and 'What was saved before is intact; raise the limit on the size of files' in error
+    project.run()
+    assert project.weights() == reference
+    assert verify(project.directory).wrong == ()
+
+
+def test_where_nothing_can_be_written_is_bad_input(project: Project) -> None:
+    with (
+        pytest.raises(RunDirectoryError, match=r'/sys/stagetrain.*: cannot be written: .*--run_dir'),
+        RunDirectory(pathlib.Path('/sys/stagetrain/run')).writing(),
+    ):
+        pass
+
+
+def test_a_run_directory_deleted_under_the_run_is_an_error_and_not_a_traceback(project: Project) -> None:
+    process = start(project, FAKE_SECONDS='0.3')
+    job = project.directory.stage('rpn_1') / 'job.json'
+    while not job.exists():
+        time.sleep(0.02)
+        assert process.poll() is None
+    time.sleep(0.5)
+    shutil.rmtree(project.directory.path)
+    code, error = ended(process)
+    assert code == 2
+    assert 'Traceback' not in error and 'the run directory was deleted or moved while this run wrote into it' in error
+
+
+def test_a_flipped_byte_in_the_newest_checkpoint_is_told_and_the_data_kept(project: Project) -> None:
+    code, _ = ended(start(project, FAKE_DIE='rpn_1:6:SIGKILL'))
+    assert code == 1
+    damaged = project.directory.stage('rpn_1') / 'checkpoints' / 'step-00000004' / 'state.json'
+    damaged.write_bytes(damaged.read_bytes().replace(b'step', b'stup'))
+    code, error = ended(start(project))
+    assert code == 2
+    assert 'step-00000004/state.json: digest is' in error
+    assert b'stup' in damaged.read_bytes()
+
+
+def test_changed_data_makes_stages_stale_by_name(project: Project) -> None:
+    project.run()
+    project.add_image('d', 'trainval')
+    stage = next(stage for stage in project.plan().stages if stage.id == 'rpn_1')
+    assert stage.action == 'run'
+    assert stage.reason.startswith('stale: training data changed (')
+
+
+def test_a_config_changed_in_a_half_done_stage_is_refused_with_both_ways_on(project: Project) -> None:
+    ended(start(project, FAKE_DIE='rpn_1:6:SIGKILL'))
+    with pytest.raises(ConfigError, match=r'half-done \(step 4\).*train.batch_size: 2 -> 3.*--force rpn_1, or put back'):
+        project.plan('stages.rpn_1.train.batch_size=3')
+
+
+def test_other_versions_in_a_half_done_stage_are_refused_and_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(start(project, FAKE_DIE='rpn_1:6:SIGKILL'))
+    versions = {'tensorflow': '9.9.9', 'tf-models-official': '9.9', 'tf_keras': '9.9'}
+    monkeypatch.setattr('stagetrain.pipeline.fingerprint.package_versions', lambda: versions)
+    with pytest.raises(ConfigError, match=r'half-done.*versions.tensorflow: .* -> 9\.9\.9'):
+        project.plan()
+
+
+def test_a_clock_that_was_set_back_changes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.run()
+    monkeypatch.setattr('stagetrain.pipeline.ledger.utc_now', lambda: '1999-01-01T00:00:00Z')
+    project.run()
+    assert project.directory.ledger.read()[-1]['time'] == '1999-01-01T00:00:00Z'
+    assert set(project.actions().values()) == {'skip'}
+    assert verify(project.directory).wrong == ()
+
+
+def test_of_many_processes_one_writes_also_when_the_holder_is_killed(tmp_path: pathlib.Path) -> None:
+    """50 races of three processes; the holder of each is killed and the next race must have a holder again."""
+    draw = random.Random(3)
+    racers = [_racer(tmp_path) for _ in range(3)]
+    for _ in range(50):
+        for racer in draw.sample(racers, 3):
+            _tell(racer)
+        answers = [_answer(racer) for racer in racers]
+        assert sorted(answers) == ['holds', 'refused', 'refused']
+        holder = racers[answers.index('holds')]
+        if draw.random() < 0.3:
+            holder.kill()
+            holder.wait()
+            racers[answers.index('holds')] = _racer(tmp_path)
+        else:
+            _tell(holder)
+            time.sleep(0.02)
+            while (tmp_path / '.lock.json').exists():
+                time.sleep(0.005)
+    for racer in racers:
+        racer.kill()
+        racer.communicate()
+
+
+def _racer(folder: pathlib.Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, '-c', HOLD, str(folder)], text=True, stdin=-1, stdout=-1, cwd=ROOT)
+
+
+def _tell(racer: subprocess.Popen[str]) -> None:
+    assert racer.stdin is not None
+    racer.stdin.write('\n')
+    racer.stdin.flush()
+
+
+def _answer(racer: subprocess.Popen[str]) -> str:
+    assert racer.stdout is not None
+    return racer.stdout.readline().strip()
+
+
+def test_sigterm_saves_and_ends(project: Project, reference: dict[str, object]) -> None:
+    process = start(project, FAKE_SECONDS='0.2')
+    while not files.read_json_lines(project.folder / 'calls.jsonl'):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    code, _ = ended(process)
+    assert code == 130
+    assert project.directory.state().partial['rpn_1'].step > 0
+    project.run()
+    assert project.weights() == reference
