@@ -4,9 +4,9 @@
     python scripts/campaign_fuzz.py --cases=300 --kinds=voc,csv
 
 Every case is a valid file, changed at random (bits, bytes, pieces, numbers, keys) and read in a process of its own with at most
-10 s of computing and 2 GB more memory than before; the bombs (`BOMBS`: huge pictures, entities, aliases, deep nesting, false shapes) are among
-them. What ends in a traceback, a signal, the time limit or the memory limit, or is refused without the file's name, has failed.
-Prints one JSON object; the exit code is 1 when a case failed.
+10 s of computing and 2 GB more memory than before; the bombs (`BOMBS`: huge pictures, entities, aliases, deep nesting, false
+shapes) are among them. What ends in a traceback, a signal, the time limit or the memory limit, or is refused without the file's
+name, has failed. Prints one JSON object; the exit code is 1 when a case failed.
 """
 
 from __future__ import annotations
