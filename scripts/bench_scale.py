@@ -14,7 +14,6 @@ import io
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -132,7 +131,9 @@ def measure_here(part: str, folder: pathlib.Path, size: int) -> dict[str, float]
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Returns this process's peak memory; `getrusage` would count that of the process that started this one."""
+    status = pathlib.Path('/proc/self/status').read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith('VmHWM'))
 
 
 # ---- all parts --------------------------------------------------------------------------------------------------------------

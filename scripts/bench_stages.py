@@ -362,16 +362,15 @@ def carry_out(command: Sequence[str], log: pathlib.Path) -> Finished:
       StageFailed: it ended with another exit code than 0; the message holds the end of what it printed.
     """
     environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
-    started = time.monotonic()
-    with log.open('wb') as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise StageFailed(
-            f'{" ".join(command)}: ended with exit code {process.returncode}\n{log.read_text(errors="replace")[-3000:]}'
-        )
-    return Finished(time.monotonic() - started, usage.ru_maxrss * 1024)
+    result = log.with_suffix('.took.json')
+    subprocess.run(
+        [sys.executable, str(ROOT / 'scripts' / 'bench_process.py'), result, log, *command], env=environment, check=True
+    )
+    took = files.read_json(result)
+    if took['exit_code'] != 0:
+        last_words = log.read_text(errors='replace')[-3000:]
+        raise StageFailed(f'{" ".join(command)}: ended with exit code {took["exit_code"]}\n{last_words}')
+    return Finished(took['seconds'], took['peak_bytes'])
 
 
 def run_stagetrain(bench: Bench, name: str) -> tuple[Finished, pathlib.Path]:
