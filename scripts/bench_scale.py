@@ -124,16 +124,26 @@ PARTS: Mapping[str, Callable[[pathlib.Path, int], None]] = {
 
 
 def measure_here(part: str, folder: pathlib.Path, size: int) -> dict[str, float]:
-    """Carries out one part in this process; returns its seconds and the bytes by which it raised the process's peak memory."""
-    before, started = _peak_bytes(), time.perf_counter()
+    """Carries out one part in this process.
+
+    Returns:
+      `seconds` (wall), `processor_seconds` (of all threads), `peak_bytes` of the process, and `mapped_bytes`: how much of it are
+      pages of mapped files, which the system takes back when it needs them.
+    """
+    mapped, started, used = _memory('RssFile'), time.perf_counter(), time.process_time()
     PARTS[part](folder, size)
-    return {'seconds': time.perf_counter() - started, 'grown_bytes': _peak_bytes() - before, 'peak_bytes': _peak_bytes()}
+    return {
+        'seconds': time.perf_counter() - started,
+        'processor_seconds': time.process_time() - used,
+        'peak_bytes': _memory('VmHWM'),
+        'mapped_bytes': _memory('RssFile') - mapped,
+    }
 
 
-def _peak_bytes() -> int:
-    """Returns this process's peak memory; `getrusage` would count that of the process that started this one."""
+def _memory(name: str) -> int:
+    """Returns bytes as Linux tells them; the peak of `getrusage` would be that of the process that started this one."""
     status = pathlib.Path('/proc/self/status').read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith('VmHWM'))
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f'{name}:'))
 
 
 # ---- all parts --------------------------------------------------------------------------------------------------------------
@@ -159,25 +169,30 @@ def _row(found: Mapping[str, float], size: int) -> dict[str, float]:
     return {
         'seconds': found['seconds'],
         'us_per_image': found['seconds'] / size * 1e6,
-        'grown_mb': found['grown_bytes'] / 1e6,
-        'peak_mb': found['peak_bytes'] / 1e6,
+        'processor_us_per_image': found['processor_seconds'] / size * 1e6,
+        'peak_mb': (found['peak_bytes'] - found['mapped_bytes']) / 1e6,
+        'mapped_mb': found['mapped_bytes'] / 1e6,
     }
 
 
 def growth(rows: Mapping[str, Mapping[str, float]]) -> float:
-    """Returns an image's cost in the largest set over that in the smallest; `rows` is size -> numbers of one part."""
+    """Returns an image's processor time in the largest set over that in the smallest; `rows` is size -> numbers of one part."""
     smallest, largest = min(rows, key=int), max(rows, key=int)
-    return rows[largest]['us_per_image'] / rows[smallest]['us_per_image']
+    return rows[largest]['processor_us_per_image'] / rows[smallest]['processor_us_per_image']
 
 
 def table_lines(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Returns the table's lines, headings first: for each part and size the microseconds an image and the peak memory."""
+    """Returns the table's lines, headings first: for each part and size the wall and processor microseconds and peak memory."""
     sizes = sorted({size for rows in report['rows'].values() for size in rows}, key=int)
-    lines = [('part', *(f'{int(size):,} images' for size in sizes), 'cost of an image, largest / smallest')]
+    lines = [('part', *(f'{int(size):,} images' for size in sizes), 'processor time of an image, largest / smallest')]
     for part, rows in report['rows'].items():
-        cells = (f'{rows[size]["us_per_image"]:.0f} us, {rows[size]["peak_mb"]:.0f} MB' for size in sizes)
+        cells = (_cell(rows[size]) for size in sizes)
         lines.append((LABELS[part], *cells, f'{growth(rows):.2f}'))
     return lines
+
+
+def _cell(row: Mapping[str, float]) -> str:
+    return f'{row["us_per_image"]:.0f} us ({row["processor_us_per_image"]:.0f}), {row["peak_mb"]:.0f} MB'
 
 
 def markdown(report: Mapping[str, Any]) -> str:

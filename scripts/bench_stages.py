@@ -125,6 +125,15 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
+class Times:
+    """Milliseconds of the calls of one side."""
+
+    wall_ms: list[float]
+    processor_ms: list[float]
+    """Of all threads; what else the machine does changes it little."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Bench:
     """A benchmark's surroundings: its temporary folder, pipeline files and data."""
 
@@ -260,7 +269,7 @@ class Steps:
             lambda i: their_step(self._inputs[i])[task.loss].numpy(),
             self._bench.settings.repetitions,
         )
-        return Row('ms', ours, theirs)
+        return step_row(ours, theirs)
 
     def _input(self, terms: Sequence[str], needs_images: bool = True, **extra: Callable[..., Any]) -> list[dict[str, Any]]:
         batches = TrainingInput(
@@ -324,24 +333,29 @@ def _our_step(pipeline: Any, stage: Any) -> Callable[[Any], Mapping[str, tf.Tens
     return build_step(task, tf.distribute.get_strategy())
 
 
-def interleaved(
-    ours: Callable[[int], Any], theirs: Callable[[int], Any], repetitions: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns the milliseconds of each call, the two in turn, so that what else the machine does hits both alike.
+def interleaved(ours: Callable[[int], Any], theirs: Callable[[int], Any], repetitions: int) -> tuple[Times, Times]:
+    """Returns the times of each side's calls, the two in turn, so that what else the machine does hits both alike.
 
     Args:
       ours: called with a batch's number.
       theirs: likewise.
       repetitions: timed calls of each, after `NUM_WARM_UP` that are not.
     """
-    times: tuple[list[float], list[float]] = ([], [])
+    times = (Times([], []), Times([], []))
     for number in range(NUM_WARM_UP + repetitions):
         for side, call in enumerate((ours, theirs)):
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             call(number % NUM_BATCHES)
             if number >= NUM_WARM_UP:
-                times[side].append((time.perf_counter() - started) * 1e3)
-    return tuple(times[0]), tuple(times[1])
+                times[side].wall_ms.append((time.perf_counter() - started) * 1e3)
+                times[side].processor_ms.append((time.process_time() - used) * 1e3)
+    return times
+
+
+def step_row(ours: Times, theirs: Times) -> Row:
+    """Returns a row of wall times, with the medians of the processor times as details."""
+    used = {side: statistics.median(times.processor_ms) for side, times in (('ours', ours), ('model_garden', theirs))}
+    return Row('ms', tuple(ours.wall_ms), tuple(theirs.wall_ms), {'processor_ms': used})
 
 
 # ---- whole runs -------------------------------------------------------------------------------------------------------------
