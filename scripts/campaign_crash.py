@@ -122,8 +122,11 @@ class _Run:
     def _strike(self, parent: Forked, victim: str, log: pathlib.Path) -> None:
         started = time.monotonic()
         if self._number == signal.SIGTERM:
+            had_begun = bool(self._directory.ledger.read())
             processes.kill(parent.pid, signal.SIGTERM)
             code = parent.wait(SECONDS_OF_A_RUN)
+            if code == -signal.SIGTERM and not had_begun:  # The process had not yet come to the command.
+                return
             self._outcome.seconds_to_save.append(time.monotonic() - started)
             if code not in (EXIT_DONE, EXIT_INTERRUPTED):
                 self._outcome.faults.append(f'SIGTERM ended the run with exit code {code}')

@@ -7,7 +7,6 @@ of their own, which can be killed; only the seconds of their imports are saved.
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import pathlib
 import shutil
@@ -20,14 +19,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-import rich.console
-
-from stagetrain.cli import prepare, process, worker
-from stagetrain.errors import EXIT_FAILED, StagetrainError
+from stagetrain.cli import main, process, worker
+from stagetrain.errors import EXIT_FAILED
 from stagetrain.files import append_json_line, read_json_lines
-from stagetrain.pipeline import runner
-from stagetrain.pipeline.plan import Selection
-from stagetrain.pipeline.rundir import RunDirectory
 
 CALLS = ('fsync', 'replace', 'rename', 'mkdir', 'unlink', 'rmdir', 'write')
 """Calls of `os` before or after which a process can be killed; all that stagetrain writes goes through these or TensorFlow."""
@@ -119,17 +113,8 @@ class Arena:
         _redirect(log)
         os.environ.update(self.environ)
         arm(point, 'parent')
-        console = rich.console.Console(file=io.TextIOWrapper(os.fdopen(os.dup(1), 'wb'), write_through=True), width=200)
-        directory = RunDirectory(run_dir)
-        try:
-            loaded = prepare.checked(self.config)
-            with directory.writing():
-                plan = prepare.planned(loaded, directory, Selection())
-                directory.create_or_open(loaded)
-                return runner.run(plan, directory, lambda: self._start_child(log, point), console)
-        except StagetrainError as error:
-            print(f'stagetrain run: {error}', flush=True)
-            return error.exit_code
+        process.start_child = lambda: self._start_child(log, point)  # type: ignore[assignment]
+        return main.main(['run', str(self.config), '--run_dir', str(run_dir)])
 
     def _start_child(self, log: pathlib.Path, point: KillAt | None) -> process.ChildWorker:
         events_read, events_write = os.pipe()

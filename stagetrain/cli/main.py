@@ -11,8 +11,10 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 import rich.console
 
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carries out one command and returns its exit code. Unexpected exceptions keep their traceback."""
     options = _parser().parse_args(arguments)
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
+    former = signal.signal(signal.SIGTERM, _interrupt)  # Before and behind the stages, which have handlers of their own.
     try:
         return verb(options, rich.console.Console())
     except StagetrainError as error:
@@ -37,6 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `stagetrain plan ... | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once, for all that is written survives that; an exception would break imports of native modules."""
+    del number, frame
+    os.write(sys.stderr.fileno(), b'stagetrain: ended by SIGTERM; what was saved before is intact\n')
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _run(options: argparse.Namespace, console: rich.console.Console) -> int:
