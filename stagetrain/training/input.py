@@ -419,24 +419,25 @@ def evaluation_batches(
       images: the set to evaluate.
       batch_size: B.
       extra: batch key -> function of an image index that reads a store.
+
+    Raises:
+      DataError: an image cannot be decoded or has another size than its annotation says.
     """
-    plain = plain_view()
     count = len(images)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        rows = [[min(first + j, count - 1) for j in range(batch_size)] for first in range(0, count, batch_size)]
-        ahead = [pool.submit(lambda row: tf.stack([images.resized(tf.constant(i)) for i in row]), row) for row in rows[:2]]
-        for number, row in enumerate(rows):
-            if number + 2 < len(rows):
-                ahead.append(pool.submit(lambda row: tf.stack([images.resized(tf.constant(i)) for i in row]), rows[number + 2]))
-            batch = {
-                'image_index': tf.constant(row, tf.int32),
-                'image_shape': tf.stack([images.shown_size(plain, tf.constant(images.sizes[i])) for i in row]),
-                'image': ahead[number].result(),
-            }
-            ahead[number] = None  # type: ignore[call-overload]
-            for key, read in extra.items():
-                batch[key] = tf.constant(np.stack([read(i) for i in row]))
-            yield batch
+
+    @tf.autograph.experimental.do_not_convert
+    def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        index = tf.minimum(row, count - 1)
+        shape = images.shown_size(plain_view(), tf.gather(images.sizes, index))
+        return {'image_index': tf.cast(index, tf.int32), 'image_shape': shape, 'image': images.resized(index)}
+
+    rows = tf.data.Dataset.range(math.ceil(count / batch_size) * batch_size).map(sample, num_parallel_calls=2)
+    try:
+        for batch in rows.batch(batch_size).prefetch(2):
+            read = {key: np.stack([function(int(i)) for i in batch['image_index']]) for key, function in extra.items()}
+            yield {**batch, **{key: tf.constant(values) for key, values in read.items()}}
+    except tf.errors.OpError as error:
+        raise images.fault or error from error
 
 
 def _training_boxes(example: Example, include_difficult: bool, max_num_instances: int) -> tuple[np.ndarray, np.ndarray]:

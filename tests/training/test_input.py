@@ -161,6 +161,14 @@ def test_evaluation_shows_every_image_once_and_fills_the_last_batch(mirrored_job
     np.testing.assert_array_equal(batches[1]['image'][1], images.show(tf.constant(5), plain_view()))
 
 
+def test_an_image_lost_before_evaluation_is_an_error_that_names_it(mirrored_job: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    images = tiny.context(mirrored_job).validation_images()
+    examples = [dataclasses.replace(example, path=str(tmp_path / 'gone.jpg')) for example in images.dataset.examples]
+    images.dataset = dataclasses.replace(images.dataset, examples=tuple(examples))
+    with pytest.raises(DataError, match=r'gone\.jpg: cannot read image'):
+        list(evaluation_batches(images, 4, {}))
+
+
 # ---- against the Model Garden's parser ------------------------------------------------------------------------------------
 
 
