@@ -87,12 +87,13 @@ def _annotation(image_id: str, shapes: Sequence[synthetic.Shape]) -> str:
 # ---- one part in one process ------------------------------------------------------------------------------------------------
 
 
-def read_index(folder: pathlib.Path, size: int) -> None:
-    """Loads the data set, from the cache where it is there."""
+def read_index(folder: pathlib.Path, size: int) -> object:
+    """Loads the data set, from the cache where it is there, and returns it."""
     source = schema.DataSource(format='voc', path=str(folder / 'images'), split='trainval')
     data = schema.Data(classes=list(synthetic.CLASSES), train=source, validation=source)
     dataset = load_dataset(source, data, 'train', folder / 'cache')
     assert len(dataset.examples) == size, (len(dataset.examples), size)
+    return dataset
 
 
 def make_store(folder: pathlib.Path, size: int, row_shape: tuple[int, ...]) -> None:
@@ -105,15 +106,16 @@ def make_store(folder: pathlib.Path, size: int, row_shape: tuple[int, ...]) -> N
     arrays.make(folder, {'rows': arrays.Rows(size, compute)}, lambda done, total: None, lambda: False)
 
 
-def read_store(folder: pathlib.Path, size: int) -> None:
-    """Checks a store and reads each row once, in random order, as an epoch does."""
+def read_store(folder: pathlib.Path, size: int) -> object:
+    """Checks a store, reads each row once, in random order, as an epoch does, and returns what holds the files open."""
     arrays.verify(folder)
     store = arrays.ArrayStore(folder, 'rows')
     for index in np.random.default_rng(0).permutation(size):
         store.row(int(index))
+    return store
 
 
-PARTS: Mapping[str, Callable[[pathlib.Path, int], None]] = {
+PARTS: Mapping[str, Callable[[pathlib.Path, int], object]] = {
     'index_cold': read_index,
     'index_warm': read_index,
     'proposals_make': lambda folder, size: make_store(folder / 'proposals', size, (NUM_PROPOSALS, 4)),
@@ -131,13 +133,15 @@ def measure_here(part: str, folder: pathlib.Path, size: int) -> dict[str, float]
       pages of mapped files, which the system takes back when it needs them.
     """
     mapped, started, used = _memory('RssFile'), time.perf_counter(), time.process_time()
-    PARTS[part](folder, size)
-    return {
+    held = PARTS[part](folder, size)
+    found = {
         'seconds': time.perf_counter() - started,
         'processor_seconds': time.process_time() - used,
         'peak_bytes': _memory('VmHWM'),
         'mapped_bytes': _memory('RssFile') - mapped,
     }
+    del held  # Only now: with it go the mapped pages.
+    return found
 
 
 def _memory(name: str) -> int:
