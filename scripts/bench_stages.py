@@ -34,6 +34,7 @@ from stagetrain.config import check, load
 from stagetrain.data import synthetic
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
+from stagetrain.detectors.anchors import RpnTargets
 from stagetrain.detectors.detector import feature_key
 from stagetrain.errors import BadInput, StageFailed, StagetrainError
 from stagetrain.evaluation import evaluate
@@ -245,16 +246,16 @@ class Steps:
         """Builds one whole detector for targets, proposals and features, and the Model Garden's model."""
         self._bench = bench
         _, self._pipeline, joint = bench.pipeline_of('joint')
-        self._reference: Any = job_files.build_detector(self._pipeline, bench_model_garden.MODULES, 0)
+        self._reference = job_files.build_detector(self._pipeline, bench_model_garden.MODULES, 0)
         few = dataclasses.replace(bench.train, examples=bench.train.examples[: NUM_BATCHES * BATCH_SIZE])
         geometry = job_files.geometry_of(self._pipeline.model, training=True)
         self._images = Images(few, geometry, include_difficult=False)
         self._views = Views(geometry, randomness.stage_seed(0, 'bench'), None)
         self._batches = self._input(list(check.live_losses(joint)))
         self._model = bench_model_garden.build_task(self._pipeline, joint).build_model()
+        anchors = RpnTargets(self._pipeline.model).anchor_boxes
         self._inputs = [
-            bench_model_garden.inputs_of(batch, self._reference.anchor_boxes, self._pipeline.model.parser.max_num_instances)
-            for batch in self._batches
+            bench_model_garden.inputs_of(batch, anchors, self._pipeline.model.parser.max_num_instances) for batch in self._batches
         ]
 
     def measure(self, stage_name: str) -> Row:
