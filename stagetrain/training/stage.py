@@ -116,6 +116,7 @@ class _Trainer:
                 self._plan.loss_weights,
                 [self._variables[name] for name in self._plan.selection.trained],
                 self._step,
+                [self._variables[name] for name in self._plan.selection.updated],
             ),
             self._context.strategy,
         )

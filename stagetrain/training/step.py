@@ -24,13 +24,16 @@ class Task:
     trained: Sequence[tf.Variable]
     step: tf.Variable
     """Steps done; counted up with the optimizer's application."""
+    updated: Sequence[tf.Variable] = ()
+    """Statistics that the forward pass moves."""
 
 
 def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
     """Returns a function that carries out one step on a batch.
 
     The result holds each live loss unweighted, `regularization`, `total` (weighted sum and regularization), all float32 scalars,
-    and `is_finite`. When the total or a gradient is not finite, nothing is applied and the step is not counted.
+    and `is_finite`. When the total or a gradient is not finite, nothing is applied, statistics are put back, and the step is
+    not counted.
     """
 
     def replica_step(batch: Batch) -> dict[str, tf.Tensor]:
@@ -52,6 +55,8 @@ def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
 
 
 def _replica_step(task: Task, batch: Batch, num_replicas: int) -> dict[str, tf.Tensor]:
+    # BatchNorm moves its statistics in the forward pass, before anyone knows whether the step is finite.
+    statistics = [variable.read_value() for variable in task.updated]
     # Only what trains is watched: below the frozen border nothing is recorded and no gradient is taken.
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(task.trained)
@@ -61,7 +66,7 @@ def _replica_step(task: Task, batch: Batch, num_replicas: int) -> dict[str, tf.T
         scaled = total / num_replicas
     gradients = tape.gradient(scaled, task.trained)
     is_finite = _all_finite(total, gradients)
-    tf.cond(is_finite, lambda: _apply(task, gradients), lambda: tf.constant(False))
+    tf.cond(is_finite, lambda: _apply(task, gradients), lambda: _undo(task, statistics))
     return {**losses, 'regularization': regularization, 'total': total, 'is_finite': is_finite}
 
 
@@ -78,3 +83,9 @@ def _apply(task: Task, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     task.optimizer.apply_gradients(list(zip(gradients, task.trained, strict=True)))
     task.step.assign_add(1)
     return tf.constant(True)
+
+
+def _undo(task: Task, statistics: Sequence[tf.Tensor]) -> tf.Tensor:
+    for variable, value in zip(task.updated, statistics, strict=True):
+        variable.assign(value)
+    return tf.constant(False)
