@@ -45,4 +45,4 @@ def test_bad_input_is_used_correctly_or_refused_by_name() -> None:
     report = campaign('fuzz', '--cases=200', '--seed=11')
     assert report['cases'] > 200
     assert report['failed'] == 0
-    assert set(report['kinds']['pipeline']) == {'refused', 'used'}
+    assert report['kinds']['pipeline']['refused'] > 10
