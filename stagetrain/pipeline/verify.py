@@ -10,6 +10,7 @@ Nothing is written, and TensorFlow is not needed: weights are compared by the di
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -110,7 +111,7 @@ class _Check:
                 continue
             self.guarded.add(path)
             read = files.read_sealed_bytes if path.suffix == '.npz' else files.read_sealed_json
-            self._told(lambda path=path, read=read: read(path))
+            self._told(functools.partial(read, path))
 
     def committed_folder(self, folder: pathlib.Path) -> None:
         """A checkpoint or a store is byte for byte what its manifest says."""
