@@ -72,7 +72,7 @@ def test_names_are_equal_in_another_process(detector: FasterRcnn) -> None:
 def test_freezing_moves_variables_to_other_positions_but_not_to_other_names() -> None:
     head = build(MODULES).modules['detection_head']
     before, positions = names.named_variables({'head': head}), [id(variable) for variable in head.variables]
-    head.fcs[0].trainable = False
+    names.leaves({'head': head})[0].layer.trainable = False
     assert [id(variable) for variable in head.variables] != positions
     after = names.named_variables({'head': head})
     assert {name: id(variable) for name, variable in after.items()} == {name: id(variable) for name, variable in before.items()}
