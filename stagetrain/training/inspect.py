@@ -8,7 +8,7 @@ from typing import Any
 from stagetrain.config import check, load, schema, specs
 from stagetrain.detectors.detector import Detector
 from stagetrain.errors import ConfigError
-from stagetrain.training import job_files
+from stagetrain.training import job_files, runtime
 from stagetrain.training.selection import select_variables
 from stagetrain.weights import names, scopes
 
@@ -28,6 +28,7 @@ def check_model(
     """
     del emit, should_stop
     pipeline = load.load_resolved(job['pipeline']).pipeline
+    runtime.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
     detector = _whole(pipeline)
     faults = []
     for stage_id, stage, _ in check.all_stages(pipeline):

@@ -130,7 +130,7 @@ def test_bases_in_a_circle_are_refused(write: Any) -> None:
         (
             "freeze_variables: ['backbone/.*']",
             "freze_variables: ['backbone/.*']",
-            r"a\.yaml:24: stages\[1\]\.freze_variables: unknown key\. Known here: allow_frozen_fresh, freeze_variables, .*"
+            r"a\.yaml:24: stages\[1\]\.freze_variables: unknown key\. Known here: allow_frozen_fresh, .*freeze_variables, .*"
             r"Did you mean 'freeze_variables'\?",
         ),
         ('steps: 10', 'stepz: 10', r"a\.yaml:15: train\.stepz: unknown key\. Known here: .*steps.*Did you mean 'steps'\?"),
