@@ -500,7 +500,8 @@ def _processor() -> str:
 
 def table_lines(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, str]]:
     """Yields (row, ours, Model Garden, ratio, range of ours, range of the Model Garden's) as they are shown."""
-    for name, row in report['rows'].items():
+    for name in sorted(report['rows'], key=ROWS.index):
+        row = report['rows'][name]
         unit, digits = row['unit'], 1 if row['unit'] != 'MB' else 0
         ranges = [
             '' if row['num_measured'] == 1 else f'{low:.{digits}f} to {high:.{digits}f}'
