@@ -294,7 +294,7 @@ def test_no_child_is_left_behind(project: Project) -> None:
 
 
 def test_the_next_child_is_started_while_the_present_one_works(project: Project) -> None:
-    project.run(select=Selection(until='detector_1'), environ={'FAKE_SECONDS': '0.3'})
+    project.run(select=Selection(until='detector_1'), environ={'FAKE_SECONDS': '3'})
     calls = files.read_json_lines(project.folder / 'calls.jsonl')
     assert len({call['pid'] for call in calls}) == 3
     assert calls[1]['born'] < project.directory.lock().stages['rpn_1'].result['ended']
