@@ -34,12 +34,13 @@ class DataSource(Strict):
     format: str
     """Name of a registered format: voc, coco, csv, tfrecord; or auto, which recognises them."""
     path: str
-    """Folder (voc), JSON file (coco), CSV file (csv), file or file pattern (tfrecord). Relative paths start from the pipeline file's
-    folder."""
+    """Folder (voc), JSON file (coco), CSV file (csv), file or file pattern (tfrecord). Relative paths start from the folder of
+    the pipeline file."""
     split: str | None = None
     """voc: a file of `ImageSets/Main` without `.txt`. coco and csv: which file of a folder."""
     images: str | None = None
-    """coco, csv: the folder that image names are relative to. Without it coco looks around its file, csv takes its file's folder."""
+    """coco, csv: the folder that image names are relative to. Without it coco looks around its file, csv takes that of its
+    file."""
     class_file: str | None = None
     """csv: the class file (`name,id`), `classes.csv` beside the file by default. tfrecord: the label map (`.pbtxt`)."""
     include_difficult: bool = False
