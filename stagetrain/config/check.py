@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pydantic
@@ -63,6 +63,18 @@ def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
         if term in spec.proposal_losses and stage.proposals is None:
             needed.update(spec.proposal_modules)
     return tuple(module for module in spec.modules if module in needed)
+
+
+def can_detect(pipeline: PipelineBase, modules: Collection[str], has_proposals: bool) -> bool:
+    """Returns whether detections can be made with `modules`, on stored proposals when `has_proposals`."""
+    spec = specs.detector(pipeline.model.type)
+    return {*spec.detection_modules, *(() if has_proposals else spec.proposal_modules)} <= set(modules)
+
+
+def can_propose(pipeline: PipelineBase, modules: Collection[str]) -> bool:
+    """Returns whether `modules` give proposals."""
+    spec = specs.detector(pipeline.model.type)
+    return bool(spec.proposal_modules) and set(spec.proposal_modules) <= set(modules)
 
 
 def all_stages(pipeline: PipelineBase) -> list[StageEntry]:
@@ -317,7 +329,7 @@ def _proposal_origin(
     pipeline: PipelineBase, entry: StageEntry, origin: str, spec: specs.DetectorSpec, path: Path
 ) -> Iterator[Problem]:
     earlier = earlier_stages(pipeline, entry.id)
-    able = [name for name, other in earlier.items() if set(spec.proposal_modules) <= set(stage_modules(pipeline, other.stage))]
+    able = [name for name, other in earlier.items() if can_propose(pipeline, stage_modules(pipeline, other.stage))]
     if origin not in earlier:
         yield path, f'{_not_earlier(pipeline, entry, origin)}. Known here: {known_names(able)}.{suggestion(origin, able)}'
     elif origin not in able:

@@ -31,6 +31,8 @@ class DetectorSpec:
     modules: tuple[str, ...]
     loss_modules: Mapping[str, tuple[str, ...]]
     implementation: str
+    detection_modules: tuple[str, ...]
+    """The modules that give detections, besides `proposal_modules` or stored proposals."""
     proposal_modules: tuple[str, ...] = ()
     """The modules that give proposals; empty for a detector without a region proposal network."""
     proposal_losses: tuple[str, ...] = ()
@@ -193,6 +195,26 @@ def _faster_rcnn_options() -> type[pydantic.BaseModel]:
     return pydantic.create_model('FasterRcnn', __base__=base, __doc__="The Model Garden's Faster R-CNN.", **fields)
 
 
+def _retinanet_options() -> type[pydantic.BaseModel]:
+    """The Model Garden's `RetinaNet` with its `Losses` and `Parser`, less what a stage or the data decides."""
+    losses = options.options_model('retinanet_losses', ('loss_weight', 'box_loss_weight'))
+    parser = one_stage_parser()
+    fields: dict[str, Any] = {
+        'type': (Literal['retinanet'], ...),
+        'losses': (losses, pydantic.Field(default_factory=losses)),
+        'parser': (parser, pydantic.Field(default_factory=parser)),
+    }
+    base = options.options_model('retinanet', ('num_classes',))
+    return pydantic.create_model('RetinaNet', __base__=base, __doc__="The Model Garden's RetinaNet.", **fields)
+
+
+def one_stage_parser() -> type[pydantic.BaseModel]:
+    """Returns the type of `parser` of a one-stage detector: the Model Garden's, and `aug_rand_vflip` as Faster R-CNN's has it."""
+    base = options.options_model('retinanet_parser', ('aug_type', 'aug_policy', 'aug_rand_jpeg'))
+    fields: dict[str, Any] = {'aug_rand_vflip': (bool, False)}
+    return pydantic.create_model('OneStageParser', __base__=base, **fields)
+
+
 def _register_built_in() -> None:
     for name, backbone_options, preprocessing_name in (
         ('vgg16', KerasVgg, 'bgr_mean'),
@@ -216,6 +238,7 @@ def _register_built_in() -> None:
             modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
             loss_modules={'rpn_score': rpn, 'rpn_box': rpn, 'frcnn_class': head, 'frcnn_box': head},
             implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
+            detection_modules=head,
             proposal_modules=rpn,
             proposal_losses=('frcnn_class', 'frcnn_box'),
             fixed_options=(
@@ -226,6 +249,28 @@ def _register_built_in() -> None:
                 'parser.skip_crowd_during_training',
                 'roi_generator.use_batched_nms',
                 'roi_sampler.cascade_iou_thresholds',
+            ),
+        )
+    )
+    register_detector(
+        DetectorSpec(
+            name='retinanet',
+            options=_retinanet_options,
+            modules=('backbone', 'decoder', 'head'),
+            loss_modules=dict.fromkeys(('class', 'box'), ('backbone', 'decoder', 'head')),
+            implementation='stagetrain.detectors.retinanet:RetinaNet',
+            detection_modules=('backbone', 'decoder', 'head'),
+            fixed_options=(
+                'detection_generator.apply_nms',
+                'detection_generator.decode_boxes',
+                'detection_generator.return_decoded',
+                'detection_generator.tflite_post_processing',
+                'head.attribute_heads',
+                'head.share_classification_heads',
+                'parser.keep_aspect_ratio',
+                'parser.num_channels',
+                'parser.pad',
+                'parser.skip_crowd_during_training',
             ),
         )
     )

@@ -73,14 +73,16 @@ def _describe(detail: Mapping[str, Any], root: Node, model: type[pydantic.BaseMo
     if detail['type'] == 'missing':
         return f'{node.place}: {document.show_path((*path, last))}: missing, and has no default'
     if detail['type'] == 'extra_forbidden':
-        known = {*_known_keys(model, path[:-1]), *(more_keys if len(path) == 1 else ())}
+        known = {*_known_keys(model, detail['loc'][:-1]), *(more_keys if len(path) == 1 else ())}
         return f'{where}: unknown key. Known here: {known_names(known)}.{suggestion(last, known)}'
     if detail['type'] == 'value_error':
         return _describe_value_error(detail['msg'].removeprefix('Value error, '), path, node)
-    if detail['type'] in ('union_tag_invalid', 'union_tag_not_found'):
-        return (
-            f'{where}.type: found {_show(detail["input"])}; expected one of {detail["ctx"].get("expected_tags", "the detectors")}'
-        )
+    if detail['type'] == 'union_tag_not_found':
+        return _describe_missing_type(path, node)
+    if detail['type'] == 'union_tag_invalid':
+        known = [tag.strip("'") for tag in detail['ctx']['expected_tags'].split(', ')]
+        found = f'found {_show(detail["ctx"]["tag"])}, expected one of {known_names(known)}.'
+        return _describe_value_error(f'type: {found}{suggestion(detail["ctx"]["tag"], known)}', path, node)
     expected = _EXPECTED.get(detail['type']) or detail['msg'].removeprefix('Input should be ').removeprefix('a valid ')
     if detail['type'] == 'too_short':
         expected = f'at least {detail["ctx"]["min_length"]}'
@@ -93,6 +95,14 @@ def _describe_value_error(message: str, path: Path, node: Node) -> str:
     if message.startswith('type: ') and 'type' in node.value:
         path, node, message = (*path, 'type'), node.value['type'], message.removeprefix('type: ')
     return f'{node.place}: {document.show_path(path) or "the file"}: {message}'
+
+
+def _describe_missing_type(path: Path, node: Node) -> str:
+    """What a mapping that is a choice by `type` lacks; without it no other key of the mapping can be judged."""
+    for key, value in node.value.items():
+        if suggestion(str(key), ['type']):
+            return f"{value.place}: {document.show_path((*path, key))}: unknown key. Did you mean 'type'?"
+    return f'{node.place}: {document.show_path((*path, "type"))}: missing, and has no default'
 
 
 def _locate(root: Node, location: tuple[str | int, ...]) -> tuple[Path, Node]:
@@ -109,11 +119,20 @@ def _keys(node: Node) -> Collection[str | int]:
     return range(len(node.value)) if isinstance(node.value, list) else node.value if isinstance(node.value, dict) else ()
 
 
-def _known_keys(model: type[pydantic.BaseModel], path: Path) -> set[str]:
+def _known_keys(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> set[str]:
+    """Returns the keys known at pydantic's location; in a choice by `type` only those of the type that was chosen."""
     candidates: list[Any] = [model]
-    for part in path:
-        candidates = [inner for candidate in candidates for inner in _inside(candidate, part)]
+    for part in location:
+        chosen = [candidate for candidate in candidates if _is_model(candidate) and _tag(candidate) == part]
+        inner = [inner for candidate in candidates for inner in _inside(candidate, part)]
+        candidates = chosen or inner or candidates  # Names of other union members lead nowhere.
     return {key for candidate in candidates if _is_model(candidate) for key in _fields(candidate)}
+
+
+def _tag(model: type[pydantic.BaseModel]) -> str | None:
+    """Returns the one value that the field `type` of a member of a choice may have."""
+    values = typing.get_args(model.model_fields['type'].annotation) if 'type' in model.model_fields else ()
+    return values[0] if len(values) == 1 else None
 
 
 def _inside(annotation: Any, part: str | int) -> list[Any]:

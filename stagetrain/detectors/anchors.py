@@ -18,21 +18,29 @@ from official.vision.utils.object_detection import box_list, faster_rcnn_box_cod
 from stagetrain.detectors import sampling
 
 
+def anchor_boxes(model: Any) -> Mapping[str, tf.Tensor]:
+    """Returns level -> float32 `[h, w, anchors at a location * 4]`, yxyx in pixels of the scaled image.
+
+    Args:
+      model: a detector's options, with `anchor`, `min_level`, `max_level` and `input_size`.
+    """
+    return anchor.Anchor(
+        min_level=model.min_level,
+        max_level=model.max_level,
+        num_scales=model.anchor.num_scales,
+        aspect_ratios=model.anchor.aspect_ratios,
+        anchor_size=model.anchor.anchor_size,
+        image_size=tuple(model.input_size[:2]),
+    ).multilevel_boxes
+
+
 class RpnTargets:
     """What the region proposal network is to say about each anchor of an image (Ren et al. 2015, section 3.1.2)."""
 
     def __init__(self, model: Any):
         """Args: model: the `faster_rcnn` options of a pipeline, with `parser`."""
         self.parser = model.parser
-        height, width = model.input_size[:2]
-        self.anchor_boxes: Mapping[str, tf.Tensor] = anchor.Anchor(
-            min_level=model.min_level,
-            max_level=model.max_level,
-            num_scales=model.anchor.num_scales,
-            aspect_ratios=model.anchor.aspect_ratios,
-            anchor_size=model.anchor.anchor_size,
-            image_size=(height, width),
-        ).multilevel_boxes
+        self.anchor_boxes = anchor_boxes(model)
         self._flat = tf.concat([tf.reshape(boxes, [-1, 4]) for boxes in self.anchor_boxes.values()], axis=0)
         self._similarity = iou_similarity.IouSimilarity()
         self._gather = target_gather.TargetGather()

@@ -3,7 +3,7 @@
 The Model Garden's padded suppression is written for TPUs: fixed shapes, iterated to convergence. TensorFlow's CPU kernel visits
 each box once. Both give the same boxes; `tests/detectors/test_boxes.py` compares them.
 
-B images, L levels, N boxes of a level, K boxes kept.
+B images, L levels, N boxes (of a level, or of all), C classes, K boxes kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 from official.vision.ops import box_ops
+
+from stagetrain.detectors.detector import Detections
 
 _BELOW_EVERY_SCORE = -1.0
 
@@ -84,3 +86,30 @@ def multilevel_proposals(
         clip_boxes=False,
     )
     return tf.ensure_shape(kept, [None, num_proposals, 4]), tf.ensure_shape(scores, [None, num_proposals])
+
+
+def class_detections(
+    boxes: tf.Tensor, scores: tf.Tensor, *, pre_nms_top_k: int, min_score: float, nms_iou: float, num_detections: int
+) -> Detections:
+    """Suppresses boxes within each class, as the Model Garden's generators of version `v2` do.
+
+    Args:
+      boxes: float32 `[B, N, 4]` yxyx in pixels of the scaled image, the same for all classes.
+      scores: float32 `[B, N, C]`, probabilities without the background's.
+      pre_nms_top_k: boxes of each class that enter suppression.
+      min_score: probability at or below which a box does not enter.
+      nms_iou: IoU above which the lower-scoring box is suppressed.
+      num_detections: K.
+    """
+    top_scores, top = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), k=min(int(boxes.shape[1]), pre_nms_top_k))
+    top_boxes = tf.gather(boxes, top, batch_dims=1)
+    found, found_scores, classes, num_valid = tf.image.combined_non_max_suppression(
+        tf.transpose(top_boxes, [0, 2, 1, 3]),
+        tf.transpose(top_scores, [0, 2, 1]),
+        max_output_size_per_class=num_detections,
+        max_total_size=num_detections,
+        iou_threshold=nms_iou,
+        score_threshold=min_score,
+        clip_boxes=False,
+    )
+    return Detections(found, found_scores, tf.cast(classes, tf.int32) + 1, num_valid)

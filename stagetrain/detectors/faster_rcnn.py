@@ -13,20 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 from official.vision.configs import maskrcnn as maskrcnn_config
 from official.vision.losses import maskrcnn_losses
-from official.vision.modeling import backbones as model_garden_backbones
-from official.vision.modeling import decoders as model_garden_decoders
 from official.vision.modeling.heads import dense_prediction_heads, instance_heads
 from official.vision.modeling.layers import detection_generator, roi_aligner
 from official.vision.ops import box_matcher, box_ops, iou_similarity, target_gather
 
-from stagetrain.config import specs
 from stagetrain.detectors import boxes, roi_align, sampling
 from stagetrain.detectors.anchors import RpnTargets
-from stagetrain.detectors.detector import Batch, Detections, Detector, clear_names, feature_key
-from stagetrain.weights.names import named_variables
+from stagetrain.detectors.detector import Batch, Detections, clear_names, feature_key
+from stagetrain.detectors.pyramid import PyramidDetector, override
 
 RPN_TERMS = ('rpn_score', 'rpn_box')
 HEAD_TERMS = ('frcnn_class', 'frcnn_box')
@@ -36,7 +32,7 @@ SAMPLED = ('rois', 'roi_classes', 'roi_boxes')
 BOX_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
 
 
-class FasterRcnn(Detector):
+class FasterRcnn(PyramidDetector):
     """A Faster R-CNN that holds only the modules it was asked for."""
 
     def __init__(self, model: Any, num_classes: int, modules: Sequence[str], seed: int):
@@ -48,63 +44,27 @@ class FasterRcnn(Detector):
           modules: which of `backbone`, `decoder`, `rpn_head`, `detection_head` to build; the first two always are.
           seed: of the initialisers.
         """
-        self.model = model
         self.num_classes = num_classes + 1
-        self._config = model_garden_config(model, self.num_classes)
         self._rpn_targets = RpnTargets(model)
         self._sampler = RoiSampler(model.roi_sampler)
-        self.modules = dict(self._build(tuple(modules), seed))
-        self._trunk = trunk(self.modules['backbone'], self.modules.get('decoder'))
+        super().__init__(model, model_garden_config(model, self.num_classes), modules, seed)
 
     # ---- building -------------------------------------------------------------------------------------------------------
 
-    def _build(self, wanted: tuple[str, ...], seed: int) -> Iterator[tuple[str, Any]]:
-        """Yields each module built on symbolic inputs, so that all its variables exist."""
-        input_specs = tf_keras.layers.InputSpec(shape=[None, *self.model.input_size])
-        l2 = self.model.losses.l2_weight_decay
-        regularizer = tf_keras.regularizers.l2(l2 / 2.0) if l2 else None
-        clear_names(seed)
-        backbone = self._build_backbone(input_specs, regularizer)
-        yield 'backbone', backbone
-        clear_names(seed + 1)
-        decoder = model_garden_decoders.factory.build_decoder(
-            input_specs=backbone.output_specs, model_config=self._config, l2_regularizer=regularizer
-        )
-        levels = {level: tf_keras.Input(shape[1:]) for level, shape in backbone.output_specs.items()}
-        if decoder is not None:
-            yield 'decoder', decoder
-            levels = decoder(levels)
+    def _build_heads(self, wanted: tuple[str, ...], levels: Mapping[str, tf.TensorShape]) -> Iterator[tuple[str, Any]]:
+        """Yields `rpn_head` and `detection_head` as wanted; see `PyramidDetector`."""
         if 'rpn_head' in wanted:
-            clear_names(seed + 2)
-            rpn_head = dense_prediction_heads.RPNHead(**self._rpn_options(), kernel_regularizer=regularizer)
-            rpn_head.build({level: tensor.shape for level, tensor in levels.items()})
-            rpn_head({level: tf.zeros([1, *tensor.shape[1:]]) for level, tensor in levels.items()})
+            clear_names(self._seed + 2)
+            rpn_head = dense_prediction_heads.RPNHead(**self._rpn_options(), kernel_regularizer=self._regularizer())
+            rpn_head.build(dict(levels))
+            rpn_head({level: tf.zeros([1, *shape[1:]]) for level, shape in levels.items()})
             yield 'rpn_head', rpn_head
         if 'detection_head' in wanted:
-            clear_names(seed + 3)
-            head = instance_heads.DetectionHead(**self._head_options(), kernel_regularizer=regularizer)
+            clear_names(self._seed + 3)
+            head = instance_heads.DetectionHead(**self._head_options(), kernel_regularizer=self._regularizer())
             size = self.model.roi_aligner.crop_size
-            num_filters = next(iter(levels.values())).shape[-1]
-            head(tf.zeros([1, 1, size, size, num_filters]))
+            head(tf.zeros([1, 1, size, size, next(iter(levels.values()))[-1]]))
             yield 'detection_head', head
-
-    def _build_backbone(self, input_specs: Any, regularizer: Any) -> tf_keras.Model:
-        options = self.model.backbone
-        registered = specs.backbone(options.type)
-        if registered is not None:
-            build = specs.load_implementation(registered.implementation)
-            return build(input_specs, getattr(options, options.type), self.model.losses.l2_weight_decay)
-        return model_garden_backbones.factory.build_backbone(
-            input_specs=input_specs,
-            backbone_config=self._config.backbone,
-            norm_activation_config=self._config.norm_activation,
-            l2_regularizer=regularizer,
-        )
-
-    def _norm_options(self) -> dict[str, Any]:
-        norm = self.model.norm_activation
-        names = ('activation', 'use_sync_bn', 'norm_momentum', 'norm_epsilon')
-        return {name: getattr(norm, name) for name in names}
 
     def _rpn_options(self) -> dict[str, Any]:
         return {
@@ -125,50 +85,6 @@ class FasterRcnn(Detector):
     def anchor_boxes(self) -> Mapping[str, tf.Tensor]:
         """Level -> float32 `[h, w, anchors * 4]`, yxyx in pixels of the scaled image."""
         return self._rpn_targets.anchor_boxes
-
-    def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
-        """Returns level -> features `[B, h, w, C]` for the heads; begins behind stored features where the batch has them."""
-        if feature_key(self._last_module) in batch:
-            return batch[feature_key(self._last_module)]
-        stored = batch.get(feature_key('backbone'))
-        features = self._trunk(batch['image'], training=training) if stored is None else stored
-        if 'decoder' in self.modules:
-            features = self.modules['decoder'](features, training=training)
-        return features
-
-    @property
-    def _last_module(self) -> str:
-        """The module whose output the heads read."""
-        return 'decoder' if 'decoder' in self.modules else 'backbone'
-
-    def modules_before(self, cut: str) -> tuple[str, ...]:
-        """Returns `backbone`, or `backbone` and `decoder`; see `Detector.modules_before`."""
-        return ('backbone',) if cut == 'backbone' else ('backbone', 'decoder')
-
-    def frozen_cut(self, trained: Sequence[str]) -> str | None:
-        """Returns `decoder`, `backbone` or None; see `Detector.frozen_cut`."""
-        training = {name.split('/')[0] for name in trained}
-        if 'backbone' in training:
-            return None
-        return 'backbone' if 'decoder' in training or 'decoder' not in self.modules else 'decoder'
-
-    def with_features(self, batch: Batch) -> Batch:
-        """Returns the batch with the output of the last module in front of the heads; see `Detector.with_features`."""
-        return {**batch, feature_key(self._last_module): self.features(batch, training=False)}
-
-    def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
-        """Returns the output of `backbone` or `decoder` in inference mode; see `Detector.features_at`."""
-        return self._trunk(batch['image'], training=False) if cut == 'backbone' else self.features(batch, training=False)
-
-    def reached(self, terms: Sequence[str]) -> set[str]:
-        """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
-        parts: list[Any] = [self._trunk, self.modules.get('decoder')]
-        if set(RPN_TERMS) & set(terms):
-            parts.append(self.modules['rpn_head'])
-        if set(HEAD_TERMS) & set(terms):
-            parts.append(self.modules['detection_head'])
-        used = {id(variable) for part in parts if part is not None for variable in part.variables if variable.trainable}
-        return {name for name, variable in named_variables(self.modules).items() if id(variable) in used}
 
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns the Model Garden's losses named in `terms`; see `Detector.losses`."""
@@ -431,15 +347,6 @@ class RoiSampler:
         return tf.concat([rois, gt_boxes], axis=1) if self._options.mix_gt_boxes else rois
 
 
-def trunk(backbone: tf_keras.Model, decoder: tf_keras.Model | None) -> tf_keras.Model:
-    """Returns the part of a backbone that the decoder reads, around the same layers.
-
-    Model Garden backbones go on to classification layers that no detector uses; their BatchNorm would be computed and drift.
-    """
-    used = set(decoder.input if decoder is not None else backbone.output)
-    return tf_keras.Model(backbone.inputs, {level: output for level, output in backbone.output.items() if level in used})
-
-
 def model_garden_config(model: Any, num_classes: int) -> maskrcnn_config.MaskRCNN:
     """Returns the Model Garden's own config with the same options.
 
@@ -450,8 +357,4 @@ def model_garden_config(model: Any, num_classes: int) -> maskrcnn_config.MaskRCN
     config = maskrcnn_config.MaskRCNN(
         num_classes=num_classes, include_mask=False, mask_head=None, mask_sampler=None, mask_roi_aligner=None
     )
-    values = model.model_dump(exclude_unset=True, exclude={'type', 'losses', 'parser'})
-    if specs.backbone(model.backbone.type) is not None:  # The Model Garden does not know a registered backbone.
-        del values['backbone']
-    config.override(values, is_strict=True)
-    return config
+    return override(config, model)

@@ -83,7 +83,8 @@ def _checkpoints(pipeline: Any, run_dir: pathlib.Path, stage: str | None) -> dic
         raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
     spec = specs.detector(pipeline.model.type)
     held = set(check.stage_modules(pipeline, stages[chosen]))
-    missing = [module for module in spec.modules if module not in held]
+    needed = {*spec.detection_modules, *spec.proposal_modules}
+    missing = [module for module in spec.modules if module in needed - held]
     if missing:
         raise BadInput(
             f"stage '{chosen}' holds {', '.join(sorted(held))} but not {', '.join(missing)}, so it cannot detect by itself. "

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagetrain import files
+from stagetrain.config import check
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.evaluation.evaluate import Evaluator, Outcome
 from stagetrain.stores.proposals import ValidationProposals
@@ -22,17 +23,16 @@ class Validation:
 
     def __init__(self, context: job_files.Context, detector: Any):
         """Decides what can be measured with the modules that the stage holds."""
-        modules = set(detector.modules)
-        store = context.job.get('proposals')
+        pipeline, store = context.pipeline, context.job.get('proposals')
         self.images = context.validation_images()
         self._evaluator = Evaluator(
             detector,
             self.images,
-            batch_size=context.pipeline.evaluation.batch_size,
-            can_detect='detection_head' in modules and ('rpn_head' in modules or store is not None),
-            proposal_counts=tuple(context.pipeline.evaluation.num_proposals) if 'rpn_head' in modules else (),
+            batch_size=pipeline.evaluation.batch_size,
+            can_detect=check.can_detect(pipeline, detector.modules, has_proposals=store is not None),
+            proposal_counts=tuple(pipeline.evaluation.num_proposals) if check.can_propose(pipeline, detector.modules) else (),
             proposals=ValidationProposals(pathlib.Path(store), self.images).read if store else None,
-            voc_ap=context.pipeline.evaluation.voc_ap,
+            voc_ap=pipeline.evaluation.voc_ap,
         )
 
     def run(self) -> Outcome:
