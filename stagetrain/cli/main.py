@@ -61,8 +61,12 @@ def _run(options: argparse.Namespace, console: rich.console.Console) -> int:
 
 def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.cli import plan, prepare
+    from stagetrain.config import load
 
     loaded = prepare.checked(options.config, options.overrides)
+    if options.expand:
+        print(load.dump_resolved(loaded), end='')
+        return EXIT_DONE
     directory = prepare.run_directory(options.run_dir, options.config)
     planned = prepare.planned(loaded, directory, prepare.selection(options))
     plan.show(planned, console)
@@ -212,6 +216,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_selection(plan)
     plan.add_argument(
         '--variables', action='store_true', help='build the model and list every variable: origin, trained or frozen'
+    )
+    plan.add_argument(
+        '--expand', action='store_true', help='print the pipeline file with recipes, bases and overrides written out'
     )
     plan.add_argument('--cost', action='store_true', help='measure some steps of every stage on noise and estimate its time')
     _add_config(_verb(verbs, 'check', _check, 'check a pipeline file'))

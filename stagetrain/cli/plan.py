@@ -73,6 +73,9 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
     features = feature_plan.describe(plan.loaded.pipeline, stage.node.stage, plan.facts.num_train)
     if features is not None:
         yield 'features', features
+    if stage.node.stage.require:
+        bounds = ', '.join(f'{metric} {bound}' for metric, bound in stage.node.stage.require.items())
+        yield 'requires', bounds + (f': not kept, so a run stops here: {stage.lacking}' if stage.lacking else '')
     yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
-from stagetrain.config import specs
+from stagetrain.config import metric_names, specs
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.options import OneOf
@@ -75,6 +75,17 @@ def can_propose(pipeline: PipelineBase, modules: Collection[str]) -> bool:
     """Returns whether `modules` give proposals."""
     spec = specs.detector(pipeline.model.type)
     return bool(spec.proposal_modules) and set(spec.proposal_modules) <= set(modules)
+
+
+def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the names of what is measured of a stage: see `evaluation.json`."""
+    held = stage_modules(pipeline, stage)
+    names: tuple[str, ...] = ()
+    if can_detect(pipeline, held, has_proposals=stage.proposals is not None):
+        names += metric_names.of_detections(pipeline.data.classes, pipeline.evaluation.voc_ap)
+    if can_propose(pipeline, held):
+        names += metric_names.of_proposals(pipeline.evaluation.num_proposals)
+    return names
 
 
 def all_stages(pipeline: PipelineBase) -> list[StageEntry]:
@@ -139,6 +150,7 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
         yield from _proposals(pipeline, entry)
         yield from _scopes(pipeline, entry)
         yield from _schedule(pipeline, entry)
+        yield from _gates(pipeline, entry)
     yield from _variants(pipeline)
 
 
@@ -387,6 +399,14 @@ def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Probl
         yield (*path, 'values'), f'found {len(values)} values for {len(boundaries)} boundaries; expected {len(boundaries) + 1}'
     if boundaries != sorted(set(boundaries)) or any(boundary <= 0 for boundary in boundaries):
         yield (*path, 'boundaries'), f'found {boundaries}; expected steps above 0, each greater than the one before'
+
+
+def _gates(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    for metric in entry.stage.require:
+        measured = measured_metrics(pipeline, entry.stage)
+        if metric_names.canonical(metric) not in measured:
+            text = f'not measured in this stage. Known here: {known_names(measured)}.{suggestion(metric, measured)}'
+            yield (*_path(pipeline, entry), 'require', metric), text
 
 
 def _variants(pipeline: PipelineBase) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import document, schema
+from stagetrain.config import document, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import expand, merge, override
 from stagetrain.config.validation import describe, raise_problems, validate
@@ -26,7 +26,7 @@ from stagetrain.errors import ConfigError
 
 MAX_BASES = 10
 # Keys that a file may have at top level and that are gone from the resolved pipeline.
-FILE_KEYS = ('base', 'train')
+FILE_KEYS = ('base', 'recipe', 'train')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Loaded:
 
     pipeline: schema.PipelineBase
     resolved: dict[str, Any]
-    """What the user gave, with bases, overrides and environment applied; `load_resolved` turns it into an equal pipeline."""
+    """What the user gave, with bases, overrides, environment and recipes applied; `load_resolved` turns it into an equal
+    pipeline."""
     places: Mapping[tuple[str | int, ...], str]
     """Path -> `file:line`."""
     path: pathlib.Path | None
@@ -67,9 +68,10 @@ def load_pipeline(
     environ = os.environ if environ is None else environ
     root = _read_with_bases(pathlib.Path(path).absolute(), os.fspath(path), environ, ())
     for text in overrides:
-        root = override(root, text)
-    root, problems = _spread_train(root)
+        root = recipe_nodes.long_form(override(root, text))
     root = _with_absolute_paths(expand(root, environ))
+    _import_plugins(root)
+    root, problems = _spread_train(recipe_nodes.expand_recipes(root))
     return _finish(root, pathlib.Path(path).absolute(), problems, FILE_KEYS)
 
 
@@ -82,10 +84,12 @@ def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
       ConfigError: The file cannot be read or is not a resolved pipeline.
     """
     if isinstance(source, Mapping):
-        place = Place('resolved pipeline', None, pathlib.Path.cwd())
-        return _finish(document.from_plain(dict(source), place), None)
-    path = pathlib.Path(source)
-    return _finish(document.read(path, os.fspath(source), variables=False), path.absolute())
+        root, path = document.from_plain(dict(source), Place('resolved pipeline', None, pathlib.Path.cwd())), None
+    else:
+        path = pathlib.Path(source).absolute()
+        root = document.read(pathlib.Path(source), os.fspath(source), variables=False)
+    _import_plugins(root)
+    return _finish(root, path)
 
 
 def dump_resolved(loaded: Loaded) -> str:
@@ -95,7 +99,6 @@ def dump_resolved(loaded: Loaded) -> str:
 
 def _finish(root: Node, path: pathlib.Path | None, problems: Iterable[str] = (), more_keys: Iterable[str] = ()) -> Loaded:
     root = _long_init(root)
-    _import_plugins(root)
     try:
         pipeline = validate(root, schema.pipeline_type(), more_keys)
     except ConfigError as error:
@@ -116,7 +119,7 @@ def _same_mistake(line: str, problem: str) -> bool:
 
 
 def _read_with_bases(path: pathlib.Path, shown_as: str, environ: Mapping[str, str], above: tuple[str, ...]) -> Node:
-    root = document.read(path, shown_as)
+    root = recipe_nodes.long_form(document.read(path, shown_as))
     if not isinstance(root.value, dict):
         raise ConfigError(f'{shown_as}: found {type(root.value).__name__}, expected a mapping with model, data, stages')
     if 'base' not in root.value:

@@ -17,7 +17,7 @@ from stagetrain.config.schema import SOURCE_KINDS
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 # Of each group exactly one key may be given, so a child that gives one displaces what its base gave.
-ALTERNATIVES = (('steps', 'epochs'), SOURCE_KINDS, ('stages', 'until'))
+ALTERNATIVES = (('steps', 'epochs'), SOURCE_KINDS, ('stages', 'until', 'recipe'))
 
 _NAME = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 _IN_TEXT = re.compile(f'(?P<kind>[{VARIABLE}{ESCAPED}])(?P<name>[^{END}]*){END}|(?P<open>\\$?\\$\\{{)')
@@ -54,7 +54,8 @@ def override(root: Node, text: str) -> Node:
 
     Args:
       root: The pipeline file.
-      text: Keys joined by dots, stages by their names; the value is YAML and replaces what was there.
+      text: Keys joined by dots, stages by their names; the value is YAML and replaces what was there. Where a recipe stands in
+        place of stages, keys of a stage refine the recipe.
 
     Raises:
       ConfigError: No `=`, a value that is not YAML, a stage or variant that is not there, or a path into a plain value.
@@ -68,7 +69,19 @@ def override(root: Node, text: str) -> Node:
     place = Place(f'--set {text}', None, pathlib.Path.cwd())
     empty = Node(None, place)
     node = document.parse(value, file=place.file, folder=place.folder, lines=False) if value.strip() else empty
-    return _assign(root, keys, node, ())
+    return _assign(root, _into_recipe(root, keys), node, ())
+
+
+def _into_recipe(root: Node, keys: list[str]) -> list[str]:
+    """Returns `recipe.stages.rpn_1...` for `stages.rpn_1...` where a recipe stands in place of stages."""
+    position = 2 if keys[0] == 'compare' else 0  # The keys in front of a pipeline's or a variant's `stages`.
+    if keys[position : position + 1] != ['stages'] or len(keys) == position + 1:
+        return keys
+    holder: Node | None = root
+    for key in keys[:position]:
+        holder = holder.value.get(key) if holder is not None and isinstance(holder.value, dict) else None
+    has_recipe = holder is not None and isinstance(holder.value, dict) and 'recipe' in holder.value
+    return [*keys[:position], 'recipe', *keys[position:]] if has_recipe else keys
 
 
 def expand(root: Node, environ: Mapping[str, str]) -> Node:
@@ -107,7 +120,7 @@ def _assign(node: Node, keys: list[str], value: Node, done: tuple[str | int, ...
             f'{value.place}: {document.show_path(done)} is {node.value!r} ({node.place}), which has no keys; set it as a whole'
         )
     mapping = node.value or {}
-    if key not in mapping and rest and (done == ('compare',) or key == 'stages'):
+    if key not in mapping and rest and (done == ('compare',) or (key == 'stages' and done[-1:] != ('recipe',))):
         raise _unknown(value.place, done, key, mapping)
     new = _assign(mapping.get(key, Node({}, value.place)), rest, value, (*done, key))
     return Node({**_without_displaced(mapping, {key: new}), key: new}, node.place)

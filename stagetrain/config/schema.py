@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import specs
+from stagetrain.config import bounds, specs
 from stagetrain.config.options import Strict, options_model
 
 Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
@@ -218,18 +218,51 @@ class Stage(Strict):
     """Overrides the pipeline's seed in this stage."""
     train: Train
     """How long and with which optimizer; what is not given comes from the top-level `train`."""
+    require: dict[str, str] = Field(default_factory=dict)
+    """Cosmetic. A gate: metric of `evaluation.json` -> bound that the trained stage must keep, `{recall_0.5: '>= 0.8'}`, or the
+    pipeline fails there. Metrics of proposals may be called `proposal_recall_0.5` too."""
 
     @pydantic.field_validator('init', mode='before')
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {module: {'from': origin} if isinstance(origin, str) else origin for module, origin in value.items()}
+        return _long_init(value)
+
+    @pydantic.field_validator('require')
+    @classmethod
+    def _bounds(cls, value: dict[str, str]) -> dict[str, str]:
+        for metric, text in value.items():
+            try:
+                bounds.parse(text)
+            except ValueError as error:
+                raise ValueError(f'{metric}: {error}') from error
         return value
 
     @pydantic.field_validator('features', mode='before')
     @classmethod
     def _short_features(cls, value: Any) -> Any:
         return {'store': value} if isinstance(value, str) else value
+
+
+class Recipe(Strict):
+    """A pipeline by name. `recipe: four_step` is short for `recipe: {name: four_step}`; `stagetrain plan --expand` shows the
+    stages that it stands for."""
+
+    name: Literal['four_step', 'four_step_carry', 'end_to_end', 'unshared', 'heads_then_all', 'gradual_unfreeze']
+    """Which recipe; `docs/pipeline_file.md` says when to use which."""
+    init: dict[str, Init] | None = None
+    """Module -> where its weights come from, in every stage that starts from no other stage. Must be given when there are
+    sources; modules that are not named start fresh."""
+    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Loss term -> its weight in the stages that train it, where it is not the detector's usual one."""
+    freeze_up_to: list[str] = Field(default_factory=list)
+    """gradual_unfreeze: layers of the backbone, the deepest first; each gives a stage that freezes the backbone up to there."""
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Stage -> keys of a stage, merged over what the recipe says of it: `{rpn_1: {train: {steps: 300}}}`."""
+
+    @pydantic.field_validator('init', mode='before')
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return _long_init(value)
 
 
 class Variant(Strict):
@@ -264,7 +297,7 @@ class Evaluation(Strict):
 
     batch_size: Positive = 8
     """Cosmetic. Images a step."""
-    num_proposals: list[Positive] = Field(default_factory=lambda: [100, 300, 1000])
+    num_proposals: Annotated[list[Positive], Field(min_length=1)] = Field(default_factory=lambda: [100, 300, 1000])
     """Numbers of proposals at which the recall of the RPN is measured."""
     voc_ap: bool = False
     """Measure Pascal VOC's AP at IoU 0.5 too, by 11 points (VOC 2007) and by area (from VOC 2010 on), overall and per class."""
@@ -306,19 +339,38 @@ def pipeline_type() -> type[PipelineBase]:
 def json_schema() -> dict[str, Any]:
     """Returns the JSON Schema of pipeline files as they are written, for editors.
 
-    It differs from the type's own schema in what loading supplies or accepts: `base`, a top-level `train`, the short form of
-    `init`; and nothing is required that a base file or the top-level `train` may bring.
+    It differs from the type's own schema in what loading supplies or accepts: `base`, `recipe`, a top-level `train`, the short
+    form of `init`; and nothing is required that a base file or the top-level `train` may bring.
     """
     result = pipeline_type().model_json_schema()
     parts = result['$defs']
     train = {'$ref': '#/$defs/Train', 'description': 'What every stage trains like, unless it says otherwise.'}
     base = {'type': 'string', 'description': 'Another pipeline file, relative to this one; this one adds to it and replaces.'}
-    result['properties'] = {'base': base, **result['properties'], 'train': train}
+    parts['Recipe'] = {key: value for key, value in Recipe.model_json_schema().items() if key != '$defs'}
+    recipe = {
+        'anyOf': [parts['Recipe']['properties']['name'], {'$ref': '#/$defs/Recipe'}],
+        'description': 'Stages by name, in place of `stages`.',
+    }
+    result['properties'] = {'base': base, **result['properties'], 'train': train, 'recipe': recipe}
+    parts['Variant']['properties']['recipe'] = recipe
     del result['required']
     del parts['Train']['required']
     parts['Stage']['required'].remove('train')
-    parts['Stage']['properties']['init']['additionalProperties'] = {'anyOf': [{'type': 'string'}, {'$ref': '#/$defs/Init'}]}
+    init = {'anyOf': [{'type': 'string'}, {'$ref': '#/$defs/Init'}]}
+    parts['Stage']['properties']['init']['additionalProperties'] = init
+    parts['Recipe']['properties']['init'] = {**parts['Stage']['properties']['init'], **_described(parts['Recipe'], 'init')}
     return {'$schema': 'https://json-schema.org/draft/2020-12/schema', **result}
+
+
+def _described(part: dict[str, Any], name: str) -> dict[str, Any]:
+    return {'description': part['properties'][name]['description']}
+
+
+def _long_init(value: Any) -> Any:
+    """Writes `{backbone: imagenet}` as `{backbone: {from: imagenet}}`."""
+    if isinstance(value, dict):
+        return {module: {'from': origin} if isinstance(origin, str) else origin for module, origin in value.items()}
+    return value
 
 
 def _require_one(value: Strict, names: tuple[str, ...]) -> None:

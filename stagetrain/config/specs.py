@@ -39,6 +39,8 @@ class DetectorSpec:
     """The loss terms that can be computed on stored proposals instead of `proposal_modules`."""
     fixed_options: tuple[str, ...] = ()
     """Options of the Model Garden that `implementation` does not read; a value other than the default is refused."""
+    loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """The weight of a loss term in recipes, where it is not 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,6 +261,7 @@ def _register_built_in() -> None:
             modules=('backbone', 'decoder', 'head'),
             loss_modules=dict.fromkeys(('class', 'box'), ('backbone', 'decoder', 'head')),
             implementation='stagetrain.detectors.retinanet:RetinaNet',
+            loss_weights={'box': 50.0},  # The Model Garden's `box_loss_weight`.
             detection_modules=('backbone', 'decoder', 'head'),
             fixed_options=(
                 'detection_generator.apply_nms',

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from stagetrain.config.metric_names import COCO_METRICS
 from stagetrain.data.annotation import Dataset
 from stagetrain.errors import DataError, suggestion
 
@@ -31,8 +32,6 @@ IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """COCO's, as pycocotools computes them."""
 IMAGES_AT_A_TIME = 64
 """Images matched at once: enough to make numpy's calls few, at some 10 MB an array for 1000 proposals and 20 objects."""
-COCO_METRICS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
-"""In the order of pycocotools' `stats`; s, m and l are objects below 32^2, below 96^2 and from 96^2 pixels on."""
 
 
 @dataclasses.dataclass(frozen=True)

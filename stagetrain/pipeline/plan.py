@@ -16,7 +16,7 @@ from typing import Any
 
 from stagetrain.config import check, load, schema, specs
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import fingerprint
+from stagetrain.pipeline import fingerprint, gates
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, Node, build_graph, num_steps
 from stagetrain.pipeline.rundir import EMPTY, Partial, State
@@ -84,6 +84,13 @@ class StagePlan:
     """Modules that are carried along and that no live loss reaches."""
     num_steps: int
     num_images: int
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What was measured of it, while that is up to date."""
+
+    @property
+    def lacking(self) -> str:
+        """Which of the bounds that it must keep do not hold, in words; empty when all do or nothing was measured yet."""
+        return gates.unmet(gates.judge(self.node.stage.require, self.metrics)) if self.metrics else ''
 
     @property
     def id(self) -> str:
@@ -195,7 +202,8 @@ def _decide(
         num_images=steps * node.stage.train.batch_size,
     )
     action, step, reason = _action(plan, state, first, select)
-    return dataclasses.replace(plan, action=action, step=step, reason=reason)
+    metrics = state.lock.stages[node.id].result.get('metrics') if action == SKIP else None
+    return dataclasses.replace(plan, action=action, step=step, reason=reason, metrics=metrics or {})
 
 
 def _action(plan: StagePlan, state: State, first: list[str], select: Selection) -> tuple[str, int, str]:

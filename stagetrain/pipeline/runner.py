@@ -22,8 +22,8 @@ import rich.progress
 from rich.markup import escape
 
 from stagetrain import files
-from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StagetrainError
-from stagetrain.pipeline import other_runs
+from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
+from stagetrain.pipeline import gates, other_runs
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
@@ -62,6 +62,7 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console:
 
     Raises:
       StageFailed: a stage failed or its process died; the ledger says how, and the same command goes on from its last checkpoint.
+        Or a trained stage does not keep what it `require`s.
       Interrupted: Ctrl-C or SIGTERM; the stage was saved.
       ConfigError: a stage turned out to be half-done under another config.
       RunDirectoryError: the disk is full or read-only.
@@ -177,10 +178,11 @@ class _Stage:
         if stage.action == planning.SKIP:
             self._record('skipped', stage_id, stage.reason)
             self._say(f'{stage_id}: {stage.reason}')
-            return
-        if stage.proposals is not None and stage.proposals.action == planning.RUN:
-            self._make_proposals(stage, stage.proposals)
-        self._train(stage)
+        else:
+            if stage.proposals is not None and stage.proposals.action == planning.RUN:
+                self._make_proposals(stage, stage.proposals)
+            self._train(stage)
+        self._pass_gate(stage)
 
     def _train(self, stage: StagePlan) -> None:
         folder = self.directory.stage(stage.id)
@@ -196,6 +198,25 @@ class _Stage:
         digests = self.directory.file_digests(folder)
         entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests)
         self.directory.write_lock(self.directory.lock().with_stage(stage.id, entry))
+
+    def _pass_gate(self, stage: StagePlan) -> None:
+        """Stops here when the trained stage does not keep what it `require`s.
+
+        Raises:
+          StageFailed: a bound does not hold; the stage itself is finished and stays up to date.
+        """
+        verdicts = gates.judge(stage.node.stage.require, self.directory.lock().stages[stage.id].result.get('metrics') or {})
+        lacking = gates.unmet(verdicts)
+        if lacking:
+            text = (
+                f'stage {stage.id}: {lacking}. What follows was not started. Train the stage longer or otherwise; or relax its '
+                '`require` and run again, which goes on without training it anew'
+            )
+            self._record('failed', stage.id, text)
+            raise StageFailed(text)
+        for verdict in verdicts:
+            self._record('note', stage.id, str(verdict))
+            self._say(f'{stage.id}: {verdict}')
 
     def _make_proposals(self, stage: StagePlan, proposals: ProposalsPlan) -> None:
         assert proposals.fingerprint is not None

@@ -49,7 +49,7 @@ def unjudged_statuses(stage_ids: Sequence[str], state: State) -> tuple[StageStat
 def _status(stage: StagePlan, state: State, failure: str | None) -> StageStatus:
     entry, partial = state.lock.stages.get(stage.id), state.partial.get(stage.id)
     if entry is not None:
-        text = '' if stage.action == planning.SKIP else stage.reason.removeprefix('stale: ')
+        text = stage.lacking if stage.action == planning.SKIP else stage.reason.removeprefix('stale: ')
         return _finished(stage.id, entry, DONE if stage.action == planning.SKIP else STALE, text)
     if partial is not None and partial.step:
         changed = f'; changed since: {stage.reason}' if stage.action == planning.REFUSE else ''

@@ -156,6 +156,7 @@ def test_bases_in_a_circle_are_refused(write: Any) -> None:
         ('proposals: {from: rpn}', 'proposals: {frm: rpn}', r"stages\[1\]\.proposals\.frm: unknown key.*Did you mean 'from'\?"),
         ('init: {backbone: imagenet}', 'init: {backbone: [imagenet]}', r'init\.backbone: found a list of 1; expected a mapping'),
         ('stages:\n  - name: rpn', 'stages: 3\nfoo:\n  - name: rpn', r'a\.yaml:18: stages: found 3 \(integer\); expected a list'),
+        ('stages:', 'evaluation: {num_proposals: []}\nstages:', r'num_proposals: found a list of 0; expected at least 1'),
         ('short: {until: rpn}', 'short: 3', r'compare\.short: found 3 \(integer\); expected a mapping'),
         ('short: {until: rpn}', 'short: {until: rpn, stages: []}', 'found a list of 0; expected at least 1'),
         ('model:', 'seeds: 1\nmodel:', r"a\.yaml:1: seeds: unknown key\. Known here: base, .*train\. Did you mean 'seed'\?"),

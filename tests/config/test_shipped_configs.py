@@ -40,6 +40,8 @@ def test_the_recipes_are_all_here() -> None:
         'bccd/end_to_end.yaml',
         'bccd/four_step.yaml',
         'bccd/four_step_carry.yaml',
+        'bccd/recipe_four_step.yaml',
+        'bccd/recipe_gradual_unfreeze.yaml',
         'bccd/retinanet.yaml',
         'bccd/transfer.yaml',
         'bccd/transfer_resnet50.yaml',
