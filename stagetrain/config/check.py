@@ -286,6 +286,11 @@ def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
         if term not in known:
             text = f'no loss of {pipeline.model.type}. Known here: {known_names(known)}.{suggestion(term, known)}'
             yield (*_path(pipeline, entry), 'loss_weights', term), text
+    for term in entry.stage.loss_ramps:
+        if term not in live_losses(entry.stage):
+            live = known_names(live_losses(entry.stage))
+            text = f'has no weight above 0 in loss_weights, so there is nothing to raise. With a weight here: {live}'
+            yield (*_path(pipeline, entry), 'loss_ramps', term), text
     if not live_losses(entry.stage):
         text = f'no loss has a weight above 0, so nothing would be trained. Known here: {known_names(known)}.'
         yield (*_path(pipeline, entry), 'loss_weights'), text
@@ -309,8 +314,6 @@ def _origin(pipeline: PipelineBase, entry: StageEntry, module: str, init: Init, 
             yield path, f"stage '{init.origin}' holds no {module}, only {known_names(held)}; name one that does, or '{FRESH}'"
         return
     if init.origin == FRESH or init.origin in pipeline.sources:
-        if init.weights == 'best':
-            yield (*path, 'weights'), f"found 'best', which only a stage has; '{init.origin}' is none"
         return
     known = [*earlier, *pipeline.sources, FRESH]
     yield path, f'{_not_earlier(pipeline, entry, init.origin)}. Known here: {known_names(known)}.{suggestion(init.origin, known)}'

@@ -124,8 +124,6 @@ class Init(Strict):
     """An earlier stage, a key of `sources`, or `fresh`."""
     skip_mismatch: bool = False
     """Leave variables fresh that the source lacks or has in another shape; what was skipped is recorded."""
-    weights: Literal['last', 'best'] = 'last'
-    """For a stage: which of its checkpoints."""
 
 
 class Proposals(Strict):
@@ -158,6 +156,49 @@ class Features(Strict):
     """What features are stored as; bfloat16 takes half the room and rounds."""
 
 
+class EarlyStopping(Strict):
+    """Ends a stage when its `best_metric` gets no better."""
+
+    patience: Positive = 3
+    """Evaluations in a row without a better value before the stage ends."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much a value must be better to count."""
+
+
+class ReduceOnPlateau(Strict):
+    """Lowers the learning rate when the stage's `best_metric` gets no better."""
+
+    patience: Positive = 2
+    """Evaluations in a row without a better value before the rate falls."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """What the rate is multiplied by then."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much a value must be better to count."""
+    cooldown: Annotated[int, Field(ge=0)] = 0
+    """Evaluations that do not count after the rate fell."""
+    min_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The rate never falls below this share of what the schedule says."""
+
+
+class Ema(Strict):
+    """Exponential moving averages of the trained variables. They begin as the weights themselves; the averages are what is
+    evaluated and handed over, training goes on with the weights."""
+
+    average_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Share of the old average that each step keeps."""
+    dynamic_decay: bool = True
+    """Keep less in the first steps: at most (1 + step) / (10 + step), as `tf.train.ExponentialMovingAverage` does."""
+
+
+class Ramp(Strict):
+    """Raises a loss weight linearly from a stage's first step on."""
+
+    start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the weight in the first step."""
+    steps: Positive
+    """Steps until the whole weight counts."""
+
+
 class Train(Strict):
     """How long and with which optimizer a stage trains. Given at top level it is the default of every stage."""
 
@@ -173,8 +214,18 @@ class Train(Strict):
     """The Model Garden's: `{type: stepwise, stepwise: {boundaries: [...], values: [...]}}`; steps count from a stage's start."""
     warmup: options_model('optimization').model_fields['warmup'].annotation | None = None  # type: ignore[valid-type]
     """The Model Garden's: `{type: linear, linear: {warmup_steps: ..., warmup_learning_rate: ...}}`."""
+    learning_rate_multipliers: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Scope -> what the steps of the variables that it matches are multiplied by, e.g. `.*/bias: 2.0`; where several match, their
+    factors multiply. With every optimizer this is the same as another learning rate."""
+    gradient_accumulation: Positive = 1
+    """Parts that a batch is computed in, one after the other, with their gradients averaged: less memory. `batch_size` stays the
+    images of an optimizer step and must be a multiple. BatchNorm sees the parts, not the batch."""
+    ema: Ema | None = None
+    """Moving averages of the weights."""
     checkpoint_interval: Positive = 200
     """Cosmetic. Steps between checkpoints; at most so many are lost when a machine dies."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Cosmetic. Save also when this much time has passed since the last checkpoint."""
     summary_interval: Positive = 20
     """Cosmetic. Steps between lines of `metrics.jsonl`."""
     validation_interval: Positive | None = None
@@ -183,12 +234,41 @@ class Train(Strict):
     """With `validation_interval`: the metric that decides which checkpoint is kept as the best (AP, recall_0.5, AR@300, ...)."""
     best_mode: Literal['max', 'min'] = 'max'
     """Whether a higher or a lower value of `best_metric` is better."""
+    hand_over: Literal['last', 'best'] = 'last'
+    """Which weights are the stage's result: those of the last step, or those with the best `best_metric`."""
+    early_stopping: EarlyStopping | None = None
+    """With `validation_interval`: end the stage before its last step when `best_metric` gets no better."""
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    """With `validation_interval`: lower the learning rate when `best_metric` gets no better."""
+    max_loss: Annotated[float, Field(gt=0)] | None = None
+    """Cosmetic. A total loss above this counts as one that is not finite."""
+    on_nan: Literal['stop', 'skip_batch', 'rollback'] = 'stop'
+    """Cosmetic. After a loss or gradient that is not finite, which is never applied: end the stage; go on with the next batch; or
+    go back to the last checkpoint and on from there with half the learning rate."""
+    on_nan_limit: Positive = 3
+    """Cosmetic. How often a stage may skip or roll back before it ends after all."""
     max_to_keep: Positive = 2
     """Cosmetic. Checkpoints kept; at least two are wise, for the newest may be torn."""
 
     @pydantic.model_validator(mode='after')
     def _exactly_one(self) -> Train:
         _require_one(self, ('steps', 'epochs'))
+        return self
+
+    @pydantic.model_validator(mode='after')
+    def _needs_evaluations(self) -> Train:
+        wanting = [name for name in ('early_stopping', 'reduce_on_plateau') if getattr(self, name) is not None]
+        wanting += ['hand_over: best'] if self.hand_over == 'best' else []
+        if wanting and self.validation_interval is None:
+            raise ValueError(f'{wanting[0]}: found without validation_interval, so nothing could be judged; give that too')
+        return self
+
+    @pydantic.model_validator(mode='after')
+    def _whole_parts(self) -> Train:
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f'gradient_accumulation: found {self.gradient_accumulation}; expected a divisor of batch_size, {self.batch_size}'
+            )
         return self
 
 
@@ -210,6 +290,8 @@ class Stage(Strict):
     """Scopes of variables that may be frozen at their random initial value; without it that is an error."""
     loss_weights: dict[str, Annotated[float, Field(ge=0)]]
     """Loss term -> weight. 0 or absent: the term is not built at all."""
+    loss_ramps: dict[str, Ramp] = Field(default_factory=dict)
+    """Loss term -> how its weight rises in the first steps."""
     proposals: Proposals | None = None
     """Stored proposals; without it a detector stage runs its own RPN."""
     features: Features = Field(default_factory=Features)

@@ -166,9 +166,7 @@ def _view(node: Node, finished: FinishedStage | None) -> StageView:
 
 
 def _origin(origin: Origin) -> str:
-    if origin.kind == schema.FRESH:
-        return 'initialiser'
-    return f'{origin.name} (best)' if origin.kind == 'stage' and origin.weights == 'best' else origin.name
+    return 'initialiser' if origin.kind == schema.FRESH else origin.name
 
 
 def _cost(stage: FinishedStage) -> str:

@@ -77,6 +77,7 @@ def stage_fingerprint(
     parts = _common_parts(pipeline, facts)
     parts |= dict(flatten('train', stage.train))
     parts |= {f'loss_weights.{name}': weight for name, weight in check.live_losses(stage).items()}
+    parts |= dict(flatten('loss_ramps', stage.loss_ramps))
     for scopes in ('freeze_variables', 'train_variables', 'allow_frozen_fresh'):
         parts[scopes] = getattr(stage, scopes)
     if stage.freeze_up_to is not None:

@@ -24,7 +24,6 @@ class Origin:
     kind: str
     name: str
     skip_mismatch: bool = False
-    weights: str = 'last'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +99,8 @@ def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: st
         return Origin('fresh', schema.FRESH)
     stage_id = _stage_id(init.origin, variant, known)
     if stage_id in known:
-        return Origin('stage', stage_id, init.skip_mismatch, init.weights)
-    return Origin(pipeline.sources[init.origin].kind, init.origin, init.skip_mismatch, init.weights)
+        return Origin('stage', stage_id, init.skip_mismatch)
+    return Origin(pipeline.sources[init.origin].kind, init.origin, init.skip_mismatch)
 
 
 def _stage_id(name: str, variant: str | None, known: set[str]) -> str:

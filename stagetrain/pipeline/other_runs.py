@@ -23,13 +23,12 @@ class FinishedStage:
     digests: Mapping[str, str]
 
 
-def finished_stage(name: str, source: schema.Source, weights: str = 'last') -> FinishedStage:
+def finished_stage(name: str, source: schema.Source) -> FinishedStage:
     """Returns the stage that a source of kind `run` means.
 
     Args:
       name: the source's name, for errors.
       source: the source.
-      weights: `last` or `best`.
 
     Raises:
       WeightsError: no run directory, or its stage is unknown or not done.
@@ -45,6 +44,4 @@ def finished_stage(name: str, source: schema.Source, weights: str = 'last') -> F
             f"sources.{name}: {folder}: stage '{stage}' is not done there. Done: {known_names(done)}.{suggestion(stage, done)}"
         )
     result = done[stage].result
-    # A stage that was never validated on the way has no best of its own: its last checkpoint is its best.
-    made = result['best'] if weights == 'best' and result.get('best') else result
-    return FinishedStage(stage, (folder / made['checkpoint']).absolute(), made['digests'])
+    return FinishedStage(stage, (folder / result['checkpoint']).absolute(), result['digests'])

@@ -168,14 +168,6 @@ def origin_digests(node: Node, facts: Facts, state: State) -> dict[str, OriginDi
     }
 
 
-def best_or_last(result: Mapping[str, Any], weights: str) -> Mapping[str, Any]:
-    """Returns the part of a train result that names the checkpoint and the digests of `best` or `last`.
-
-    A stage that was never validated on the way has no best of its own: its last checkpoint is its best.
-    """
-    return result['best'] if weights == 'best' and result.get('best') else result
-
-
 def _decide(
     pipeline: schema.PipelineBase, node: Node, facts: Facts, state: State, busy: set[str], select: Selection, selected: bool
 ) -> StagePlan:
@@ -284,7 +276,7 @@ def _digest(module: str, node: Node, facts: Facts, state: State) -> str | None:
     if origin.kind == 'fresh':
         return None
     if origin.kind == 'stage':
-        return str(best_or_last(state.lock.stages[origin.name].result, origin.weights)['digests'][module])
+        return str(state.lock.stages[origin.name].result['digests'][module])
     return facts.sources[origin.name]
 
 

@@ -324,13 +324,13 @@ def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) 
     if origin.kind == 'fresh':
         return _origin_value('fresh', None, None, None, skip_mismatch=False)
     if origin.kind == 'stage':
-        made = planning.best_or_last(directory.lock().stages[origin.name].result, origin.weights)
+        made = directory.lock().stages[origin.name].result
         path = str(directory.checkpoint(made).absolute())
         return _origin_value('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
     source = plan.loaded.pipeline.sources[origin.name]
     digest = plan.facts.sources[origin.name]
     if source.run is not None:
-        other = other_runs.finished_stage(origin.name, source, origin.weights)
+        other = other_runs.finished_stage(origin.name, source)
         value = _origin_value('stage', str(other.checkpoint), other.stage, digest, origin.skip_mismatch)
     else:
         value = _origin_value(origin.kind, source.path, None, digest, origin.skip_mismatch)

@@ -21,7 +21,6 @@ from stagetrain.config import load
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
 from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.lock import Entry, Lock
-from stagetrain.pipeline.plan import best_or_last
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
 VARIABLES_FILE = 'variables.json'
@@ -161,18 +160,15 @@ class _Check:
         if entry is None:
             self.wrong.append(f'{place}: starts from {origin_id}, which is not in pipeline.lock')
             return
-        ends = [best_or_last(entry.result, weights) for weights in ('last', 'best')]
-        known = [end['digests'].get(module) for end in ends for module in {name.split('/')[0] for name in lineage}]
-        strange = [name for name, origin in lineage.items() if origin['digest'] not in known]
+        result = entry.result
+        strange = [name for name, origin in lineage.items() if origin['digest'] != result['digests'].get(name.split('/')[0])]
         self._names(place, strange, f'come from weights that {origin_id} no longer has')
-        for end in ends[: 1 if ends[0] == ends[1] else 2]:
-            source = self._json(self._directory.checkpoint(end) / VARIABLES_FILE) or {}
-            mine = [name for name, origin in lineage.items() if origin['digest'] == end['digests'].get(name.split('/')[0])]
-            gone = [name for name in mine if lineage[name]['key'] not in source]
-            self._names(place, gone, f'name keys that the checkpoint of {origin_id} does not have')
-            kept = [name for name in mine if name in frozen and name not in gone]
-            moved = [name for name in kept if frozen[name] != source[lineage[name]['key']]['digest']]
-            self._names(place, moved, f'were frozen and have other bits than in {origin_id}')
+        source = self._json(self._directory.checkpoint(result) / VARIABLES_FILE) or {}
+        gone = [name for name in lineage if lineage[name]['key'] not in source]
+        self._names(place, gone, f'name keys that the checkpoint of {origin_id} does not have')
+        kept = [name for name in lineage if name in frozen and name not in gone]
+        moved = [name for name in kept if frozen[name] != source[lineage[name]['key']]['digest']]
+        self._names(place, moved, f'were frozen and have other bits than in {origin_id}')
 
     def others(self, lock: Lock) -> None:
         """Tells of files that no digest guards."""

@@ -10,11 +10,13 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.errors import RunDirectoryError, StagetrainError, WeightsError
+from stagetrain.training.averages import Averages
 from stagetrain.weights import assign, names, sources
 
 _FOLDER = re.compile(r'step-(\d{8})')
@@ -22,18 +24,29 @@ _FOLDER = re.compile(r'step-(\d{8})')
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a checkpoint holds: the modules, the optimizer, and the number of steps done."""
+    """What a checkpoint holds: the modules, the optimizer, the number of steps done, and averages of the weights if there are."""
 
     modules: Mapping[str, object]
-    optimizer: object
+    optimizer: Any
     step: tf.Variable
+    averages: Averages | None = None
 
     def trackable(self) -> tf.train.Checkpoint:
         """Returns the object graph that is saved: the Model Garden's items, and its `model` around them."""
         model = tf.train.Checkpoint(
             **{name: [module] if name == 'detection_head' else module for name, module in self.modules.items()}
         )
-        return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **self.modules)
+        averages = {} if self.averages is None else {'averages': self.averages}
+        return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **averages, **self.modules)
+
+    def read(self, folder: pathlib.Path) -> None:
+        """Takes over everything from a checkpoint's folder; raises what TensorFlow raises when something is missing."""
+        self.trackable().read(str(folder / assign.CHECKPOINT_NAME)).assert_existing_objects_matched()
+
+
+def folder_of(stage_folder: pathlib.Path) -> pathlib.Path:
+    """Returns where a stage's checkpoints lie."""
+    return stage_folder / 'checkpoints'
 
 
 def folders(parent: pathlib.Path) -> list[pathlib.Path]:
@@ -110,7 +123,7 @@ def restore_newest(parent: pathlib.Path, state: State, note: Callable[[str], Non
     for folder in reversed(found):
         try:
             files.verify_folder(folder)
-            state.trackable().read(str(folder / assign.CHECKPOINT_NAME)).assert_existing_objects_matched()
+            state.read(folder)
             return step_of(folder)
         except (StagetrainError, OSError, tf.errors.OpError, ValueError, AssertionError) as error:
             note(f'{folder}: damaged, passed over ({error}); it is left as it is')

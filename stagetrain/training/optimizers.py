@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 from official.modeling import optimization
 
 from stagetrain.config import schema
 
 
-def build_optimizer(train: schema.Train) -> Any:
+class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """The Model Garden's schedule of a stage, times a factor that plateaus and rollbacks lower."""
+
+    def __init__(self, train: schema.Train):
+        """Counts from the stage's first step."""
+        self._rate = _factory(train).build_learning_rate()
+        self.factor = tf.Variable(1.0, trainable=False, dtype=tf.float32)
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """Returns the learning rate of a step, from 0."""
+        rate = self._rate(step) if callable(self._rate) else tf.constant(self._rate, tf.float32)
+        return tf.cast(rate, tf.float32) * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: optimizers are built anew from the pipeline file, never from their own description."""
+        return {}
+
+
+def build_optimizer(train: schema.Train, schedule: Schedule | None = None) -> Any:
     """Returns the Model Garden's optimizer for a stage; its schedule counts from the stage's first step."""
-    return _factory(train).build_optimizer(_factory(train).build_learning_rate())
-
-
-def learning_rate_at(optimizer: Any, step: int) -> float:
-    """Returns the learning rate that the optimizer uses in `step`, from 0."""
-    rate = optimizer.learning_rate
-    return float(rate(step) if isinstance(rate, tf_keras.optimizers.schedules.LearningRateSchedule) else rate)
+    return _factory(train).build_optimizer(schedule or Schedule(train))
 
 
 def _factory(train: schema.Train) -> optimization.OptimizerFactory:

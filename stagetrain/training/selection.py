@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tf_keras
@@ -44,6 +44,25 @@ def select_variables(
         )
     _refuse_frozen_fresh(layers, chosen, stage, place, lambda name: name in reached and is_fresh(name))
     return chosen
+
+
+def multipliers(factors: Mapping[str, float], trained: Sequence[str], place: str) -> dict[str, float]:
+    """Returns trained variable -> what its steps are multiplied by, where that is not 1.
+
+    Args:
+      factors: scope -> factor; those of all scopes that match a name multiply.
+      trained: canonical names.
+      place: the stage's place in the pipeline file, for errors.
+
+    Raises:
+      ConfigError: a scope matches nothing that trains.
+    """
+    scopes.require_matches(list(factors), trained, f'{place}.train.learning_rate_multipliers')
+    result = dict.fromkeys(trained, 1.0)
+    for scope, factor in factors.items():
+        for name in scopes.matching(scope, trained):
+            result[name] *= factor
+    return {name: factor for name, factor in result.items() if factor != 1.0}
 
 
 def freeze_layers(modules: Any, selection: scopes.Selection) -> None:

@@ -8,12 +8,12 @@ its own, if there is one, takes over.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -21,19 +21,25 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.config import check
 from stagetrain.detectors.detector import feature_key
-from stagetrain.errors import Interrupted, StageFailed
+from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.stores import features
 from stagetrain.stores.proposals import TrainingProposals
-from stagetrain.training import checkpoint, job_files, optimizers, randomness
+from stagetrain.training import best, checkpoint, job_files, randomness
+from stagetrain.training.averages import Averages
+from stagetrain.training.history import History
 from stagetrain.training.input import PROPOSALS, Images, TrainingInput, View, Views
-from stagetrain.training.selection import freeze_layers, select_variables
+from stagetrain.training.loop import Loop
+from stagetrain.training.optimizers import Schedule, build_optimizer
+from stagetrain.training.selection import freeze_layers, multipliers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
-from stagetrain.training.validation import METRICS_FILE, Best, Validation, evaluation_lines
+from stagetrain.training.validation import Validation
 from stagetrain.weights import assign, names, scopes
 
 HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')
 """Metrics shown while a stage runs."""
+AVERAGED = 'averaged'
+"""The folder, in a stage's own, of the checkpoint that holds moving averages in place of the weights."""
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -45,7 +51,7 @@ class Plan:
     num_steps: int
     loss_weights: Mapping[str, float]
     selection: scopes.Selection
-    lineage: Mapping[str, Mapping[str, Any]]
+    multipliers: Mapping[str, float]
 
 
 def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -68,12 +74,12 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     modules = check.stage_modules(context.pipeline, context.stage)
     detector = context.build_detector(modules)
     lineage = assign.initialise(detector.modules, job['origins'])
-    selection = select_variables(
-        detector, context.stage, modules, f'stages.{job["id"]}', lambda name: lineage[name]['kind'] == 'fresh'
-    )
+    place = f'stages.{job["id"]}'
+    selection = select_variables(detector, context.stage, modules, place, lambda name: lineage[name]['kind'] == 'fresh')
     freeze_layers(detector.modules, selection)
     images = context.training_images()
-    plan = Plan(folder, int(job['num_steps']), check.live_losses(context.stage), selection, lineage)
+    factors = multipliers(context.stage.train.learning_rate_multipliers, selection.trained, place)
+    plan = Plan(folder, int(job['num_steps']), check.live_losses(context.stage), selection, factors)
     files.write_json(folder / 'lineage.json', lineage)
     trainer = _Trainer(context, detector, plan, images, emit)
     trainer.train(should_stop)
@@ -81,47 +87,77 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
 
 
 class _Trainer:
-    """A stage under way: its state, and what is written while it trains."""
+    """A stage under way: its state, its proofs and its result."""
 
     def __init__(self, context: job_files.Context, detector: Any, plan: Plan, images: Images, emit: Emit):
         self._context, self._detector, self._plan, self._images, self._emit = context, detector, plan, images, emit
+        self._train = context.stage.train
         self._variables = names.named_variables(detector.modules)
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._trained = [self._variables[name] for name in plan.selection.trained]
+        step = tf.Variable(0, dtype=tf.int64, trainable=False)
         with context.strategy.scope():
-            self._optimizer = optimizers.build_optimizer(context.stage.train)
-        self._state = checkpoint.State(detector.modules, self._optimizer, self._step)
-        self._checkpoints = plan.folder / 'checkpoints'
+            self._schedule = Schedule(self._train)
+            optimizer = build_optimizer(self._train, self._schedule)
+            self._averages = Averages(self._trained, self._train.ema) if self._train.ema is not None else None
+        self._state = checkpoint.State(detector.modules, optimizer, step, self._averages)
+        self._checkpoints = checkpoint.folder_of(plan.folder)
+        self._history = History(plan.folder, self._train)
         self._seconds = 0.0
         self._evaluation_seconds = 0.0
         self._features: dict[str, Any] | None = None
-        train = context.stage.train
-        self._best = Best(plan.folder, train.best_metric, train.best_mode) if train.validation_interval else None
+        self._outcome: Outcome | None = None
 
     # ---- training -------------------------------------------------------------------------------------------------------
 
     def train(self, should_stop: Callable[[], bool]) -> None:
         """Trains from the newest checkpoint, or from the sources, to the last step."""
-        frozen = self._frozen_digests()
+        self._frozen = self._frozen_digests()
         first = checkpoint.restore_newest(self._checkpoints, self._state, self._note)
-        self._prove_frozen(frozen, 'after the checkpoint was restored')
-        self._forget_metrics_after(first)
-        self._frozen = frozen
-        if first == self._plan.num_steps:
+        self._prove_frozen('after the checkpoint was restored')
+        self._history.keep_until(first)
+        best.forget_after(self._plan.folder, first)
+        self._seconds = self._history.seconds
+        if first == self._plan.num_steps or self._history.ends_early:
             return
-        self._optimizer.iterations.assign(first)
-        step_function = build_step(
-            Task(
-                self._detector,
-                self._optimizer,
-                self._plan.loss_weights,
-                [self._variables[name] for name in self._plan.selection.trained],
-                self._step,
-                [self._variables[name] for name in self._plan.selection.updated],
-            ),
-            self._context.strategy,
+        inputs = self._input(should_stop)
+        distribute = self._context.strategy.experimental_distribute_dataset
+        loop = Loop(
+            stage_id=self._context.job['id'],
+            folder=self._plan.folder,
+            train=self._train,
+            num_steps=self._plan.num_steps,
+            terms=sorted(self._plan.loss_weights),
+            state=self._state,
+            schedule=self._schedule,
+            history=self._history,
+            step_function=self._step_function(),
+            batches=lambda begin, end: distribute(inputs.batches(begin, end)),
+            image_ids=self._image_ids,
+            validate=self._validate,
+            emit=self._emit,
+            should_stop=should_stop,
         )
-        batches = self._input(should_stop).batches(first, self._plan.num_steps)
-        self._loop(step_function, self._context.strategy.experimental_distribute_dataset(batches), should_stop)
+        try:
+            loop.run(first)
+        except tf.errors.OpError as error:
+            raise self._images.fault or error from error
+        self._seconds = loop.seconds
+
+    def _step_function(self) -> StepFunction:
+        task = Task(
+            self._detector,
+            self._state.optimizer,
+            self._plan.loss_weights,
+            self._trained,
+            self._state.step,
+            [self._variables[name] for name in self._plan.selection.updated],
+            ramps=self._context.stage.loss_ramps,
+            multiplied=[(self._variables[name], factor) for name, factor in self._plan.multipliers.items()],
+            averages=self._averages,
+            num_parts=self._train.gradient_accumulation,
+            max_loss=self._train.max_loss,
+        )
+        return build_step(task, self._context.strategy)
 
     def _input(self, should_stop: Callable[[], bool]) -> TrainingInput:
         data, stage = self._context.pipeline.data, self._context.stage
@@ -149,92 +185,17 @@ class _Trainer:
             cache_gib=data.cache_gib,
         )
 
-    def _loop(self, step_function: StepFunction, batches: Any, should_stop: Callable[[], bool]) -> None:
-        train = self._context.stage.train
-        started = time.monotonic()
-        sums: list[Mapping[str, tf.Tensor]] = []
-        step = int(self._step.numpy())
-        try:
-            for batch in batches:
-                result = step_function(batch)
-                if not bool(result['is_finite']):
-                    raise self._diverged(step, result, batch)
-                step += 1
-                sums.append(result)
-                if step % train.summary_interval == 0 or step == self._plan.num_steps:
-                    self._seconds += time.monotonic() - started
-                    started = time.monotonic()
-                    self._report(step, sums)
-                    sums = []
-                if train.validation_interval and step % train.validation_interval == 0 and step < self._plan.num_steps:
-                    self._seconds += time.monotonic() - started
-                    self._validate(step)  # Before the checkpoint: one that is restored has its evaluation behind it.
-                    started = time.monotonic()
-                stopping = should_stop()
-                if step % train.checkpoint_interval == 0 or step == self._plan.num_steps or stopping:
-                    checkpoint.save(self._checkpoints, self._state, train.max_to_keep)
-                if stopping and step < self._plan.num_steps:
-                    raise Interrupted(
-                        f'stage {self._context.job["id"]}: stopped and saved at step {step} of {self._plan.num_steps}'
-                    )
-        except tf.errors.OpError as error:
-            raise self._images.fault or error from error
-        self._seconds += time.monotonic() - started
-
-    def _report(self, step: int, results: Sequence[Mapping[str, tf.Tensor]]) -> None:
-        terms = sorted(self._plan.loss_weights)
-        mean = {
-            name: float(sum(float(result[name]) for result in results)) / len(results)
-            for name in (*terms, 'regularization', 'total')
-        }
-        rate = optimizers.learning_rate_at(self._optimizer, step - 1)
-        losses = {name: mean[name] for name in terms}
-        line = {
-            'step': step,
-            'seconds': round(self._seconds, 3),
-            'losses': losses,
-            'regularization': mean['regularization'],
-            'learning_rate': rate,
-        }
-        files.append_json_line(self._plan.folder / METRICS_FILE, line)
-        self._emit(
-            {
-                'event': 'progress',
-                'step': step,
-                'num_steps': self._plan.num_steps,
-                'values': {**losses, 'learning_rate': rate},
-            }
-        )
-
-    def _diverged(self, step: int, result: Mapping[str, tf.Tensor], batch: Mapping[str, Any]) -> StageFailed:
-        values = {name: float(value) for name, value in result.items() if name != 'is_finite'}
-        broken = sorted(name for name, value in values.items() if not math.isfinite(value) and name != 'total') or ['a gradient']
-        ids = [self._images.dataset.examples[int(index)].image_id for index in batch['image_index'].numpy()]
-        checkpoint.save(self._checkpoints, self._state, self._context.stage.train.max_to_keep)
-        return StageFailed(
-            f'stage {self._context.job["id"]}, step {step}: {", ".join(broken)} not finite (losses: {values}; images: '
-            f'{", ".join(ids)}). The step was not applied; the weights before it are saved. Lower the learning rate, lengthen '
-            f'the warm-up, or look at these images.'
-        )
-
-    def _forget_metrics_after(self, step: int) -> None:
-        """Drops lines of steps that a crash undid, so that every step is reported once."""
-        path = self._plan.folder / METRICS_FILE
-        lines = files.read_json_lines(path) if path.exists() else []
-        last = self._plan.num_steps  # The last evaluation is made again in any case.
-        kept = [line for line in lines if line['step'] <= step and ('evaluation' not in line or line['step'] < last)]
-        self._seconds = max((line['seconds'] for line in kept), default=0.0)
-        if len(kept) != len(lines):
-            files.atomic_write(path, ''.join(files.canonical_json(line) + '\n' for line in kept))
+    def _image_ids(self, batch: Mapping[str, Any]) -> list[str]:
+        return [self._images.dataset.examples[int(index)].image_id for index in batch['image_index'].numpy()]
 
     # ---- proofs and results ---------------------------------------------------------------------------------------------
 
     def _frozen_digests(self) -> dict[str, str]:
         return assign.digests({name: self._variables[name] for name in self._plan.selection.frozen})
 
-    def _prove_frozen(self, before: Mapping[str, str], when: str) -> None:
+    def _prove_frozen(self, when: str) -> None:
         after = self._frozen_digests()
-        moved = sorted(name for name, value in before.items() if after[name] != value)
+        moved = sorted(name for name, value in self._frozen.items() if after[name] != value)
         if moved:
             raise StageFailed(
                 f'stage {self._context.job["id"]}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a '
@@ -242,11 +203,17 @@ class _Trainer:
             )
 
     def finish(self) -> dict[str, Any]:
-        """Proves that nothing frozen moved, evaluates, and returns the stage's result."""
-        self._prove_frozen(self._frozen, 'in training')
+        """Proves that nothing frozen moved, evaluates what is handed over, and returns the stage's result."""
+        self._prove_frozen('in training')
         files.write_json(self._plan.folder / 'frozen.json', self._frozen)
-        folder = checkpoint.folder_at(self._checkpoints, self._plan.num_steps)
-        outcome = self._validate(self._plan.num_steps)
+        step = int(self._state.step.numpy())
+        if self._outcome is None or step == self._plan.num_steps:  # Early stopping comes with an evaluation.
+            self._history.forget_evaluation(step)
+            self._validate(step, self._seconds)
+        kept_best = best.result(self._plan.folder, self._context.run_dir)
+        handed_over = self._hand_over(step, kept_best)
+        outcome = self._outcome
+        assert outcome is not None
         files.write_json(self._plan.folder / 'evaluation.json', outcome.metrics)
         if outcome.detections is not None:
             dataset = self._validation.images.dataset
@@ -254,37 +221,60 @@ class _Trainer:
         parts = {'training': self._seconds, 'evaluation': self._evaluation_seconds}
         if self._features is not None:
             parts['features'] = self._features['seconds']
-        trained = [self._variables[name] for name in self._plan.selection.trained]
         return {
-            'step': self._plan.num_steps,
-            'num_images': self._plan.num_steps * self._context.stage.train.batch_size,
+            'step': step,
+            'num_images': step * self._train.batch_size,
             'seconds': sum(parts.values()),
             'seconds_by_part': parts,
             'features': self._features,
-            'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in trained)),
-            'checkpoint': str(folder.relative_to(self._context.run_dir)),
-            'best': self._best.result(self._context.run_dir) if self._best else None,
-            'digests': assign.module_digests(assign.digests(self._variables)),
+            'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in self._trained)),
+            **handed_over,
+            'best': kept_best,
             'metrics': outcome.metrics,
             'evaluation_seconds': self._evaluation_seconds,
         }
+
+    def _hand_over(self, step: int, kept_best: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Returns checkpoint and digests of the weights that are the stage's result; `_outcome` is theirs afterwards."""
+        run_dir = self._context.run_dir
+        if self._train.hand_over == 'best' and kept_best is not None:
+            if kept_best['step'] != step:
+                files.verify_folder(run_dir / kept_best['checkpoint'])
+                self._state.read(run_dir / kept_best['checkpoint'])
+                self._prove_frozen('when the best checkpoint was read')
+                with self._timed_evaluation():
+                    self._outcome = self._validation.run()
+            return {key: kept_best[key] for key in ('checkpoint', 'digests')}
+        folder = checkpoint.folder_at(self._checkpoints, step)
+        if self._averages is not None:
+            with self._judged_weights():
+                folder = checkpoint.save(self._plan.folder / AVERAGED, self._state, max_to_keep=1)
+        return best.described(folder, run_dir)
 
     @functools.cached_property
     def _validation(self) -> Validation:
         return Validation(self._context, self._detector)
 
-    def _validate(self, step: int) -> Outcome:
-        """Evaluates, keeps the weights when they are the best so far, and reports."""
+    def _judged_weights(self) -> contextlib.AbstractContextManager[None]:
+        """The weights that are evaluated and handed over stand in the variables: the averages, if there are any."""
+        return contextlib.nullcontext() if self._averages is None else self._averages.swapped_in()
+
+    @contextlib.contextmanager
+    def _timed_evaluation(self) -> Iterator[None]:
         started = time.monotonic()
-        outcome = self._validation.run()
-        if self._best is not None:
-            self._best.offer(outcome.metrics, self._state, evaluation_lines(self._plan.folder))
-        line = {'step': step, 'seconds': round(self._seconds, 3), 'evaluation': outcome.metrics}
-        files.append_json_line(self._plan.folder / METRICS_FILE, line)
-        shown = {key: outcome.metrics[key] for key in HEADLINE if key in outcome.metrics}
-        self._emit({'event': 'progress', 'step': step, 'num_steps': self._plan.num_steps, 'values': shown})
+        yield
         self._evaluation_seconds += time.monotonic() - started
-        return outcome
+
+    def _validate(self, step: int, seconds: float) -> None:
+        """Evaluates, keeps the weights when they are the best so far, and reports."""
+        with self._timed_evaluation(), self._judged_weights():
+            self._outcome = self._validation.run()
+            metrics = self._outcome.metrics
+            self._history.append({'step': step, 'seconds': round(seconds, 3), 'evaluation': metrics})
+            if self._train.validation_interval is not None and self._history.is_best():
+                checkpoint.save(best.folder_of(self._plan.folder), self._state, max_to_keep=self._plan.num_steps)
+        shown = {key: metrics[key] for key in HEADLINE if key in metrics}
+        self._emit({'event': 'progress', 'step': step, 'num_steps': self._plan.num_steps, 'values': shown})
 
     def _note(self, text: str) -> None:
         self._emit({'event': 'note', 'text': text})

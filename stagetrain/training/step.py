@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from stagetrain.config import schema
 from stagetrain.detectors.detector import Batch, Detector
+from stagetrain.training.averages import Averages
 
-StepFunction = Callable[[Batch], dict[str, tf.Tensor]]
+Result = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,25 +28,56 @@ class Task:
     """Steps done; counted up with the optimizer's application."""
     updated: Sequence[tf.Variable] = ()
     """Statistics that the forward pass moves."""
+    ramps: Mapping[str, schema.Ramp] = dataclasses.field(default_factory=dict)
+    """Loss term -> how its weight rises."""
+    multiplied: Sequence[tuple[tf.Variable, float]] = ()
+    """Variables with what their steps are multiplied by."""
+    averages: Averages | None = None
+    num_parts: int = 1
+    """Parts that a batch is computed in, one after the other."""
+    max_loss: float | None = None
+    """A total loss above this is treated as one that is not finite."""
+
+
+class StepFunction:
+    """A step as one traced function.
+
+    A result holds each live loss unweighted, `regularization`, `total` (weighted sum and regularization), all float32 scalars,
+    and `is_finite`: whether the total (not above `max_loss`) and every gradient are finite.
+    """
+
+    def __init__(self, task: Task, strategy: tf.distribute.Strategy):
+        """Traces nothing yet."""
+        self._traced = _traced(task, strategy)
+
+    def __call__(self, batch: Batch) -> Result:
+        """Carries out one step. When it is not finite, nothing is applied, statistics are put back, and it is not counted."""
+        return dict(self._traced(batch, tf.constant(True)))
+
+    def try_out(self, batch: Batch) -> Result:
+        """Computes a step without applying anything."""
+        return dict(self._traced(batch, tf.constant(False)))
+
+    def get_concrete_function(self, batch: Batch) -> Any:
+        """Returns the graph, for those who look at its operations."""
+        return self._traced.get_concrete_function(batch, tf.constant(True))
 
 
 def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
-    """Returns a function that carries out one step on a batch.
+    """Returns the step of a task."""
+    return StepFunction(task, strategy)
 
-    The result holds each live loss unweighted, `regularization`, `total` (weighted sum and regularization), all float32 scalars,
-    and `is_finite`. When the total or a gradient is not finite, nothing is applied, statistics are put back, and the step is
-    not counted.
-    """
 
-    def replica_step(batch: Batch) -> dict[str, tf.Tensor]:
-        return _replica_step(task, batch, strategy.num_replicas_in_sync)
+def _traced(task: Task, strategy: tf.distribute.Strategy) -> Any:
+    def replica_step(batch: Batch, is_applied: tf.Tensor) -> Result:
+        return _replica_step(task, batch, is_applied, strategy.num_replicas_in_sync)
 
     if strategy.num_replicas_in_sync == 1:
         return tf.function(replica_step, autograph=False)
 
     @tf.function(autograph=False)
-    def distributed_step(batch: Batch) -> dict[str, tf.Tensor]:
-        results = strategy.run(replica_step, args=(batch,))
+    def distributed_step(batch: Batch, is_applied: tf.Tensor) -> Result:
+        results = strategy.run(replica_step, args=(batch, is_applied))
         is_finite = strategy.reduce(tf.distribute.ReduceOp.MEAN, tf.cast(results.pop('is_finite'), tf.float32), axis=None) == 1.0
         return {
             **{name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in results.items()},
@@ -54,33 +87,79 @@ def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
     return distributed_step
 
 
-def _replica_step(task: Task, batch: Batch, num_replicas: int) -> dict[str, tf.Tensor]:
+def _replica_step(task: Task, batch: Batch, is_applied: tf.Tensor, num_replicas: int) -> Result:
     # BatchNorm moves its statistics in the forward pass, before anyone knows whether the step is finite.
     statistics = [variable.read_value() for variable in task.updated]
+    values, gradients = _in_parts(task, batch, num_replicas)
+    is_finite = _all_finite(values['total'], gradients, task.max_loss)
+    tf.cond(tf.logical_and(is_finite, is_applied), lambda: _apply(task, gradients), lambda: _undo(task, statistics))
+    return {**values, 'is_finite': is_finite}
+
+
+def _in_parts(task: Task, batch: Batch, num_replicas: int) -> tuple[Result, list[Any]]:
+    """Returns losses and gradients of the batch: their means over its parts, which are computed one after the other."""
+    if task.num_parts == 1:
+        return _losses_and_gradients(task, batch, num_replicas)
+
+    def part(number: Any) -> Batch:
+        def rows(value: tf.Tensor) -> tf.Tensor:
+            size = tf.shape(value)[0] // task.num_parts
+            return value[number * size : (number + 1) * size]
+
+        return tf.nest.map_structure(rows, batch)
+
+    values, gradients = _losses_and_gradients(task, part(0), num_replicas)
+    present = [index for index, gradient in enumerate(gradients) if gradient is not None]
+    sums = (values, [tf.convert_to_tensor(gradients[index]) for index in present])
+
+    def add(number: tf.Tensor, sums: Any) -> Any:
+        more, more_gradients = _losses_and_gradients(task, part(number), num_replicas)
+        new = (more, [tf.convert_to_tensor(more_gradients[index]) for index in present])
+        return number + 1, tf.nest.map_structure(tf.add, sums, new)
+
+    _, sums = tf.while_loop(lambda number, _: number < task.num_parts, add, (1, sums), parallel_iterations=1)
+    values, found = tf.nest.map_structure(lambda value: value / task.num_parts, sums)
+    for index, gradient in zip(present, found, strict=True):
+        gradients[index] = gradient
+    return values, gradients
+
+
+def _losses_and_gradients(task: Task, batch: Batch, num_replicas: int) -> tuple[Result, list[Any]]:
     # Only what trains is watched: below the frozen border nothing is recorded and no gradient is taken.
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(task.trained)
         losses = task.detector.losses(batch, sorted(task.loss_weights))
         regularization = task.detector.regularization(task.trained)
-        total = tf.add_n([task.loss_weights[name] * value for name, value in losses.items()]) + regularization
+        total = tf.add_n([_weight(task, name) * value for name, value in losses.items()]) + regularization
         scaled = total / num_replicas
-    gradients = tape.gradient(scaled, task.trained)
-    is_finite = _all_finite(total, gradients)
-    tf.cond(is_finite, lambda: _apply(task, gradients), lambda: _undo(task, statistics))
-    return {**losses, 'regularization': regularization, 'total': total, 'is_finite': is_finite}
+    return {**losses, 'regularization': regularization, 'total': total}, tape.gradient(scaled, task.trained)
 
 
-def _all_finite(total: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+def _weight(task: Task, name: str) -> Any:
+    weight, ramp = task.loss_weights[name], task.ramps.get(name)
+    if ramp is None:
+        return weight
+    done = tf.minimum(tf.cast(task.step, tf.float32) / ramp.steps, 1.0)
+    return weight * (ramp.start + (1.0 - ramp.start) * done)
+
+
+def _all_finite(total: tf.Tensor, gradients: Sequence[tf.Tensor], max_loss: float | None) -> tf.Tensor:
     """Returns whether the loss and every gradient are finite.
 
     The loss alone does not tell: `0 * pow(0, .5)` is finite and its gradient NaN. A sum is not finite where an element is not.
     """
     sums = tf.stack([tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients if gradient is not None])
-    return tf.logical_and(tf.math.is_finite(total), tf.reduce_all(tf.math.is_finite(sums)))
+    is_finite = tf.logical_and(tf.math.is_finite(total), tf.reduce_all(tf.math.is_finite(sums)))
+    return is_finite if max_loss is None else tf.logical_and(is_finite, total <= max_loss)
 
 
 def _apply(task: Task, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    before = [variable.read_value() for variable, _ in task.multiplied]
     task.optimizer.apply_gradients(list(zip(gradients, task.trained, strict=True)))
+    for (variable, factor), value in zip(task.multiplied, before, strict=True):
+        variable.assign(value + factor * (variable - value))
+    if task.averages is not None:
+        task.averages.update()
     task.step.assign_add(1)
     return tf.constant(True)
 

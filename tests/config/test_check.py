@@ -87,8 +87,8 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
         ('stages.rpn.init.backbone=all', r"found 'all'; expected an earlier stage, a source or fresh"),
         ('stages.detector.init.detection_head=rpn', r"stage 'rpn' holds no detection_head, only backbone, decoder, rpn_head"),
         (
-            'stages.rpn.init.backbone={from: imagenet, weights: best}',
-            r"init\.backbone\.weights: found 'best', which only a stage has",
+            'stages.rpn.loss_ramps={frcnn_box: {steps: 10}}',
+            r'loss_ramps\.frcnn_box: has no weight above 0 in loss_weights.*With a weight here: rpn_box, rpn_score',
         ),
         ('stages.detector.proposals.from=rpm', r"proposals\.from: found 'rpm'; expected an earlier stage.*Did you mean 'rpn'\?"),
         ('stages.detector.proposals.from=imagenet', r"proposals\.from: found 'imagenet'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stagetrain.errors import ConfigError
-from stagetrain.pipeline.plan import Selection, assess, best_or_last
+from stagetrain.pipeline.plan import Selection, assess
 from tests.fakes.project import Project
 
 
@@ -168,11 +168,3 @@ def test_a_half_done_stage_is_compared_before_its_sources_have_run(project: Proj
         project.plan(*overrides)
     refused = assess(project.load(*overrides), project.plan().facts, project.directory.state()).stages[1]
     assert (refused.action, refused.step) == ('refuse', 8)
-
-
-def test_the_best_checkpoint_is_the_last_when_none_was_measured() -> None:
-    last = {'checkpoint': 'last', 'digests': {}}
-    best = {'checkpoint': 'best', 'digests': {}}
-    assert best_or_last(last, 'best') == last
-    assert best_or_last({**last, 'best': best}, 'best') == best
-    assert best_or_last({**last, 'best': best}, 'last')['checkpoint'] == 'last'

@@ -1,0 +1,49 @@
+"""The checkpoints with the best evaluations so far, in a stage's folder `best`.
+
+Older ones stay until no kept checkpoint lies before the one that beat them, so that a stage that goes back finds its best.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from stagetrain import files
+from stagetrain.training import checkpoint
+from stagetrain.weights import assign
+
+
+def folder_of(stage_folder: pathlib.Path) -> pathlib.Path:
+    """Returns where a stage's best checkpoints lie."""
+    return stage_folder / 'best'
+
+
+def forget_after(stage_folder: pathlib.Path, step: int) -> None:
+    """Removes those of later steps, which a crash or a rollback undid."""
+    for folder in checkpoint.folders(folder_of(stage_folder)):
+        if checkpoint.step_of(folder) > step:
+            files.remove_folder(folder)
+
+
+def prune(stage_folder: pathlib.Path, kept_steps: Iterable[int]) -> None:
+    """Removes those that no restart could need, given the steps of the checkpoints that are kept."""
+    kept = set(kept_steps)
+    found = checkpoint.folders(folder_of(stage_folder))
+    for older, newer in itertools.pairwise(found):
+        if not kept & set(range(checkpoint.step_of(older), checkpoint.step_of(newer))):
+            files.remove_folder(older)
+
+
+def result(stage_folder: pathlib.Path, run_dir: pathlib.Path) -> dict[str, Any] | None:
+    """Returns `{"checkpoint", "digests", "step"}` of the best checkpoint, or None when there is none."""
+    found = checkpoint.folders(folder_of(stage_folder))
+    return {**described(found[-1], run_dir), 'step': checkpoint.step_of(found[-1])} if found else None
+
+
+def described(folder: pathlib.Path, run_dir: pathlib.Path) -> dict[str, Any]:
+    """Returns `{"checkpoint", "digests"}` of a checkpoint's folder."""
+    variables = files.read_json(folder / assign.VARIABLES_FILE)
+    digests = assign.module_digests({name: entry['digest'] for name, entry in variables.items()})
+    return {'checkpoint': str(folder.relative_to(run_dir)), 'digests': digests}
