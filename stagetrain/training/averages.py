@@ -13,16 +13,19 @@ import tensorflow as tf
 from stagetrain.config import schema
 
 
-class Averages(tf.Module):
+class Averages:
     """Averages of what a stage trains."""
 
     def __init__(self, variables: Sequence[tf.Variable], settings: schema.Ema):
         """Starts from the present values of `variables`."""
-        super().__init__(name='averages')
         self._variables = tuple(variables)
         self._settings = settings
         self.count = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.shadows = [tf.Variable(variable.read_value(), trainable=False) for variable in variables]
+
+    def trackable(self) -> tf.train.Checkpoint:
+        """Returns what a checkpoint holds of them; the variables themselves are not in it, for they keep their own place."""
+        return tf.train.Checkpoint(shadows=self.shadows, count=self.count)
 
     def update(self) -> None:
         """Takes the present values in; part of a step's graph."""

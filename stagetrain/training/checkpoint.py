@@ -36,7 +36,7 @@ class State:
         model = tf.train.Checkpoint(
             **{name: [module] if name == 'detection_head' else module for name, module in self.modules.items()}
         )
-        averages = {} if self.averages is None else {'averages': self.averages}
+        averages = {} if self.averages is None else {'averages': self.averages.trackable()}
         return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **averages, **self.modules)
 
     def read(self, folder: pathlib.Path) -> None:

@@ -142,7 +142,7 @@ def test_bases_in_a_circle_are_refused(write: Any) -> None:
         ('type: fpn', 'type: fpm', r"a\.yaml:7: model\.decoder\.type: found 'fpm', expected one of .*Did you mean 'fpn'\?"),
         ('{type: fpn}', '{type: fpn, aspp: {level: 3}}', r"a\.yaml:7: model\.decoder: options of 'aspp' are given, but type"),
         ('type: faster_rcnn', 'type: faster', r"a\.yaml:2: model\.type: found 'faster' \(text\).*'faster_rcnn'\?"),
-        ('  type: faster_rcnn\n', '', r'a\.yaml:2: model\.type: missing, and has no default'),
+        ('  type: faster_rcnn\n', '', r'a\.yaml:1: model\.type: missing, and has no default'),
         ('type: fpn}', 'type: fpn}\n  rpn_hed: {}', r"a\.yaml:8: model\.rpn_hed: unknown key.*min_level, norm.*'rpn_head'\?"),
         ('[cat, dog]', '[cat, 7]', r"a\.yaml:9: data\.classes\[1\]: found 7 \(integer\); expected text \(a number"),
         ('[cat, dog]', '[]', r'a\.yaml:9: data\.classes: found a list of 0; expected at least 1'),

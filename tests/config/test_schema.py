@@ -60,7 +60,7 @@ def test_unknown_options_of_the_model_garden_are_refused() -> None:
 
 
 def test_masks_and_weights_are_no_options_here() -> None:
-    fields = set(schema.pipeline_type().model_fields['model'].annotation.model_fields)  # type: ignore[union-attr]
+    fields = set(specs.detector('faster_rcnn').options().model_fields)
     assert not fields & {'include_mask', 'mask_head', 'num_classes', 'rpn_score_weight'}
 
 

@@ -23,7 +23,11 @@ def test_cosmetic_keys_are_those_whose_documentation_says_so() -> None:
     }
     assert cosmetic == {
         'checkpoint_interval',
+        'checkpoint_minutes',
         'summary_interval',
+        'on_nan',
+        'on_nan_limit',
+        'max_loss',
         'max_to_keep',
         'cache_gib',
         'batch_size',

@@ -154,15 +154,14 @@ def test_a_loss_that_is_not_finite_is_not_applied() -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_that_diverges_names_step_images_and_term_and_keeps_the_weights_before(
+def test_a_stage_that_diverges_names_step_images_and_term_and_keeps_no_diverged_weights(
     tmp_path: pathlib.Path, tiny_data: pathlib.Path
 ) -> None:
     rate = {'type': 'constant', 'constant': {'learning_rate': 1e30}}
     stage = tiny.stage('rpn', tiny.RPN, {'learning_rate': rate})
     job = tiny.job(tmp_path, tiny.pipeline(tiny_data, [stage]), 'rpn')
-    message = r'stage rpn, step 1: regularization not finite \(losses: .*images: 0000\d\d, 0000\d\d\)'
+    message = r'stage rpn, step 2: regularization not finite \(losses: .*images: 0000\d\d, 0000\d\d\)'
     with pytest.raises(StageFailed, match=message):
         tiny.train(job)
-    assert tiny.last_checkpoint(tmp_path, 'rpn').name == 'step-00000001'
-    values = assign.read_stage_checkpoint(tiny.last_checkpoint(tmp_path, 'rpn'))
-    assert all(np.isfinite(value).all() for value in values.values())
+    # The weights of step 1 are finite numbers around 1e29, of which nothing can be computed.
+    assert not list((tmp_path / 'stages' / 'rpn' / 'checkpoints').glob('step-*'))
