@@ -23,6 +23,15 @@ RPN = {'rpn_score': 1.0, 'rpn_box': 1.0}
 HEAD = {'frcnn_class': 1.0, 'frcnn_box': 1.0}
 MOBILENET_V1 = {'type': 'keras_mobilenet_v1', 'keras_mobilenet_v1': {'alpha': 0.25}}
 MOBILENET_V2 = {'type': 'mobilenet', 'mobilenet': {'model_id': 'MobileNetV2', 'filter_size_scale': 0.25}}
+CENTERNET = {
+    'type': 'centernet',
+    'input_size': [64, 64, 3],
+    'backbone': MOBILENET_V1,
+    'decoder': {'num_filters': [8, 8, 8]},
+    'norm_activation': {'use_sync_bn': False},
+    'losses': {'l2_weight_decay': 1e-3},
+    'parser': {'aug_rand_hflip': True, 'max_num_instances': 8},
+}
 SGD = {'type': 'sgd', 'sgd': {'momentum': 0.9}}
 ADAMW = {'type': 'adamw_experimental', 'adamw_experimental': {'weight_decay': 0.1, 'global_clipnorm': 1.0}}
 

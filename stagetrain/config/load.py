@@ -210,9 +210,11 @@ def _with_absolute_paths(root: Node) -> Node:
     for part in ('train', 'validation'):
         for key in ('path', 'images', 'class_file'):
             root = _change(root, ('data', part, key), _absolute)
+    # Plugins are not imported yet and may have kinds of sources of their own: what is not known to be something else is a path.
+    no_paths = set(schema.Source.model_fields) - set(schema.source_kinds())
     for name in _keys(root, 'sources'):
-        for kind in schema.SOURCE_KINDS:
-            root = _change(root, ('sources', name, kind), _absolute)
+        for key in set(_keys(root.value['sources'], name)) - no_paths:
+            root = _change(root, ('sources', name, key), _absolute)
     return _change(root, ('plugins',), _with_local_plugins)
 
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 
 from stagetrain.config import document
 from stagetrain.config.document import END, ESCAPED, VARIABLE, Node, Place
-from stagetrain.config.schema import SOURCE_KINDS
+from stagetrain.config.schema import source_kinds
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 # Of each group exactly one key may be given, so a child that gives one displaces what its base gave.
-ALTERNATIVES = (('steps', 'epochs'), SOURCE_KINDS, ('stages', 'until', 'recipe'))
+ALTERNATIVES = (('steps', 'epochs'), source_kinds(), ('stages', 'until', 'recipe'))
 
 _NAME = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 _IN_TEXT = re.compile(f'(?P<kind>[{VARIABLE}{ESCAPED}])(?P<name>[^{END}]*){END}|(?P<open>\\$?\\$\\{{)')

@@ -24,8 +24,11 @@ Positive = Annotated[int, Field(gt=0)]
 
 FRESH = 'fresh'
 """What `init` calls the initialiser."""
-SOURCE_KINDS = ('keras_h5', 'checkpoint', 'saved_model', 'tf1_checkpoint', 'run')
-"""The keys of a source that say what it is; exactly one is given."""
+
+
+def source_kinds() -> tuple[str, ...]:
+    """Returns the keys of a source that say what it is, exactly one of which is given: the registered ones, and `run`."""
+    return (*specs.sources(), 'run')
 
 
 class DataSource(Strict):
@@ -67,8 +70,8 @@ class Data(Strict):
 
 
 class Source(Strict):
-    """Weights from outside the pipeline: exactly one of keras_h5, checkpoint, saved_model, tf1_checkpoint, run. Only arrays are
-    read; no layer is deserialised and no code in a file runs."""
+    """Weights from outside the pipeline: exactly one of keras_h5, checkpoint, saved_model, tf1_checkpoint, run and what plugins
+    register. Only arrays are read; no layer is deserialised and no code in a file runs."""
 
     keras_h5: str | None = None
     """A Keras `.h5`, `.weights.h5` or `.keras`; layers are matched by name."""
@@ -91,8 +94,8 @@ class Source(Strict):
 
     @property
     def kind(self) -> str:
-        """Which of `SOURCE_KINDS` it is."""
-        return next(kind for kind in SOURCE_KINDS if getattr(self, kind) is not None)
+        """Which of `source_kinds` it is."""
+        return next(kind for kind in source_kinds() if getattr(self, kind, None) is not None)
 
     @property
     def path(self) -> str:
@@ -107,7 +110,7 @@ class Source(Strict):
 
     @pydantic.model_validator(mode='after')
     def _exactly_one(self) -> Source:
-        _require_one(self, SOURCE_KINDS)
+        _require_one(self, source_kinds())
         if self.stage is not None and self.run is None:
             raise ValueError(f'stage: goes with run only; found beside {self.kind}')
         if self.rules and self.run is not None:
@@ -410,12 +413,17 @@ class PipelineBase(Strict):
 
 @functools.cache
 def pipeline_type() -> type[PipelineBase]:
-    """Returns the type of a pipeline file with every detector registered so far."""
+    """Returns the type of a pipeline file with every detector and kind of weight file registered so far."""
     detectors = tuple(spec.options() for spec in specs.detectors())
     model: Any = detectors[0]
     if len(detectors) > 1:
         model = Annotated[Union[detectors], Field(discriminator='type')]
-    return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, model=(model, ...))
+    fields: dict[str, Any] = {'model': (model, ...)}
+    more = {kind: (str | None, None) for kind in source_kinds() if kind not in Source.model_fields}
+    if more:
+        source: Any = pydantic.create_model('Source', __base__=Source, __doc__=Source.__doc__, **more)  # type: ignore[call-overload]
+        fields['sources'] = (dict[Name, source], Field(default_factory=dict, description='Weight files by name.'))
+    return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, **fields)
 
 
 def json_schema() -> dict[str, Any]:
@@ -456,7 +464,7 @@ def _long_init(value: Any) -> Any:
 
 
 def _require_one(value: Strict, names: tuple[str, ...]) -> None:
-    given = [name for name in names if getattr(value, name) is not None]
+    given = [name for name in names if getattr(value, name, None) is not None]
     if len(given) != 1:
         raise ValueError(f'expected exactly one of {", ".join(names)}; found {" and ".join(given) or "none"}')
 

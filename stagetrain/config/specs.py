@@ -1,8 +1,8 @@
-"""What a pipeline file may name: detectors, backbones and data formats, told without importing TensorFlow.
+"""What a pipeline file may name: detectors, backbones, data formats and kinds of weight files, told without importing TensorFlow.
 
 A spec holds the facts that planning needs (modules, loss terms, option types) and the place of the code that does the work, as
-`package.module:attribute`, imported only by the process that carries a stage out. To add a detector, a backbone or a data format:
-one new file that registers a spec, named under `plugins:` of the pipeline file when it lives outside this package.
+`package.module:attribute`, imported only by the process that carries a stage out. To add one: one new file that registers a spec,
+named under `plugins:` of the pipeline file when it lives outside this package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from stagetrain.config import options
+from stagetrain.config.surgery import Operation
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
@@ -69,9 +70,22 @@ class FormatSpec:
     """A function `recognise(source) -> (source, reason) | None` for `format: auto`: how to read `source.path` in this format."""
 
 
+@dataclasses.dataclass(frozen=True)
+class SourceSpec:
+    """A kind of weight file; `implementation` is a function `read(path) -> {name: array}` and runs nothing that a file says.
+
+    A variable is found by its canonical name, by `layer/attribute` or by its own name behind its layer's; `rules` of the pipeline
+    file map other names.
+    """
+
+    name: str
+    implementation: str
+
+
 _detectors: dict[str, DetectorSpec] = {}
 _backbones: dict[str, BackboneSpec] = {}
 _formats: dict[str, FormatSpec] = {}
+_sources: dict[str, SourceSpec] = {}
 
 
 def register_detector(spec: DetectorSpec) -> None:
@@ -88,6 +102,11 @@ def register_backbone(spec: BackboneSpec) -> None:
 def register_format(spec: FormatSpec) -> None:
     """Makes `data: {train: {format: NAME}}` valid."""
     _register(_formats, spec.name, spec)
+
+
+def register_source(spec: SourceSpec) -> None:
+    """Makes `sources: {x: {NAME: PATH}}` valid."""
+    _register(_sources, spec.name, spec)
 
 
 def detector(name: str) -> DetectorSpec:
@@ -109,6 +128,16 @@ def preprocessing(backbone_type: str) -> str:
 def data_format(name: str) -> FormatSpec:
     """Returns a registered data format; raises `ConfigError` naming the known ones."""
     return _get(_formats, name, 'format')
+
+
+def source(name: str) -> SourceSpec:
+    """Returns a registered kind of weight file; raises `ConfigError` naming the known ones."""
+    return _get(_sources, name, 'sources')
+
+
+def sources() -> tuple[str, ...]:
+    """Returns the names of all registered kinds of weight files, in the order in which they were registered."""
+    return tuple(_sources)
 
 
 def detectors() -> tuple[DetectorSpec, ...]:
@@ -144,6 +173,8 @@ class KerasBackbone(options.Strict):
 
     endpoints: dict[Annotated[str, pydantic.Field(pattern=r'^[1-9]$')], str] = pydantic.Field(default_factory=dict)
     """Level (stride 2^level, as text) -> layer that gives its features, in place of the usual ones."""
+    surgery: list[Operation] = pydantic.Field(default_factory=list)
+    """Layers left out, put in or replaced, in this order; all others keep their names and published weights."""
 
 
 class KerasVgg(KerasBackbone):
@@ -280,6 +311,8 @@ def _register_built_in() -> None:
     for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):
         place = f'stagetrain.data.{module}'
         register_format(FormatSpec(name, f'{place}:read', f'{place}:inputs', f'{place}:class_names', f'{place}:recognise'))
+    for name in ('keras_h5', 'checkpoint', 'saved_model', 'tf1_checkpoint'):
+        register_source(SourceSpec(name, f'stagetrain.weights.sources:read_{name}'))
     auto = 'stagetrain.data.recognise'
     register_format(FormatSpec('auto', f'{auto}:read', f'{auto}:inputs', f'{auto}:class_names'))
 

@@ -36,10 +36,19 @@ def normalize(image: tf.Tensor, preprocessing: str) -> tf.Tensor:
 class EndpointModel(tf_keras.Model):
     """A functional model whose outputs are the last features of each stride, as the Model Garden's decoders expect."""
 
-    def __init__(self, inputs: Any, endpoints: Mapping[str, Any], **kwargs: Any):
-        """Args: inputs: the model's input tensor; endpoints: level (stride 2^level) -> tensor."""
+    def __init__(self, inputs: Any, endpoints: Mapping[str, Any], new_layers: frozenset[str] | None = None, **kwargs: Any):
+        """Stores what is read.
+
+        Args:
+          inputs: the model's input tensor.
+          endpoints: level (stride 2^level) -> tensor.
+          new_layers: names of the layers that the published network does not have; None: it is the published network, so that
+            files that count its layers fit.
+          **kwargs: of `tf_keras.Model`.
+        """
         super().__init__(inputs=inputs, outputs=dict(endpoints), **kwargs)
         self._output_specs = {level: tensor.shape for level, tensor in endpoints.items()}
+        self.new_layers = new_layers
 
     @property
     def output_specs(self) -> Mapping[str, tf.TensorShape]:

@@ -18,6 +18,7 @@ import tensorflow as tf
 import tf_keras
 
 from stagetrain.config import specs
+from stagetrain.detectors import surgery
 from stagetrain.detectors.backbones import EndpointModel, with_l2
 from stagetrain.errors import ConfigError, suggestion
 
@@ -188,9 +189,10 @@ def _application(build: Callable[..., tf_keras.Model], input_specs: Any, **optio
 def _backbone(
     network: tf_keras.Model, endpoints: Endpoints, options: specs.KerasBackbone, l2_weight_decay: float
 ) -> tf_keras.Model:
-    chosen = options.endpoints or endpoints
+    changed = surgery.operate(network, options.surgery)
+    network = with_l2(changed.network, l2_weight_decay)
     layers = {layer.name for layer in network.layers}
-    network = with_l2(network, l2_weight_decay)
+    chosen = options.endpoints or {level: name for level, name in _moved(endpoints, changed).items() if name in layers}
     for level, name in chosen.items():
         if name not in layers:
             raise ConfigError(
@@ -198,7 +200,24 @@ def _backbone(
                 f'{suggestion(name, layers)}'
             )
         _require_stride(network, level, name)
-    return EndpointModel(network.inputs, {level: network.get_layer(name).output for level, name in chosen.items()})
+    outputs = {level: network.get_layer(name).output for level, name in chosen.items()}
+    backbone = EndpointModel(network.inputs, outputs, new_layers=changed.new_layers if options.surgery else None)
+    unread = sorted(changed.new_layers - {layer.name for layer in backbone.layers})
+    if unread:
+        raise ConfigError(
+            f"{surgery.PLACE}: no endpoint reads '{unread[0]}', so it would not be built; name a level for it, as in "
+            f"endpoints: {{'4': {unread[-1]}}}"
+        )
+    return backbone
+
+
+def _moved(endpoints: Endpoints, changed: surgery.Changed) -> Endpoints:
+    """Returns the usual endpoints, each at the layer that has taken its place."""
+
+    def last(name: str) -> str:
+        return last(changed.moved[name]) if name in changed.moved else name
+
+    return {level: last(name) for level, name in endpoints.items()}
 
 
 def _require_stride(network: tf_keras.Model, level: str, name: str) -> None:

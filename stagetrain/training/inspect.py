@@ -10,7 +10,10 @@ from stagetrain.detectors.detector import Detector
 from stagetrain.errors import ConfigError
 from stagetrain.training import job_files, runtime
 from stagetrain.training.selection import select_variables
-from stagetrain.weights import names, scopes
+from stagetrain.weights import assign, names, scopes
+
+NEW = 'new'
+"""What a layer starts from that surgery put in, where the rest of its module comes from a published file."""
 
 
 def check_model(
@@ -44,7 +47,8 @@ def check_model(
 def variable_table(pipeline: Any) -> list[dict[str, Any]]:
     """Returns one row per variable: `variable`, `shape`, `count`, and for each stage what it starts from and what happens to it.
 
-    A stage's cell is `origin: trained | updated | frozen | idle`, or `-` where the stage does not hold the variable.
+    A stage's cell is `origin: trained | updated | frozen | idle`, or `-` where the stage does not hold the variable; the origin
+    of a layer that surgery put into published weights is `new`.
     """
     detector = _whole(pipeline)
     stages = list(check.all_stages(pipeline))
@@ -65,12 +69,19 @@ def _whole(pipeline: Any) -> Detector:
 
 
 def _select(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage) -> scopes.Selection:
-    fresh = schema.Init.model_validate({'from': schema.FRESH})
-
     def is_fresh(name: str) -> bool:
-        return stage.init.get(name.split('/')[0], fresh).origin == schema.FRESH
+        return _origin(pipeline, detector, stage, name) in (schema.FRESH, NEW)
 
     return select_variables(detector, stage, check.stage_modules(pipeline, stage), f'stages.{stage_id}', is_fresh)
+
+
+def _origin(pipeline: Any, detector: Detector, stage: schema.Stage, name: str) -> str:
+    """Returns what a variable starts from, as far as that can be told before the source is read."""
+    module = name.split('/')[0]
+    origin = stage.init[module].origin if module in stage.init else schema.FRESH
+    source = pipeline.sources.get(origin)
+    is_published = source is not None and source.kind != 'run'
+    return NEW if is_published and assign.is_new(detector.modules[module], name) else origin
 
 
 def _cells(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage) -> dict[str, str]:
@@ -80,5 +91,4 @@ def _cells(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage
     words = dict.fromkeys(selection.trained, 'trained') | dict.fromkeys(selection.updated, 'updated')
     for name in selection.frozen:
         words[name] = 'frozen' if name.rsplit('/', 1)[0] in layers_reached else 'idle'
-    origins = {module: init.origin for module, init in stage.init.items()}
-    return {name: f'{origins.get(name.split("/")[0], schema.FRESH)}: {word}' for name, word in words.items()}
+    return {name: f'{_origin(pipeline, detector, stage, name)}: {word}' for name, word in words.items()}

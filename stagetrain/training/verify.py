@@ -50,13 +50,13 @@ def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
       What is wrong, and remarks: files that are no longer there.
     """
     lineage, frozen = (files.read_json(stage_folder / name) for name in ('lineage.json', 'frozen.json'))
-    given = {(origin['kind'], origin['path']) for origin in lineage.values() if origin['kind'] in ('keras_h5', 'checkpoint')}
+    given = {(origin['kind'], origin['path']) for origin in lineage.values() if origin['kind'] not in ('fresh', 'stage')}
     wrong: list[str] = []
     remarks: list[str] = []
     for kind, path in sorted(given):
         names = [name for name in frozen if (lineage[name]['kind'], lineage[name].get('path')) == (kind, path)]
         try:
-            arrays = sources.read_keras_h5(path) if kind == 'keras_h5' else sources.read_checkpoint(path)
+            arrays = sources.read(kind, path)
         except StagetrainError as error:
             remarks.append(f'{stage_folder}: its source cannot be compared: {error}')
             continue

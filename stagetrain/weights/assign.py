@@ -2,7 +2,8 @@
 
     lineage = initialise(modules, origins)       # {'backbone/conv1/kernel': {'kind': 'keras_h5', 'key': 'conv1/kernel', ...}}
 
-Loading is by name, never by position: `layer.trainable = False` changes the order of a layer's variables.
+Loading is by name, never by position: `layer.trainable = False` changes the order of a layer's variables. A module that surgery
+changed says so by `new_layers`, the names of the layers that no published file has (None, or no such attribute: it is unchanged).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str,
 
     Returns:
       Canonical name -> `{"kind", "source", "key"}`; `kind` is `fresh` for a variable that keeps its initial value, with
-      `skipped` saying why when the source was asked for it.
+      `skipped` saying why when the source was asked for it, or `new` when surgery put its layer in and the source lacks it.
 
     Raises:
       WeightsError: the source cannot be read, lacks a variable, or has it in another shape.
@@ -69,8 +70,21 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str,
             lineage.update({name: {'kind': 'fresh'} for name in variables})
             continue
         lookup, known = _lookup(module, root, origin)
-        lineage.update(_load(module, variables, lookup, known, origin))
+        new = [name for name, variable in variables.items() if is_new(root, name) and not lookup(_local(name), variable)]
+        lineage.update({name: {'kind': 'fresh', 'new': True} for name in new})
+        asked = {name: variable for name, variable in variables.items() if name not in new}
+        lineage.update(_load(module, asked, lookup, known, origin))
     return lineage
+
+
+def is_new(root: object, name: str) -> bool:
+    """Returns whether a variable of a module, by canonical name, belongs to a layer that surgery put in."""
+    return name.split('/')[1] in (getattr(root, 'new_layers', None) or ())
+
+
+def _local(name: str) -> str:
+    """Returns a canonical name without its module."""
+    return name.partition('/')[2]
 
 
 def _load(
@@ -80,7 +94,7 @@ def _load(
     lineage: dict[str, dict[str, Any]] = {}
     faults: list[str] = []
     for name, variable in variables.items():
-        local = name.removeprefix(f'{module}/')
+        local = _local(name)
         found = lookup(local, variable)
         fault = None
         if found is None:
@@ -121,7 +135,7 @@ def _lookup(module: str, root: object, origin: Mapping[str, Any]) -> tuple[Looku
     if origin.get('rules'):
         renamed = rules.apply(origin['rules'], arrays, str(origin['path']))
         return _renamed(module, renamed, arrays), [name.removeprefix(f'{module}/') for name in renamed]
-    return _first_key(arrays, _KEYS[origin['kind']](module, root)), list(arrays)
+    return _first_key(arrays, _KEYS.get(origin['kind'], _named_keys)(module, root)), list(arrays)
 
 
 def _first_key(arrays: Mapping[str, np.ndarray], keys: Keys) -> Lookup:
@@ -141,13 +155,13 @@ def _renamed(module: str, renamed: Mapping[str, str], arrays: Mapping[str, np.nd
 
 def _keras_keys(_: str, root: object) -> Keys:
     """By the names of layer and attribute, or layer and variable (they differ in a few layers), or layer and number."""
-    numbered = keras_files.numbered_paths(root)
+    numbered = keras_files.numbered_paths(root) if _is_as_published(root) else {}
     return lambda local, variable: (*_own_names(local, variable), *numbered.get(id(variable), ()))
 
 
 def _checkpoint_keys(module: str, root: object) -> Keys:
     """By object path, as `tf.train.Checkpoint.read` does, at the root or below the Model Garden's `model`."""
-    paths = {**sources.object_paths(root, module)}
+    paths = {**sources.object_paths(root, module)} if _is_as_published(root) else {}
     if not isinstance(root, (list, tuple)):  # The Model Garden keeps its detection heads in a list.
         paths = {key: value + tuple(f'{module}/0{path.removeprefix(module)}' for path in value) for key, value in paths.items()}
     return lambda _, variable: tuple(key for path in paths.get(id(variable), ()) for key in (path, f'model/{path}'))
@@ -163,6 +177,11 @@ def _named_keys(module: str, _: object) -> Keys:
     return lambda local, variable: (f'{module}/{local}', *_own_names(local, variable))
 
 
+def _is_as_published(root: object) -> bool:
+    """Whether files that count layers can fit: after surgery each number would mean another layer, perhaps of the same shape."""
+    return getattr(root, 'new_layers', None) is None
+
+
 def _own_names(local: str, variable: tf.Variable) -> tuple[str, str]:
     """Returns `layer/attribute` and `layer/name of the variable`."""
     return local, f'{local.rpartition("/")[0]}/{variable.name.rpartition("/")[2].split(":")[0]}'
@@ -172,8 +191,8 @@ _KEYS: Mapping[str, Callable[[str, object], Keys]] = {
     'keras_h5': _keras_keys,
     'checkpoint': _checkpoint_keys,
     'saved_model': _saved_model_keys,
-    'tf1_checkpoint': _named_keys,
 }
+"""Kind of source -> how its keys are found, where names alone do not tell."""
 
 
 def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:

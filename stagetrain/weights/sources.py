@@ -19,8 +19,10 @@ import tensorflow as tf
 from google.protobuf import message
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from stagetrain.config import specs
 from stagetrain.errors import WeightsError
-from stagetrain.weights.keras_files import read_keras_h5, require_plausible
+from stagetrain.weights.keras_files import read_keras_h5 as read_keras_h5
+from stagetrain.weights.keras_files import require_plausible
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
@@ -30,13 +32,13 @@ def read(kind: str, path: pathlib.Path | str) -> dict[str, np.ndarray]:
     """Reads a weight file as key -> array.
 
     Args:
-      kind: `keras_h5`, `checkpoint`, `saved_model` or `tf1_checkpoint`.
+      kind: `keras_h5`, `checkpoint`, `saved_model`, `tf1_checkpoint`, or one that a plugin registered.
       path: the file, folder or prefix.
 
     Raises:
       WeightsError: it is not there, not of that kind, or damaged.
     """
-    return _READERS[kind](path)
+    return specs.load_implementation(specs.source(kind).implementation)(path)
 
 
 def checkpoint_prefix(path: pathlib.Path | str) -> str:
@@ -161,11 +163,3 @@ def object_paths(root: object, prefix: str) -> Mapping[int, tuple[str, ...]]:
 
     visit(root, prefix, frozenset())
     return {key: tuple(value) for key, value in paths.items()}
-
-
-_READERS: Mapping[str, Callable[[pathlib.Path | str], dict[str, np.ndarray]]] = {
-    'keras_h5': read_keras_h5,
-    'checkpoint': read_checkpoint,
-    'saved_model': read_saved_model,
-    'tf1_checkpoint': read_tf1_checkpoint,
-}
