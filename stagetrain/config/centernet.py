@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -47,7 +47,7 @@ class CenterNetLosses(options.Strict):
     """As in the Model Garden's other detectors, on backbone and up-convolutions."""
 
 
-class _CenterNet(options.Strict):
+class CenterNet(options.Strict):
     """CenterNet (Zhou et al. 2019) as keras-CenterNet builds it: one level of a backbone, up-convolutions, three heads."""
 
     type: Literal['centernet']
@@ -66,17 +66,8 @@ class _CenterNet(options.Strict):
         return self.max_level - len(self.decoder.num_filters)
 
     @pydantic.model_validator(mode='after')
-    def _no_more_steps_up_than_down(self) -> _CenterNet:
+    def _no_more_steps_up_than_down(self) -> CenterNet:
         if self.min_level < 0:
             found = len(self.decoder.num_filters)
             raise ValueError(f'decoder.num_filters: found {found} up-convolutions; expected at most max_level, {self.max_level}')
         return self
-
-
-def centernet_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model` for CenterNet, with the Model Garden's backbones, `norm_activation` and augmentation."""
-    parser = options.options_model('retinanet_parser', ('match_threshold', 'unmatched_threshold', 'aug_type'))
-    shared = options.options_model('retinanet').model_fields
-    fields: dict[str, Any] = {name: (shared[name].annotation, shared[name]) for name in ('backbone', 'norm_activation')}
-    fields['parser'] = (parser, pydantic.Field(default_factory=parser))
-    return pydantic.create_model('CenterNet', __base__=_CenterNet, __doc__=_CenterNet.__doc__, **fields)

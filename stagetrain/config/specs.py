@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from stagetrain.config import options
+from stagetrain.config import centernet, options
 from stagetrain.config.surgery import Operation
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
 """How the Model Garden normalises images; also the default of registered backbones."""
+_FIXED_IN_PARSERS = ('parser.keep_aspect_ratio', 'parser.num_channels', 'parser.pad', 'parser.skip_crowd_during_training')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +242,15 @@ def _retinanet_options() -> type[pydantic.BaseModel]:
     return pydantic.create_model('RetinaNet', __base__=base, __doc__="The Model Garden's RetinaNet.", **fields)
 
 
+def _centernet_options() -> type[pydantic.BaseModel]:
+    """CenterNet's own options, with the Model Garden's backbones, `norm_activation` and augmentation."""
+    parser = one_stage_parser()
+    shared = options.options_model('retinanet').model_fields
+    fields: dict[str, Any] = {name: (shared[name].annotation, shared[name]) for name in ('backbone', 'norm_activation')}
+    fields['parser'] = (parser, pydantic.Field(default_factory=parser))
+    return pydantic.create_model('CenterNet', __base__=centernet.CenterNet, __doc__=centernet.CenterNet.__doc__, **fields)
+
+
 def one_stage_parser() -> type[pydantic.BaseModel]:
     """Returns the type of `parser` of a one-stage detector: the Model Garden's, and `aug_rand_vflip` as Faster R-CNN's has it."""
     base = options.options_model('retinanet_parser', ('aug_type', 'aug_policy', 'aug_rand_jpeg'))
@@ -276,10 +286,7 @@ def _register_built_in() -> None:
             proposal_losses=('frcnn_class', 'frcnn_box'),
             fixed_options=(
                 'detection_head.cascade_class_ensemble',
-                'parser.keep_aspect_ratio',
-                'parser.num_channels',
-                'parser.pad',
-                'parser.skip_crowd_during_training',
+                *_FIXED_IN_PARSERS,
                 'roi_generator.use_batched_nms',
                 'roi_sampler.cascade_iou_thresholds',
             ),
@@ -301,11 +308,19 @@ def _register_built_in() -> None:
                 'detection_generator.tflite_post_processing',
                 'head.attribute_heads',
                 'head.share_classification_heads',
-                'parser.keep_aspect_ratio',
-                'parser.num_channels',
-                'parser.pad',
-                'parser.skip_crowd_during_training',
+                *_FIXED_IN_PARSERS,
             ),
+        )
+    )
+    register_detector(
+        DetectorSpec(
+            name='centernet',
+            options=_centernet_options,
+            modules=('backbone', 'decoder', 'head'),
+            loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), ('backbone', 'decoder', 'head')),
+            implementation='stagetrain.detectors.centernet:CenterNet',
+            detection_modules=('backbone', 'decoder', 'head'),
+            fixed_options=_FIXED_IN_PARSERS,
         )
     )
     for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):

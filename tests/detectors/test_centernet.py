@@ -121,7 +121,8 @@ def test_losses_are_those_of_the_model_gardens_task(detector: CenterNet) -> None
 def test_perfect_outputs_are_decoded_into_the_boxes(detector: CenterNet) -> None:
     matched = {key: value.numpy() for key, value in detector.match(known(), TERMS).items()}
     outputs = {term: np.zeros((1, *PLACES, 2), np.float32) for term in TERMS}
-    outputs['heatmap'][0] = np.log(np.clip(matched['heatmap_targets'], 1e-3, 0.9) / (1 - np.clip(matched['heatmap_targets'], 1e-3, 0.9)))
+    probability = np.clip(matched['heatmap_targets'], 1e-3, 0.9)
+    outputs['heatmap'][0] = np.log(probability / (1 - probability))
     outputs['heatmap'][0, 15, 23] = 9.0  # In the padding: nothing can be there.
     for (row, column), size, offset in zip(matched['centres'], matched['size_targets'], matched['offset_targets'], strict=True):
         outputs['size'][0, row, column], outputs['offset'][0, row, column] = size, offset

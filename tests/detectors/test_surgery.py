@@ -1,4 +1,4 @@
-"""Surgery on real Keras networks: kept layers keep their published weights bit for bit, new ones start fresh and are told apart."""
+"""Surgery on real Keras networks: kept layers keep their published weights to the bit, new ones start fresh and are told."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from stagetrain.errors import ConfigError, WeightsError
 from stagetrain.weights import assign, names
 from tests.detectors.test_keras_backbones import SHAPE, build, scramble
 
+Published = tuple[tf_keras.Model, pathlib.Path]
 NARROW = {'width': 0.0625}
 CONV5X5 = {'type': 'Conv2D', 'name': 'block1_conv5x5', 'filters': 4, 'kernel_size': 5, 'activation': 'relu'}
 CLASSIC = {'replace': ['block1_conv1', 'block1_conv2'], 'layers': [CONV5X5]}
@@ -29,7 +30,7 @@ def operated(*operations: dict[str, Any], name: str = 'keras_vgg16', **options: 
 
 
 @pytest.fixture(scope='module')
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[tf_keras.Model, pathlib.Path]:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A narrow VGG16 with values of its own, and the folder of the files that Keras saved it to."""
     folder = tmp_path_factory.mktemp('vgg')
     network = build('keras_vgg16', **NARROW)
@@ -44,7 +45,7 @@ def load(backbone: tf_keras.Model, path: pathlib.Path, kind: str = 'keras_h5') -
     return assign.initialise({'backbone': backbone}, {'backbone': {'kind': kind, 'path': str(path)}})
 
 
-def test_two_convolutions_give_way_to_one_and_all_others_keep_their_weights(published: tuple[tf_keras.Model, pathlib.Path]) -> None:
+def test_two_convolutions_give_way_to_one_and_all_others_keep_their_weights(published: Published) -> None:
     network, folder = published
     backbone = operated(CLASSIC)
     initial = backbone.get_layer('block1_conv5x5').kernel.numpy()
@@ -62,7 +63,7 @@ def test_two_convolutions_give_way_to_one_and_all_others_keep_their_weights(publ
     np.testing.assert_array_equal(backbone.get_layer('block1_conv5x5').kernel.numpy(), initial)
 
 
-def test_the_new_layer_stands_where_the_old_ones_stood(published: tuple[tf_keras.Model, pathlib.Path]) -> None:
+def test_the_new_layer_stands_where_the_old_ones_stood(published: Published) -> None:
     network, folder = published
     backbone = operated(CLASSIC)
     load(backbone, folder / 'vgg.h5')
@@ -96,7 +97,7 @@ def test_new_layers_stack_on_a_cut() -> None:
     assert tuple(backbone.output_specs['3']) == (None, 8, 8, 6)
 
 
-def test_a_cut_leaves_out_the_endpoints_behind_it(published: tuple[tf_keras.Model, pathlib.Path]) -> None:
+def test_a_cut_leaves_out_the_endpoints_behind_it(published: Published) -> None:
     backbone = operated({'cut_after': 'block3_conv3'})
     assert list(backbone.output_specs) == ['1', '2']
     assert not any(origin.get('new') for origin in load(backbone, published[1] / 'vgg.h5').values())
@@ -109,9 +110,7 @@ def test_a_layer_can_be_taken_out() -> None:
 
 
 @pytest.mark.parametrize(('kind', 'file'), [('keras_h5', 'vgg.weights.h5'), ('checkpoint', 'ckpt')])
-def test_files_that_count_layers_are_refused_after_surgery(
-    published: tuple[tf_keras.Model, pathlib.Path], kind: str, file: str
-) -> None:
+def test_files_that_count_layers_are_refused_after_surgery(published: Published, kind: str, file: str) -> None:
     load(operated(), published[1] / file, kind)
     with pytest.raises(WeightsError, match='cannot be loaded'):
         load(operated(CLASSIC), published[1] / file, kind)
@@ -121,10 +120,16 @@ def test_files_that_count_layers_are_refused_after_surgery(
     ('operation', 'message'),
     [
         ({'cut_after': 'block3_con3'}, r"surgery\[0\]\.cut_after: no layer 'block3_con3' among the 19 of vgg16.*'block3_conv3'"),
-        ({'replace': ['block1_conv1', 'block2_conv1']}, r"'block2_conv1' does not follow 'block1_conv1' alone: 'block1_conv2' read"),
+        (
+            {'replace': ['block1_conv1', 'block2_conv1']},
+            r"'block2_conv1' does not follow 'block1_conv1' alone: 'block1_conv2' read",
+        ),
         ({**CLASSIC, 'layers': [{**CONV5X5, 'name': 'block1_conv1'}]}, r"layers: 'block1_conv1' is the name of a layer already"),
         ({**CLASSIC, 'layers': [{**CONV5X5, 'activation': 'rellu'}]}, r'the layers do not fit together: .*rellu'),
-        ({'cut_after': 'block3_conv1', 'layers': [CONV5X5]}, r"no endpoint reads 'block1_conv5x5'.*endpoints: \{'4': block1_conv5x5\}"),
+        (
+            {'cut_after': 'block3_conv1', 'layers': [CONV5X5]},
+            r"no endpoint reads 'block1_conv5x5'.*endpoints: \{'4': block1_conv5x5\}",
+        ),
     ],
 )
 def test_slips_are_told_with_their_place(operation: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -28,3 +29,17 @@ def test_a_stopped_stage_ends_with_the_bits_of_one_that_was_not(tmp_path: pathli
     found = [assign.read_stage_checkpoint(tiny.last_checkpoint(tmp_path / run, 'rpn')) for run in ('whole', 'stopped')]
     assert found[0].keys() == found[1].keys()
     assert [key for key in found[0] if found[0][key].tobytes() != found[1][key].tobytes()] == []
+
+
+@pytest.mark.slow
+def test_efficientnet_b0_trains(tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
+    backbone = {'type': 'keras_efficientnet_b0', 'keras_efficientnet_b0': {'imagenet_rescaling': False}}
+    stage = tiny.stage('rpn', tiny.RPN, {'steps': 3, 'checkpoint_interval': 1})
+    job = tiny.job(tmp_path, tiny.pipeline(tiny_data, [stage], backbone=backbone), 'rpn')
+    tiny.train(job)
+    folders = sorted((tmp_path / 'stages/rpn/checkpoints').glob('step-*'))
+    assert [folder.name for folder in folders] == ['step-00000002', 'step-00000003']
+    before, after = (assign.read_stage_checkpoint(folder) for folder in folders)
+    # The pyramid ends at level 4, block5c.
+    kernels = [name for name in before if re.match('backbone/block[1-5]', name) and name.endswith('kernel')]
+    assert len(kernels) == 54 and all(before[name].tobytes() != after[name].tobytes() for name in kernels)
