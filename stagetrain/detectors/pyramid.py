@@ -55,7 +55,7 @@ class PyramidDetector(Detector):
         levels = {level: tf_keras.Input(shape[1:]) for level, shape in backbone.output_specs.items()}
         if decoder is not None:
             yield 'decoder', decoder
-            levels = decoder(levels)
+            levels = decoder({level: levels[level] for level in decoder.input})
         yield from self._build_heads(wanted, {level: tensor.shape for level, tensor in levels.items()})
 
     @abc.abstractmethod
