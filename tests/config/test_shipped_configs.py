@@ -36,6 +36,7 @@ def load(name: str, root: pathlib.Path = CONFIGS) -> Loaded:
 
 def test_the_recipes_are_all_here() -> None:
     assert RECIPES == [
+        'bccd/centernet.yaml',
         'bccd/continue_from_run.yaml',
         'bccd/end_to_end.yaml',
         'bccd/four_step.yaml',
@@ -46,6 +47,7 @@ def test_the_recipes_are_all_here() -> None:
         'bccd/transfer.yaml',
         'bccd/transfer_resnet50.yaml',
         'demo/four_step.yaml',
+        'voc07/centernet_resnet50.yaml',
         'voc07/four_step_resnet50_fpn.yaml',
     ]
 
