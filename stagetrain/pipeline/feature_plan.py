@@ -62,7 +62,7 @@ def _num_views(parser: Any, features: schema.Features) -> int | None:
 
 def _row_bytes(model: Any, frozen: tuple[str, ...], dtype: str) -> int:
     """Returns the bytes of one view's features behind a feature pyramid; 0 where the model alone would tell."""
-    if frozen[-1] != 'decoder' or model.decoder.type != 'fpn':
+    if frozen[-1] != 'decoder' or getattr(model.decoder, 'type', None) != 'fpn':
         return 0
     height, width = model.input_size[:2]
     cells = sum(
