@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from stagetrain.config.metric_names import COCO_METRICS
 from stagetrain.data.annotation import Dataset
 from stagetrain.errors import DataError, suggestion
+from stagetrain.evaluation.coco_eval import ArrayEvaluation
 
 Metrics = dict[str, float | None]
 
@@ -100,7 +100,7 @@ def detection_metrics(dataset: Dataset, detections: Detections) -> Metrics:
     require_finite(dataset, detections)
     # pycocotools reports every phase by print; its numbers come back as arrays.
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(_coco(dataset, _truth_annotations(dataset)), _coco(dataset, _annotations(detections)), 'bbox')
+        evaluator = ArrayEvaluation(_coco(dataset, _truth_annotations(dataset)), _coco(dataset, _annotations(detections)), 'bbox')
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
