@@ -80,9 +80,9 @@ def _describe(detail: Mapping[str, Any], root: Node, model: type[pydantic.BaseMo
     if detail['type'] == 'union_tag_not_found':
         return _describe_missing_type(path, node)
     if detail['type'] == 'union_tag_invalid':
-        known = [tag.strip("'") for tag in detail['ctx']['expected_tags'].split(', ')]
-        found = f'found {_show(detail["ctx"]["tag"])}, expected one of {known_names(known)}.'
-        return _describe_value_error(f'type: {found}{suggestion(detail["ctx"]["tag"], known)}', path, node)
+        tags = [tag.strip("'") for tag in detail['ctx']['expected_tags'].split(', ')]
+        found = f'found {_show(detail["ctx"]["tag"])}, expected one of {known_names(tags)}.'
+        return _describe_value_error(f'type: {found}{suggestion(detail["ctx"]["tag"], tags)}', path, node)
     expected = _EXPECTED.get(detail['type']) or detail['msg'].removeprefix('Input should be ').removeprefix('a valid ')
     if detail['type'] == 'too_short':
         expected = f'at least {detail["ctx"]["min_length"]}'

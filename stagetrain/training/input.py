@@ -389,11 +389,22 @@ class TrainingInput:
         budget = self._cache_bytes
         image_bytes = len(self._images) * geometry.padded[0] * geometry.padded[1] * 3 * 4
         if self._needs_images and not geometry.has_jitter and num_samples >= len(self._images) and image_bytes <= budget:
-            indices = range(len(self._images))
-            self._resized = tf.stack(list(_in_threads(self._images.resized, indices, self._num_threads)))
+            self._resized = self._resize_all()
             budget -= image_bytes
         if self._views.count is not None and num_samples >= len(self._images) * self._num_views:
             self._matched = self._match_all(budget)
+
+    def _resize_all(self) -> tf.Tensor:
+        """Returns all images float32 `[N, H, W, 3]`, each resized in one of the threads and put in its place at once."""
+        table = _aligned_empty([len(self._images), *self._images.geometry.padded, 3])
+
+        def resize(index: int) -> None:
+            table[index] = self._images.resized(tf.constant(index, tf.int64))
+
+        with concurrent.futures.ThreadPoolExecutor(self._num_threads) as pool:
+            list(pool.map(resize, range(len(table))))
+        # `tf.constant` would hold three copies for a moment; these are the largest arrays of a stage.
+        return tf.experimental.dlpack.from_dlpack(table.__dlpack__())
 
     def _match_all(self, budget: float) -> dict[str, tf.Tensor] | None:
         @tf.autograph.experimental.do_not_convert
@@ -450,6 +461,9 @@ def _training_boxes(example: Example, include_difficult: bool, max_num_instances
     return example.boxes_yxyx_px[kept], example.classes[kept]
 
 
-def _in_threads(function: Callable[[tf.Tensor], tf.Tensor], indices: range, num_threads: int) -> Iterator[tf.Tensor]:
-    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-        yield from pool.map(lambda index: function(tf.constant(index, tf.int64)), indices)
+def _aligned_empty(shape: Sequence[int]) -> np.ndarray:
+    """Returns an array float32 of `shape` that begins where TensorFlow can use it as it is: at a multiple of 64 bytes."""
+    num_bytes = 4 * math.prod(shape)
+    buffer = np.empty(num_bytes + 64, np.uint8)
+    first = -buffer.ctypes.data % 64
+    return buffer[first : first + num_bytes].view(np.float32).reshape(shape)
