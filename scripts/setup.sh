@@ -4,7 +4,7 @@
 # interpreter that .venv is made with (default: the first of python3.11, python3.12, python3).
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-needed='("tensorflow", "official", "tf_keras", "pydantic", "pytest")'
+needed='("tensorflow", "official", "tf_keras", "pydantic", "pytest", "xdist")'
 
 fail() {
   echo "scripts/setup.sh: $*" >&2

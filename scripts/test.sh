@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the environment and runs all tests, the slow ones too; arguments go to pytest.
+# Sets up the environment and runs all tests, the slow ones too, in as many processes as there are cores; arguments go to pytest
+# (`-n 0`: in one process, as a debugger needs it).
 # Tests on BCCD and on ImageNet weights look for them in BCCD and WEIGHTS, or in ../shared beside the clone.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -15,4 +16,4 @@ if [[ -z "${WEIGHTS:-}" && -d "$shared/weights" ]]; then
 fi
 cd "$root"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-exec "$python" -m pytest "$@"
+exec "$python" -m pytest --numprocesses=auto --dist=loadfile "$@"
