@@ -2,7 +2,7 @@
 
     python scripts/campaign_crash.py --runs=25                           # real stages, with TensorFlow
     python scripts/campaign_crash.py --runs=200 --without_tensorflow     # the same runner and files, stages of a hash chain
-    python scripts/campaign_crash.py --runs=10 --signal=SIGTERM          # what a preempted machine gets
+    python scripts/campaign_crash.py --runs=10 --signal=SIGTERM          # what a preempted machine gets; SIGINT: Ctrl-C
 
 Each run is killed several times: the parent, the child, or both; at a random moment, or just before or after a random call of the
 file system. Then it is run to its end. A run passes when every tensor of every stage (optimizer slots too) equals the undisturbed
@@ -121,15 +121,15 @@ class _Run:
 
     def _strike(self, parent: Forked, victim: str, log: pathlib.Path) -> None:
         started = time.monotonic()
-        if self._number == signal.SIGTERM:
+        if self._number != signal.SIGKILL:
             had_begun = bool(self._directory.ledger.read())
-            processes.kill(parent.pid, signal.SIGTERM)
+            processes.kill(parent.pid, self._number)
             code = parent.wait(SECONDS_OF_A_RUN)
-            if code == -signal.SIGTERM and not had_begun:  # The process had not yet come to the command.
+            if code in (-self._number, EXIT_FAILED) and not had_begun:  # The process had not yet come to the command.
                 return
             self._outcome.seconds_to_save.append(time.monotonic() - started)
             if code not in (EXIT_DONE, EXIT_INTERRUPTED):
-                self._outcome.faults.append(f'SIGTERM ended the run with exit code {code}')
+                self._outcome.faults.append(f'{self._number.name} ended the run with exit code {code}')
             return
         if victim in ('parent', 'both'):
             processes.kill(parent.pid)
@@ -257,7 +257,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--runs', type=int, default=25)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--seconds', type=float, default=0, help='begin no further run after so many seconds; 0: no limit')
-    parser.add_argument('--signal', choices=('SIGKILL', 'SIGTERM'), default='SIGKILL')
+    parser.add_argument('--signal', choices=('SIGKILL', 'SIGTERM', 'SIGINT'), default='SIGKILL')
     parser.add_argument('--without_tensorflow', action='store_true')
     parser.add_argument('--work_dir', help='where to work; default: the temporary folder')
     return parser.parse_args()

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from scripts.process_tree import is_alive
 from stagetrain.cli import main, process, worker
 from stagetrain.errors import EXIT_FAILED
 from stagetrain.files import append_json_line, read_json_lines
@@ -151,14 +152,6 @@ def pids_file(log: pathlib.Path) -> pathlib.Path:
 def living_children(log: pathlib.Path) -> list[int]:
     """Returns the process ids of a parent's children that still live, the parent being dead or alive."""
     return [pid for pid in read_json_lines(pids_file(log)) if is_alive(pid)]
-
-
-def is_alive(pid: int) -> bool:
-    """Returns whether a process exists and is no zombie."""
-    try:
-        return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:

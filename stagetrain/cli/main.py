@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
     former = signal.signal(signal.SIGTERM, _interrupt)  # Before and behind the stages, which have handlers of their own.
     try:
-        return verb(options, rich.console.Console())
+        return verb(options, rich.console.Console(markup=False, emoji=False))  # A name such as `[/x]` is shown as it is.
     except StagetrainError as error:
         print(f'stagetrain {options.command}: {error}', file=sys.stderr)
         return error.exit_code

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from stagetrain import files
+from stagetrain.cli import memory_kills
 from stagetrain.cli import worker as work
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
 
@@ -40,6 +41,7 @@ class ChildWorker:
         self._job_file: pathlib.Path | None = None
         self._answered = False
         self._interrupted = False
+        self._memory_kills = memory_kills.num_memory_kills()
 
     def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
         """Sends the job and passes on what the child says until it is done.
@@ -96,7 +98,7 @@ class ChildWorker:
         if self._interrupted:
             return Interrupted('ended at once; the same command goes on from the last checkpoint')
         if code < 0:
-            return StageFailed(f'{self._job_file}: {_killed(signal.Signals(-code))}')
+            return StageFailed(f'{self._job_file}: {_killed(signal.Signals(-code), self._memory_kills)}')
         return StageFailed(
             f'{self._job_file}: the process ended with exit code {code} before it gave a result; {self._last_words()}'
         )
@@ -177,13 +179,10 @@ def _failure(event: Mapping[str, Any]) -> StagetrainError:
     return kinds.get(event['exit_code'], StageFailed)(event['message'])
 
 
-def _killed(number: signal.Signals) -> str:
+def _killed(number: signal.Signals, memory_kills_before: int | None) -> str:
     text = f'the process was ended by {number.name}'
     if number == signal.SIGKILL:
-        text += (
-            ', most likely by the system because memory ran out (`dmesg` tells). To need less: a smaller train.batch_size, '
-            'model.input_size or data.cache_gib'
-        )
+        text += memory_kills.explanation(memory_kills_before)
     elif number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
         text += ': a crash inside a native library, not an error of the pipeline file; the log of the stage may tell more'
     return f'{text}. The same command goes on from the last checkpoint'

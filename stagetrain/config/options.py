@@ -1,7 +1,7 @@
 """The Model Garden's options as strict types, without importing TensorFlow.
 
 `model_garden.json` (made by `scripts/generate_model_garden_options.py`) describes the Model Garden's config dataclasses; this
-module turns a description into a pydantic model that refuses unknown keys and wrong types.
+module turns a description into a pydantic model that refuses unknown keys, wrong types and values out of range (`ranges`).
 
     FasterRcnnOptions = options_model('faster_rcnn')
     FasterRcnnOptions.model_validate({'rpn_head': {'num_convs': 1}})
@@ -13,10 +13,11 @@ import functools
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import pydantic
 
+from stagetrain.config import ranges
 from stagetrain.errors import known_names, suggestion
 
 DESCRIPTION_FILE = pathlib.Path(__file__).with_name('model_garden.json')
@@ -81,7 +82,7 @@ def _description() -> dict[str, Any]:
 @functools.cache
 def _class_model(key: str, exclude: tuple[str, ...] = ()) -> type[Strict]:
     description = _description()['classes'][key]
-    fields: dict[str, Any] = {name: _field(field) for name, field in description['fields'].items() if name not in exclude}
+    fields: dict[str, Any] = {name: _field(name, field) for name, field in description['fields'].items() if name not in exclude}
     if key == BACKBONE:
         fields.update(
             {name: (options, pydantic.Field(default_factory=options)) for name, options in _registered_backbones.items()}
@@ -90,8 +91,8 @@ def _class_model(key: str, exclude: tuple[str, ...] = ()) -> type[Strict]:
     return pydantic.create_model(key.rsplit('.', 1)[1], __base__=base, __module__=f'model_garden.{key}', **fields)
 
 
-def _field(field: Mapping[str, Any]) -> tuple[Any, Any]:
-    annotation = _annotation(field['type'])
+def _field(name: str, field: Mapping[str, Any]) -> tuple[Any, Any]:
+    annotation = _annotation(name, field['type'])
     if 'default' not in field:  # A nested config: its default is that of its own fields.
         parts = field['type'].get('union', [field['type']])
         nested = [part['config'] for part in parts if 'config' in part]
@@ -104,13 +105,21 @@ def _field(field: Mapping[str, Any]) -> tuple[Any, Any]:
     return annotation, default
 
 
-def _annotation(description: Any) -> Any:
+def _annotation(name: str, description: Any) -> Any:
     if isinstance(description, str):
-        return {'bool': bool, 'int': int, 'float': float, 'str': str, 'null': type(None), 'any': Any}[description]
+        return _plain(name, {'bool': bool, 'int': int, 'float': float, 'str': str, 'null': type(None), 'any': Any}[description])
     if 'list' in description:
-        return list[_annotation(description['list'])]  # type: ignore[misc]
+        return list[_annotation(name, description['list'])]  # type: ignore[misc]
     if 'union' in description:
-        return Union[tuple(_annotation(part) for part in description['union'])]
+        return Union[tuple(_annotation(name, part) for part in description['union'])]
     if 'config' in description:
         return _class_model(description['config'])
     return dict[str, Any]
+
+
+def _plain(name: str, kind: Any) -> Any:
+    """Narrows numbers and words to what makes sense (`ranges`)."""
+    constraint, choices = ranges.constraint(name), ranges.choices(name)
+    if constraint and kind in (int, float):
+        return Annotated[kind, pydantic.Field(**constraint)]
+    return Literal[choices] if choices and kind is str else kind

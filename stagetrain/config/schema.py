@@ -21,6 +21,11 @@ from stagetrain.config.options import Strict, options_model
 
 Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
 Positive = Annotated[int, Field(gt=0)]
+MAX_STEPS = 99_999_999
+"""Checkpoint folders are named by eight digits."""
+Steps = Annotated[int, Field(gt=0, le=MAX_STEPS)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""What stateless random numbers take; of a larger number they would see a part."""
 
 FRESH = 'fresh'
 """What `init` calls the initialiser."""
@@ -205,7 +210,7 @@ class Ramp(Strict):
 class Train(Strict):
     """How long and with which optimizer a stage trains. Given at top level it is the default of every stage."""
 
-    steps: Positive | None = None
+    steps: Steps | None = None
     """Optimizer steps. Exactly one of `steps` and `epochs`."""
     epochs: Annotated[float, Field(gt=0)] | None = None
     """Passes over the training set."""
@@ -299,7 +304,7 @@ class Stage(Strict):
     """Stored proposals; without it a detector stage runs its own RPN."""
     features: Features = Field(default_factory=Features)
     """Stored outputs of the frozen part of the network."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Overrides the pipeline's seed in this stage."""
     train: Train
     """How long and with which optimizer; what is not given comes from the top-level `train`."""
@@ -393,7 +398,7 @@ class PipelineBase(Strict):
 
     name: Name = 'pipeline'
     """Cosmetic. Shown in reports."""
-    seed: int = 0
+    seed: Seed = 0
     """All random numbers derive from (seed, stage, step, image)."""
     plugins: list[str] = Field(default_factory=list)
     """Python modules, installed or beside the file, that register detectors, backbones or formats; imported before the file is

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from stagetrain.config import check, schema
+from stagetrain.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +80,18 @@ def build_graph(pipeline: schema.PipelineBase) -> Graph:
 
 
 def num_steps(train: schema.Train, num_images: int) -> int:
-    """Returns the optimizer steps of a stage over `num_images` training images; a started batch counts as one."""
+    """Returns the optimizer steps of a stage over `num_images` training images; a started batch counts as one.
+
+    Raises:
+      ConfigError: more epochs than steps can be counted.
+    """
     if train.steps is not None:
         return train.steps
     assert train.epochs is not None
-    return max(1, math.ceil(train.epochs * num_images / train.batch_size))
+    steps = max(1, math.ceil(train.epochs * num_images / train.batch_size))
+    if steps > schema.MAX_STEPS:
+        raise ConfigError(f'train.epochs: {train.epochs} are {steps} steps; expected epochs of at most {schema.MAX_STEPS} steps')
+    return steps
 
 
 def _node(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, variant: str | None, earlier: Iterable[str]) -> Node:

@@ -231,7 +231,8 @@ def _pending(plan: StagePlan, partial: Partial | None, first: list[str]) -> tupl
     """A stage whose sources have yet to run; its own settings can be compared already."""
     if partial is not None and partial.step:
         known = {name: value for name, value in partial.parts.items() if not _from_sources(name)}
-        changes = fingerprint.differences(known, {name: value for name, value in plan.parts.items() if not _from_sources(name)})
+        own = {name: value for name, value in plan.parts.items() if not _from_sources(name)}
+        changes = fingerprint.differences(known, own, _labels(plan.node))
         if changes:
             return REFUSE, partial.step, _few(changes)
     return RUN, 0, f'decided after {", ".join(first)}, which it starts from'

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import rich.console
 import rich.progress
+import rich.text
 from rich.markup import escape
 
 from stagetrain import files
@@ -266,7 +267,7 @@ class _Stage:
             self.directory.ledger.record(event, job, text, details)
 
     def _say(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        self.console.print(rich.text.Text(text), soft_wrap=True)
 
 
 def train_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> dict[str, Any]:
@@ -378,6 +379,4 @@ class _Progress:
         tenth = self.step * 10 // max(event['num_steps'], 1)
         if not self._console.is_terminal and tenth != self._tenth:
             self._tenth = tenth
-            self._console.print(
-                escape(f'{self._name}: {self.step}/{event["num_steps"]} {values}'), highlight=False, soft_wrap=True
-            )
+            self._console.print(rich.text.Text(f'{self._name}: {self.step}/{event["num_steps"]} {values}'), soft_wrap=True)

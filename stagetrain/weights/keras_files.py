@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import pathlib
 import re
 import zipfile
@@ -19,6 +20,7 @@ import h5py
 import numpy as np
 
 from stagetrain.errors import WeightsError
+from stagetrain.weights.hdf5_heaps import require_sound_heaps
 
 MAX_RATIO = 64
 """Compressed weights may be larger than their file by this factor; random numbers hardly compress at all."""
@@ -47,6 +49,8 @@ def read_keras_h5(path: pathlib.Path | str) -> dict[str, np.ndarray]:
     try:
         if zipfile.is_zipfile(path):
             return _read_archive(path)
+        with open(path, 'rb') as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            require_sound_heaps(content)
         with h5py.File(path, 'r') as file:
             return _Reader(path, path.stat().st_size).read(file, {})
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, RecursionError) as error:
@@ -144,6 +148,7 @@ def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         content = _member(archive, path, 'model.weights.h5')
         names = _layer_names(json.loads(_member(archive, path, 'config.json')))
+    require_sound_heaps(content)
     with h5py.File(io.BytesIO(content), 'r') as file:
         return _Reader(path, len(content)).read(file, names)
 

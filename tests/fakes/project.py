@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import os
 import pathlib
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import rich.console
+import yaml
 
 from stagetrain import files
 from stagetrain.cli import prepare, process
@@ -92,6 +95,11 @@ class Project:
         """The run directory."""
         return RunDirectory(self.folder / 'run')
 
+    @property
+    def command(self) -> list[str]:
+        """The real `stagetrain run` with fake children; it wants `environ_of`."""
+        return [sys.executable, '-m', 'tests.fakes.main', 'run', str(self.config), '--run_dir', str(self.directory.path)]
+
     def load(self, *overrides: str) -> load.Loaded:
         """Returns the checked pipeline."""
         return prepare.checked(self.config, overrides)
@@ -136,9 +144,23 @@ class Project:
             file.write(f'{name}\n')
 
 
+def make_document() -> dict[str, Any]:
+    """Returns the pipeline as a mapping of its own, with the top-level `train` under every stage."""
+    loaded: dict[str, Any] = yaml.safe_load(PIPELINE)
+    train = loaded.pop('train')
+    for stage in (*loaded['stages'], *loaded['compare']['joint']['stages']):
+        stage['train'] = {**copy.deepcopy(train), **stage.get('train', {})}
+    return loaded
+
+
 def start_fake(environ: Mapping[str, str]) -> process.ChildWorker:
     """Starts a fake child."""
-    return process.start_child(CHILD, {**os.environ, 'PYTHONPATH': str(ROOT), **environ})
+    return process.start_child(CHILD, environ_of(environ))
+
+
+def environ_of(more: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment in which processes find the fakes, with some variables more."""
+    return {**os.environ, 'PYTHONPATH': str(ROOT), **more}
 
 
 def in_this_process() -> process.InProcessWorker:

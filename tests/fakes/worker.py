@@ -139,6 +139,8 @@ def _misfortune(job: Mapping[str, Any], step: int) -> None:
         raise WeightsError(f'{stage_id}: the file does not fit')
     if what == 'defect':
         raise ZeroDivisionError('by zero')
+    if what == 'memory':
+        bytearray(1 << 30)
     if what == 'exit':
         print('the library says goodbye', flush=True)
         os._exit(7)

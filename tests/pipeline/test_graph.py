@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from stagetrain.pipeline.graph import Origin, build_graph
+import pytest
+
+from stagetrain.errors import ConfigError
+from stagetrain.pipeline.graph import Origin, build_graph, num_steps
 from tests.fakes.project import Project
 
 
@@ -38,3 +41,10 @@ def test_a_name_in_a_variant_means_its_own_stage_first(project: Project) -> None
     nodes = build_graph(project.load().pipeline).nodes
     assert nodes['own.mine'].parents == ('own.rpn_1',)
     assert nodes['own.theirs'].parents == ('rpn_2',)
+
+
+def test_epochs_beyond_what_can_be_counted_are_refused(project: Project) -> None:
+    train = project.load('stages.rpn_1.train={epochs: 1e8, batch_size: 2}').pipeline.stages[0].train
+    assert num_steps(train, num_images=1) == 50_000_000
+    with pytest.raises(ConfigError, match=r'train\.epochs: 100000000\.0 are 150000000 steps; expected epochs of at most'):
+        num_steps(train, num_images=3)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import random
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -18,18 +15,7 @@ from stagetrain import files
 from stagetrain.errors import ConfigError, RunDirectoryError
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.verify import verify
-from tests.fakes.project import ROOT, Project, make_project
-
-HOLD = (
-    'import pathlib, sys, time; from stagetrain.pipeline.rundir import RunDirectory\n'
-    'from stagetrain.errors import RunDirectoryError\n'
-    'for line in sys.stdin:\n'
-    '    try:\n'
-    '        with RunDirectory(pathlib.Path(sys.argv[1])).writing():\n'
-    '            print("holds", flush=True); sys.stdin.readline()\n'
-    '    except RunDirectoryError:\n'
-    '        print("refused", flush=True)\n'
-)
+from tests.fakes.project import ROOT, Project, environ_of, make_project
 
 
 @pytest.fixture(scope='module')
@@ -52,11 +38,10 @@ def start(project: Project, *arguments: str, limit: int | None = None, **environ
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    command = [sys.executable, '-m', 'tests.fakes.main', 'run', str(project.config), '--run_dir', str(project.directory.path)]
     return subprocess.Popen(
-        [*command, *arguments],
+        [*project.command, *arguments],
         cwd=ROOT,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), **environ},
+        env=environ_of(environ),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -142,45 +127,6 @@ def test_a_clock_that_was_set_back_changes_nothing(project: Project, monkeypatch
     assert project.directory.ledger.read()[-1]['time'] == '1999-01-01T00:00:00Z'
     assert set(project.actions().values()) == {'skip'}
     assert verify(project.directory).wrong == ()
-
-
-def test_of_many_processes_one_writes_also_when_the_holder_is_killed(tmp_path: pathlib.Path) -> None:
-    """50 races of three processes; the holder of each is killed and the next race must have a holder again."""
-    draw = random.Random(3)
-    racers = [_racer(tmp_path) for _ in range(3)]
-    for _ in range(50):
-        for racer in draw.sample(racers, 3):
-            _tell(racer)
-        answers = [_answer(racer) for racer in racers]
-        assert sorted(answers) == ['holds', 'refused', 'refused']
-        holder = racers[answers.index('holds')]
-        if draw.random() < 0.3:
-            holder.kill()
-            holder.wait()
-            racers[answers.index('holds')] = _racer(tmp_path)
-        else:
-            _tell(holder)
-            time.sleep(0.02)
-            while (tmp_path / '.lock.json').exists():
-                time.sleep(0.005)
-    for racer in racers:
-        racer.kill()
-        racer.communicate()
-
-
-def _racer(folder: pathlib.Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, '-c', HOLD, str(folder)], text=True, stdin=-1, stdout=-1, cwd=ROOT)
-
-
-def _tell(racer: subprocess.Popen[str]) -> None:
-    assert racer.stdin is not None
-    racer.stdin.write('\n')
-    racer.stdin.flush()
-
-
-def _answer(racer: subprocess.Popen[str]) -> str:
-    assert racer.stdout is not None
-    return racer.stdout.readline().strip()
 
 
 def test_sigterm_saves_and_ends(project: Project, reference: dict[str, object]) -> None:

@@ -1,0 +1,115 @@
+"""What a process and all that it started use, from /proc: memory, file handles, threads, listening sockets."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+
+PROC = pathlib.Path('/proc')
+_LISTENING = '0A'
+"""TCP_LISTEN, as /proc/net/tcp writes it."""
+
+LARGEST_GROWTH = 1.05
+MOMENTARY = 2
+"""Handles and threads that may be seen in one stage and, by chance, not in another: a file is open for a moment."""
+FIRST_JUDGED = 2
+"""The third stage: the first ones fill caches and pools."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a process tree uses at one moment."""
+
+    bytes: int
+    """Proportional set size: pages that processes share are counted once."""
+    handles: int
+    threads: int
+    processes: int
+
+    def highest(self, other: Usage) -> Usage:
+        """Returns the larger of each number."""
+        return Usage(*(max(pair) for pair in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+
+NOTHING = Usage(0, 0, 0, 0)
+
+
+def tree(pid: int) -> list[int]:
+    """Returns a process and all its living descendants."""
+    return [pid, *(found for child in _children(pid) for found in tree(child))] if is_alive(pid) else []
+
+
+def usage(pids: list[int]) -> Usage:
+    """Returns what some processes use together; one that has just ended uses nothing."""
+    return Usage(
+        sum(_ask(pid, _proportional_bytes) for pid in pids),
+        sum(_ask(pid, lambda folder: len(list((folder / 'fd').iterdir()))) for pid in pids),
+        sum(_ask(pid, lambda folder: len(list((folder / 'task').iterdir()))) for pid in pids),
+        len(pids),
+    )
+
+
+def growth(peaks: Mapping[str, Usage]) -> list[str]:
+    """Returns in which stages more was used than in the first that is judged, beyond what is tolerated."""
+    judged = list(peaks.items())[FIRST_JUDGED:]
+    first = judged[0][1]
+    return [
+        f'{stage}: {name} {value}; in {judged[0][0]} it was {getattr(first, name)}'
+        for stage, peak in judged
+        for name, value in dataclasses.asdict(peak).items()
+        if value > max(LARGEST_GROWTH * getattr(first, name), getattr(first, name) + MOMENTARY)
+    ]
+
+
+def is_alive(pid: int) -> bool:
+    """Returns whether a process exists and is no zombie."""
+    try:
+        return (PROC / str(pid) / 'stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def listening_sockets(pids: list[int]) -> set[str]:
+    """Returns the local addresses at which some processes listen on TCP."""
+    inodes = {inode for pid in pids for inode in _socket_inodes(pid)}
+    return {address for address, state, inode in _tcp_sockets() if state == _LISTENING and inode in inodes}
+
+
+def _children(pid: int) -> Iterator[int]:
+    try:
+        for thread in (PROC / str(pid) / 'task').iterdir():
+            yield from map(int, (thread / 'children').read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def _ask(pid: int, question: Callable[[pathlib.Path], int]) -> int:
+    try:
+        return question(PROC / str(pid))
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+
+
+def _proportional_bytes(folder: pathlib.Path) -> int:
+    lines = (folder / 'smaps_rollup').read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('Pss:')), 0)
+
+
+def _socket_inodes(pid: int) -> Iterator[str]:
+    try:
+        for handle in (PROC / str(pid) / 'fd').iterdir():
+            target = str(handle.readlink())
+            if target.startswith('socket:['):
+                yield target.removeprefix('socket:[').removesuffix(']')
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def _tcp_sockets() -> Iterator[tuple[str, str, str]]:
+    """Yields (local address, state, inode)."""
+    for table in ('tcp', 'tcp6'):
+        path = PROC / 'net' / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+            fields = line.split()
+            yield fields[1], fields[3], fields[9]
