@@ -7,6 +7,7 @@ manifest. It loads with the Model Garden's own `MaskRCNNTask.initialize`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -38,6 +39,16 @@ class State:
         )
         averages = {} if self.averages is None else {'averages': self.averages.trackable()}
         return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **averages, **self.modules)
+
+    @functools.cached_property
+    def known_keys(self) -> Mapping[str, tuple[tf.Variable, tuple[str, ...]]]:
+        """Canonical name -> variable, and the keys under which a checkpoint may hold it; looked for once, for that takes long."""
+        return {
+            name: (variable, tuple(f'{path}/.ATTRIBUTES/VARIABLE_VALUE' for path in paths[id(variable)]))
+            for module, root in self.modules.items()
+            for paths in [sources.object_paths(root, module)]
+            for name, variable in names.named_variables({module: root}).items()
+        }
 
     def read(self, folder: pathlib.Path) -> None:
         """Takes over everything from a checkpoint's folder; raises what TensorFlow raises when something is missing."""
@@ -97,18 +108,11 @@ def _write(folder: pathlib.Path, state: State) -> None:
     reader = tf.train.load_checkpoint(str(folder / assign.CHECKPOINT_NAME))
     keys = set(reader.get_variable_to_shape_map())
     described = {}
-    for module, root in state.modules.items():
-        paths = sources.object_paths(root, module)
-        for name, variable in names.named_variables({module: root}).items():
-            value = variable.numpy()
-            key = next(key for key in map(_key, paths[id(variable)]) if key in keys)
-            described[name] = {'key': key, 'shape': list(value.shape), 'digest': assign.digest(value)}
+    for name, (variable, known) in state.known_keys.items():
+        value = variable.numpy()
+        key = next(key for key in known if key in keys)
+        described[name] = {'key': key, 'shape': list(value.shape), 'digest': assign.digest(value)}
     files.write_json(folder / assign.VARIABLES_FILE, described)
-
-
-def _key(path: str) -> str:
-    """Returns the key of the variable at an object path."""
-    return f'{path}/.ATTRIBUTES/VARIABLE_VALUE'
 
 
 def restore_newest(parent: pathlib.Path, state: State, note: Callable[[str], None]) -> int:
