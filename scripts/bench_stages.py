@@ -35,16 +35,14 @@ from stagetrain.data import synthetic
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.detectors.anchors import RpnTargets
-from stagetrain.detectors.detector import feature_key
+from stagetrain.detectors.detector import Cut
 from stagetrain.errors import BadInput, StageFailed, StagetrainError
 from stagetrain.evaluation import evaluate
 from stagetrain.pipeline.lock import read_lock
 from stagetrain.stores import features
-from stagetrain.training import job_files, optimizers, randomness, runtime
+from stagetrain.training import cost, job_files, optimizers, randomness, runtime
 from stagetrain.training.input import PROPOSAL_PADDING, Images, TrainingInput, View, Views, plain_view
-from stagetrain.training.selection import freeze_layers, select_variables
-from stagetrain.training.step import Task, build_step
-from stagetrain.weights import assign, names
+from stagetrain.weights import assign
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEP_ROWS: Mapping[str, str] = {
@@ -264,7 +262,7 @@ class Steps:
     def measure(self, stage_name: str) -> Row:
         """Returns the row of one stage, in milliseconds."""
         _, pipeline, stage = self._bench.pipeline_of(stage_name)
-        our_step, our_batches = _our_step(pipeline, stage), self._stored_batches(stage)
+        our_step, our_batches = cost.stage_step(pipeline, stage_name, stage).function, self._stored_batches(stage)
         task = bench_model_garden.build_task(pipeline, stage)
         bench_model_garden.freeze(self._model, bench_model_garden.frozen_modules(stage))
         their_step = bench_model_garden.build_step(task, self._model, optimizers.build_optimizer(stage.train))
@@ -295,9 +293,9 @@ class Steps:
             extra['proposals'] = self._read_proposals(stage.proposals)
         has_features = {'backbone', 'decoder'} <= set(bench_model_garden.frozen_modules(stage))
         if has_features:
-            decision = features.Decision('memory', 'benchmark', 'decoder')
+            decision = features.Decision('memory', 'benchmark', Cut('decoder'))
             store = features.FeatureStore(self._reference, decision, self._images, self._views, 'float32')
-            extra[feature_key('decoder')] = store.in_memory(lambda done, total: None)
+            extra[store.cut.key] = store.in_memory(lambda done, total: None)
         return self._input(list(check.live_losses(stage)), not has_features, **extra)
 
     def _read_proposals(self, settings: Any) -> Callable[[tf.Tensor, View], tf.Tensor]:
@@ -319,22 +317,6 @@ class Steps:
             ]
         )
         return lambda index, view: tf.gather_nd(table, tf.stack([tf.cast(index, tf.int32), view.flip]))
-
-
-def _our_step(pipeline: Any, stage: Any) -> Callable[[Any], Mapping[str, tf.Tensor]]:
-    modules = check.stage_modules(pipeline, stage)
-    detector = job_files.build_detector(pipeline, modules, 0)
-    selection = select_variables(detector, stage, modules, stage.name, lambda name: False)
-    freeze_layers(detector.modules, selection)
-    variables = names.named_variables(detector.modules)
-    task = Task(
-        detector,
-        optimizers.build_optimizer(stage.train),
-        check.live_losses(stage),
-        [variables[name] for name in selection.trained],
-        tf.Variable(0, dtype=tf.int64, trainable=False),
-    )
-    return build_step(task, tf.distribute.get_strategy())
 
 
 def interleaved(ours: Callable[[int], Any], theirs: Callable[[int], Any], repetitions: int) -> tuple[Times, Times]:

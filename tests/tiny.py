@@ -151,6 +151,18 @@ def training_input(one_job: Mapping[str, Any], detector: Any, terms: Sequence[st
     return TrainingInput(surroundings.training_images(), detector, seed=seed, terms=terms, **defaults)
 
 
+def operations(step: Any, batch: Any) -> tuple[set[str], set[str]]:
+    """Returns the types and the names of all operations of a step, those of the functions that it calls included."""
+    graph = step.get_concrete_function(batch).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return {node.op for node in nodes}, {node.name for node in nodes}
+
+
+def holds(name: str, operation_names: set[str]) -> bool:
+    """Whether some operation has `name` in its name."""
+    return any(name in operation for operation in operation_names)
+
+
 def tensors(checkpoint_folder: pathlib.Path) -> dict[str, bytes]:
     """Returns key -> bytes of every tensor of a checkpoint, optimizer slots too, but the stored object graph."""
     reader = tf.train.load_checkpoint(str(checkpoint_folder / 'ckpt'))

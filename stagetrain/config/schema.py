@@ -150,12 +150,14 @@ class Proposals(Strict):
 class Features(Strict):
     """Stored outputs of what a stage has frozen, so that its steps need not compute them. `off` is short for `{store: off}`.
 
-    Where to cut is found from the model: behind the last module that the stage leaves as it is.
+    Where to cut is found from the model: behind the last module that the stage leaves as it is, or inside the backbone behind the
+    layers up to which it is frozen.
     """
 
     store: Literal['auto', 'off', 'memory', 'disk'] = 'auto'
     """Cosmetic. `disk`: in the run directory, shared between stages; `memory`: computed again by each stage; `auto`: on disk
-    when views are a finite set and the budget allows it, else not at all. The losses are the same with and without (float32)."""
+    when views are a finite set and the budget allows it (inside the backbone: and when they take longer to compute than to read),
+    else not at all. The losses are the same with and without (float32)."""
     views: Positive | None = None
     """Draw each image's random views (flips, scale, crop) from so many fixed ones, which makes a jittered set finite."""
     budget_gib: Annotated[float, Field(gt=0)] = 4.0

@@ -100,8 +100,7 @@ class CenterNet(PyramidDetector):
         # Frozen up-convolutions run in inference mode, with dropout off: stored features then are what is computed here.
         if not training or not rate or not self.modules['decoder'].trainable_variables:
             return super().features(batch, training)
-        stored = batch.get(feature_key('backbone'))
-        read = self._trunk(batch['image'], training=True) if stored is None else stored
+        read = self._backbone_features(batch, training=True)
         # One mask a batch, of the first image's seed: it depends on (seed, stage, step, image) as all random numbers here.
         dropped = {level: tf.nn.experimental.stateless_dropout(values, rate, batch['seed'][0]) for level, values in read.items()}
         return super().features({**batch, feature_key('backbone'): dropped}, training)

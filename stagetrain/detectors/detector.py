@@ -6,7 +6,7 @@ this needs. B images, H x W pixels, G ground-truth boxes, P proposals, D detecti
 A batch is a dictionary. Always: `image_index` int32 `[B]`, `image_shape` float32 `[B, 2]` (height and width of the scaled image
 inside its padding), `seed` int32 `[B, 2]`. For losses: `gt_boxes` float32 `[B, G, 4]` yxyx pixels of the scaled image and
 `gt_classes` int32 `[B, G]`, both padded with -1, and what `targets` adds. `image` float32 `[B, H, W, 3]`, normalised; or, in its
-place, `features`. Without targets sampled
+place, stored features under a `Cut.key`. Without targets sampled
 before, `proposals` float32 `[B, P, 4]`, padded with -1, or the detector's own.
 """
 
@@ -39,6 +39,24 @@ class Detections:
     """int32 `[B]`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Where the frozen front of a network ends; what it gives there can be stored."""
+
+    module: str
+    """The module behind which, or in which, it ends."""
+    layers: tuple[str, ...] = ()
+    """Inside the module: the layers whose outputs the rest of the network needs; none: it ends behind the module."""
+
+    @property
+    def key(self) -> str:
+        """The batch key under which the stored outputs stand: by level behind a module, by layer inside one."""
+        return layers_key(self.module) if self.layers else feature_key(self.module)
+
+    def __str__(self) -> str:
+        return f'{self.module} up to {", ".join(self.layers)}' if self.layers else self.module
+
+
 class Detector(abc.ABC):
     """A network in named modules."""
 
@@ -68,16 +86,16 @@ class Detector(abc.ABC):
         raise AssertionError(f'{type(self).__name__} gives no proposals')
 
     @abc.abstractmethod
-    def modules_before(self, cut: str) -> tuple[str, ...]:
-        """Returns the modules in front of a cut, that of its name included."""
+    def variables_before(self, cut: Cut) -> dict[str, tf.Variable]:
+        """Returns canonical name -> variable of all that computes what stands at a cut."""
 
     @abc.abstractmethod
-    def frozen_cut(self, trained: Sequence[str]) -> str | None:
-        """Returns the last module, in network order, up to which no variable is in `trained` (canonical names), or None."""
+    def frozen_cut(self, trained: Sequence[str]) -> Cut | None:
+        """Returns the last place, in network order, up to which no variable is in `trained` (canonical names), or None."""
 
     @abc.abstractmethod
-    def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
-        """Returns level -> `[B, h, w, C]`, the output of module `cut` in inference mode."""
+    def features_at(self, cut: Cut, batch: Batch) -> Mapping[str, tf.Tensor]:
+        """Returns level (inside a module: layer) -> `[B, h, w, C]` at a cut, in inference mode."""
 
     @abc.abstractmethod
     def with_features(self, batch: Batch) -> Batch:
@@ -129,6 +147,11 @@ class Detector(abc.ABC):
 def feature_key(module: str) -> str:
     """Returns the batch key under which the stored output of a module stands."""
     return f'features/{module}'
+
+
+def layers_key(module: str) -> str:
+    """Returns the batch key under which the stored outputs of layers inside a module stand."""
+    return f'features/{module}/layers'
 
 
 def clear_names(seed: int) -> None:

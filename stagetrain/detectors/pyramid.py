@@ -21,7 +21,8 @@ from official.vision.modeling import backbones as model_garden_backbones
 from official.vision.modeling import decoders as model_garden_decoders
 
 from stagetrain.config import specs
-from stagetrain.detectors.detector import Batch, Detector, clear_names, feature_key
+from stagetrain.detectors import border
+from stagetrain.detectors.detector import Batch, Cut, Detector, clear_names, feature_key, layers_key
 from stagetrain.weights.names import named_variables
 
 
@@ -41,7 +42,9 @@ class PyramidDetector(Detector):
         self._config = config
         self._seed = seed
         self.modules = dict(self._build(tuple(wanted)))
-        self._trunk = trunk(self.modules['backbone'], self.modules.get('decoder'))
+        self._neck = neck(self.modules['decoder']) if 'decoder' in self.modules else None
+        self._trunk = trunk(self.modules['backbone'], self._neck)
+        self._rests: dict[tuple[str, ...], border.Rest] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------------
 
@@ -103,35 +106,58 @@ class PyramidDetector(Detector):
         """Returns level -> features `[B, h, w, C]` for the heads; begins behind stored features where the batch has them."""
         if feature_key(self._last_module) in batch:
             return batch[feature_key(self._last_module)]
-        stored = batch.get(feature_key('backbone'))
-        features = self._trunk(batch['image'], training=training) if stored is None else stored
-        if 'decoder' in self.modules:
-            features = self.modules['decoder'](features, training=training)
-        return features
+        features = self._backbone_features(batch, training)
+        return self._neck(features, training=training) if self._neck is not None else features
+
+    def _backbone_features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
+        if feature_key('backbone') in batch:
+            return batch[feature_key('backbone')]
+        if layers_key('backbone') in batch:
+            stored = batch[layers_key('backbone')]
+            return self._rest_behind(tuple(sorted(stored)))(stored, training)
+        return self._trunk(batch['image'], training=training)
+
+    def _rest_behind(self, layers: tuple[str, ...]) -> border.Rest:
+        if layers not in self._rests:
+            with tf.init_scope():  # Not inside the step that is being traced.
+                self._rests[layers] = border.Rest(self._trunk, layers)
+        return self._rests[layers]
 
     @property
     def _last_module(self) -> str:
         """The module whose output the heads read."""
         return 'decoder' if 'decoder' in self.modules else 'backbone'
 
-    def modules_before(self, cut: str) -> tuple[str, ...]:
-        """Returns `backbone`, or `backbone` and `decoder`; see `Detector.modules_before`."""
-        return ('backbone',) if cut == 'backbone' else ('backbone', 'decoder')
+    def variables_before(self, cut: Cut) -> dict[str, tf.Variable]:
+        """Returns the variables of backbone, backbone and decoder, or a part of the backbone; see `Detector.variables_before`."""
+        before = {'backbone': self.modules['backbone']}
+        if cut.module == 'decoder':
+            before['decoder'] = self.modules['decoder']
+        found = named_variables(before)
+        if cut.layers:
+            inside = {id(variable) for variable in border.front_of(self._trunk, cut.layers).variables}
+            found = {name: variable for name, variable in found.items() if id(variable) in inside}
+        return found
 
-    def frozen_cut(self, trained: Sequence[str]) -> str | None:
-        """Returns `decoder`, `backbone` or None; see `Detector.frozen_cut`."""
+    def frozen_cut(self, trained: Sequence[str]) -> Cut | None:
+        """Returns the cut behind the decoder, behind the backbone, inside it, or None; see `Detector.frozen_cut`."""
         training = {name.split('/')[0] for name in trained}
-        if 'backbone' in training:
-            return None
-        return 'backbone' if 'decoder' in training or 'decoder' not in self.modules else 'decoder'
+        if 'backbone' not in training:
+            return Cut('backbone' if 'decoder' in training or 'decoder' not in self.modules else 'decoder')
+        variables = named_variables({'backbone': self.modules['backbone']})
+        layers = border.frozen_border(self._trunk, [variables[name] for name in trained if name in variables])
+        return Cut('backbone', layers) if layers else None
 
     def with_features(self, batch: Batch) -> Batch:
         """Returns the batch with the output of the last module in front of the heads; see `Detector.with_features`."""
         return {**batch, feature_key(self._last_module): self.features(batch, training=False)}
 
-    def features_at(self, cut: str, batch: Batch) -> Mapping[str, tf.Tensor]:
-        """Returns the output of `backbone` or `decoder` in inference mode; see `Detector.features_at`."""
-        return self._trunk(batch['image'], training=False) if cut == 'backbone' else self.features(batch, training=False)
+    def features_at(self, cut: Cut, batch: Batch) -> Mapping[str, tf.Tensor]:
+        """Returns what backbone, decoder or layers of the backbone give in inference mode; see `Detector.features_at`."""
+        if cut.module == 'decoder':
+            return self.features(batch, training=False)
+        front = border.front_of(self._trunk, cut.layers) if cut.layers else self._trunk
+        return front(batch['image'], training=False)
 
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
@@ -142,10 +168,21 @@ class PyramidDetector(Detector):
         return {name for name, variable in named_variables(self.modules).items() if id(variable) in inside}
 
 
-def trunk(backbone: tf_keras.Model, decoder: tf_keras.Model | None) -> tf_keras.Model:
+def neck(decoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    """Returns a decoder around the same layers, without the inputs that none of them reads.
+
+    A pyramid that ends below the backbone's last level has such inputs.
+    """
+    if not hasattr(decoder, 'input_names'):  # No functional model: what it reads is not known.
+        return decoder
+    read = {id(tensor) for layer in decoder.layers for call in layer.inbound_nodes for tensor in call.keras_inputs}
+    return tf_keras.Model({level: tensor for level, tensor in decoder.input.items() if id(tensor) in read}, decoder.output)
+
+
+def trunk(backbone: tf_keras.Model, decoder: tf_keras.layers.Layer | None) -> tf_keras.Model:
     """Returns the part of a backbone that the decoder reads, around the same layers.
 
-    Model Garden backbones go on to classification layers that no detector uses; their BatchNorm would be computed and drift.
+    What lies behind it, as a Model Garden backbone's classification layers, would be computed, and its BatchNorm would drift.
     """
     used = set(decoder.input if decoder is not None else backbone.output)
     return tf_keras.Model(backbone.inputs, {level: output for level, output in backbone.output.items() if level in used})

@@ -1,7 +1,7 @@
 """What storing a stage's features would take, told before anything is built or written, and without TensorFlow.
 
 The stage itself decides on the real model (`stores/features.py`). Here its config alone is read: a module counts as frozen when
-one scope covers all of it, and sizes are known for feature pyramids only.
+one scope covers all of it, and sizes are known for feature pyramids only; a cut inside the backbone is told for `freeze_up_to`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
 
 
 def describe(pipeline: Any, stage: schema.Stage, num_images: int) -> str | None:
-    """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is frozen as a whole."""
+    """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is known to be frozen."""
     frozen = frozen_modules(pipeline, stage)
-    if not frozen:
+    if not frozen and stage.freeze_up_to is None:
         return None
     if stage.features.store == 'off':
-        return f'off: {" and ".join(frozen)} computed at each step'
+        return f'off: {" and ".join(frozen) or f"backbone up to {stage.freeze_up_to}"} computed at each step'
     num_views = _num_views(pipeline.model.parser, stage.features)
     if num_views is None:
         return 'off: scale jitter makes views endless; features.views would make them finite'
+    if not frozen:
+        place = f'backbone up to {stage.freeze_up_to}'
+        return f'{stage.features.store}: {place}; size, and whether storing pays, are known when the stage begins'
     total = _row_bytes(pipeline.model, frozen, stage.features.dtype) * num_images * num_views
     views = f'output of {frozen[-1]} for {num_images:,} images x {num_views} views'
     if not total:

@@ -1,7 +1,7 @@
 """Stored features: the outputs of a stage's frozen modules, computed once for each image and view.
 
-The cut is found from the model: a detector names the last module behind which nothing frozen is left to compute. A row holds
-all levels of one view, flattened one behind the other.
+The cut is found from the model: a detector names the place behind which nothing frozen is left to compute. A row holds all
+tensors there of one view, flattened one behind the other.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import schema
-from stagetrain.detectors.detector import Detector
+from stagetrain.detectors.border import num_multiplications
+from stagetrain.detectors.detector import Cut, Detector
 from stagetrain.stores import arrays
 from stagetrain.training.input import Images, View, Views
-from stagetrain.weights import assign, names
+from stagetrain.weights import assign
 
 BATCH_SIZE = 8
+MULTIPLICATIONS_A_BYTE = 32
+"""A processor core multiplies about as often while it reads one stored byte, checks included (`docs/performance.md`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +37,13 @@ class Decision:
     mode: str
     """`off`, `memory` or `disk`."""
     reason: str
-    cut: str | None
+    cut: Cut | None
     num_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the levels of one view lie in a row."""
+    """How the tensors of one view (levels, or outputs of layers) lie in a row."""
 
     shapes: Mapping[str, tuple[int, ...]]
     dtype: str
@@ -55,12 +58,12 @@ class Layout:
         return self.num_values * tf.as_dtype(self.dtype).size
 
     def flatten(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `[B, values]` of level -> `[B, h, w, C]`. bfloat16 is stored as its 16 bits, for numpy has no such type."""
+        """Returns `[B, values]` of name -> `[B, h, w, C]`. bfloat16 is stored as its 16 bits, for numpy has no such type."""
         rows = tf.concat([tf.reshape(features[level], [tf.shape(features[level])[0], -1]) for level in self.shapes], axis=1)
         return tf.bitcast(tf.cast(rows, tf.bfloat16), tf.uint16) if self.dtype == 'bfloat16' else rows
 
     def split(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns level -> float32 `[h, w, C]` of one row."""
+        """Returns name -> float32 `[h, w, C]` of one row."""
         row = tf.cast(tf.bitcast(row, tf.bfloat16), tf.float32) if self.dtype == 'bfloat16' else row
         parts = tf.split(row, [math.prod(shape) for shape in self.shapes.values()])
         return {level: tf.reshape(part, shape) for (level, shape), part in zip(self.shapes.items(), parts, strict=True)}
@@ -71,15 +74,29 @@ class Layout:
         return tf.uint16 if self.dtype == 'bfloat16' else tf.float32
 
 
-def layout_of(detector: Detector, cut: str, input_size: tuple[int, int], dtype: str) -> Layout:
-    """Returns the layout of a detector's features at a cut, for images of (height, width)."""
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """What lies in front of a cut: how its outputs are stored, and what computing them takes."""
+
+    layout: Layout
+    num_multiplications: int
+    """For one image."""
+
+    @property
+    def is_worth_storing(self) -> bool:
+        """Whether a row takes longer to compute than to read."""
+        return self.num_multiplications >= MULTIPLICATIONS_A_BYTE * self.layout.row_bytes()
+
+
+def front_of(detector: Detector, cut: Cut, input_size: tuple[int, int], dtype: str) -> Front:
+    """Traces a detector up to a cut, for images of (height, width); `dtype` is what its outputs are stored as."""
     spec = tf.TensorSpec([1, *input_size, 3], tf.float32)
     traced = tf.function(lambda image: dict(detector.features_at(cut, {'image': image})), autograph=False).get_concrete_function(
         spec
     )
-    return Layout(
-        {level: tuple(traced.structured_outputs[level].shape[1:]) for level in sorted(traced.structured_outputs)}, dtype
-    )
+    outputs = traced.structured_outputs
+    layout = Layout({name: tuple(outputs[name].shape[1:]) for name in sorted(outputs)}, dtype)
+    return Front(layout, num_multiplications(traced.graph))
 
 
 def decide(settings: schema.Features, detector: Detector, trained: list[str], images: Images, views: Views) -> Decision:
@@ -92,16 +109,27 @@ def decide(settings: schema.Features, detector: Detector, trained: list[str], im
       images: the training set.
       views: what the stage draws from.
     """
+    num_rows = None if views.count is None else len(images) * views.count
+    return decide_for(settings, detector, trained, images.geometry.padded, num_rows)
+
+
+def decide_for(
+    settings: schema.Features, detector: Detector, trained: list[str], input_size: tuple[int, int], num_rows: int | None
+) -> Decision:
+    """Decides as `decide`, for images of (height, width) and so many views in all; None: they are no finite set."""
     cut = detector.frozen_cut(trained)
     if settings.store == 'off':
         return Decision('off', 'features.store is off', cut)
     if cut is None:
-        return Decision('off', 'no module in front is frozen as a whole', None)
-    if views.count is None:
+        return Decision('off', 'nothing in front is frozen', None)
+    if num_rows is None:
         return Decision(
             'off', 'views are no finite set: the frozen part is computed at each step (features.views makes them finite)', cut
         )
-    num_bytes = layout_of(detector, cut, images.geometry.padded, settings.dtype).row_bytes() * len(images) * views.count
+    front = front_of(detector, cut, input_size, settings.dtype)
+    num_bytes = front.layout.row_bytes() * num_rows
+    if settings.store == 'auto' and cut.layers and not front.is_worth_storing:
+        return Decision('off', f'{cut} takes no longer to compute than to read', cut, num_bytes)
     if settings.store == 'auto' and num_bytes > settings.budget_gib * 2**30:
         return Decision(
             'off', f'{num_bytes / 2**30:.1f} GiB of features exceed features.budget_gib ({settings.budget_gib:g})', cut, num_bytes
@@ -116,16 +144,13 @@ class FeatureStore:
         """Stores what decides the content; nothing is computed yet."""
         assert decision.cut is not None and views.count is not None
         self.cut, self._detector, self._images, self._views, self._count = decision.cut, detector, images, views, views.count
-        self.layout = layout_of(detector, decision.cut, images.geometry.padded, dtype)
+        self.layout = front_of(detector, decision.cut, images.geometry.padded, dtype).layout
 
     def fingerprint(self) -> str:
         """Returns a hash over weights, images, views and layout; equal fingerprint, equal features."""
-        variables = names.named_variables(
-            {name: self._detector.modules[name] for name in self._detector.modules_before(self.cut)}
-        )
         described = {
-            'cut': self.cut,
-            'weights': assign.module_digests(assign.digests(variables)),
+            'cut': [self.cut.module, *self.cut.layers],
+            'weights': assign.module_digests(assign.digests(self._detector.variables_before(self.cut))),
             'data': self._images.dataset.digest,
             'geometry': dataclasses.asdict(self._images.geometry),
             'views': [self._count, self._views.num_fixed],
@@ -213,7 +238,7 @@ def attach(
         )
 
     fingerprint = store.fingerprint()
-    described = {'mode': decision.mode, 'cut': decision.cut, 'bytes': decision.num_bytes, 'fingerprint': fingerprint}
+    described = {'mode': decision.mode, 'cut': str(decision.cut), 'bytes': decision.num_bytes, 'fingerprint': fingerprint}
     if decision.mode == 'memory':
         read = store.in_memory(progress)
     else:

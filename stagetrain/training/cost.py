@@ -5,6 +5,7 @@ The graph, the optimizer and the machine are the real ones; reading images, maki
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from stagetrain.config import check, schema
-from stagetrain.detectors.detector import Detector, feature_key
-from stagetrain.stores.features import layout_of
+from stagetrain.detectors.detector import Detector
+from stagetrain.stores.features import decide_for, front_of
 from stagetrain.training import job_files, optimizers, runtime
+from stagetrain.training.input import Views
 from stagetrain.training.selection import freeze_layers, select_variables
-from stagetrain.training.step import Task, build_step
+from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import names
 
 WARM_UP, MEASURED = 2, 6
@@ -46,7 +48,19 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
     return rows
 
 
-def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
+@dataclasses.dataclass(frozen=True)
+class StageStep:
+    """The step of a stage at its initial values, without its data."""
+
+    detector: Detector
+    task: Task
+    trained: tuple[str, ...]
+    """Canonical names."""
+    function: StepFunction
+
+
+def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> StageStep:
+    """Builds what a stage's steps compute: its modules, frozen as it says, its live losses and its optimizer."""
     modules = check.stage_modules(pipeline, stage)
     detector = job_files.build_detector(pipeline, modules, pipeline.seed)
     selection = select_variables(detector, stage, modules, f'stages.{stage_id}', lambda name: False)
@@ -58,12 +72,18 @@ def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
         check.live_losses(stage),
         [variables[name] for name in selection.trained],
         tf.Variable(0, dtype=tf.int64, trainable=False),
+        [variables[name] for name in selection.updated],
     )
-    step, batch = build_step(task, tf.distribute.get_strategy()), _batch(pipeline, stage, detector, list(selection.trained))
+    return StageStep(detector, task, tuple(selection.trained), build_step(task, tf.distribute.get_strategy()))
+
+
+def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
+    built = stage_step(pipeline, stage_id, stage)
+    batch = _batch(pipeline, stage, built.detector, list(built.trained))
     seconds = []
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
-        float(step(batch)['total'])
+        float(built.function(batch)['total'])
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds[WARM_UP:])) * 1000
 
@@ -87,10 +107,11 @@ def _batch(pipeline: Any, stage: schema.Stage, detector: Detector, trained: list
         'seed': seed,
         **detector.targets(known, detector.match(known, terms), {'anchors': seed, 'rois': seed}, terms),
     }
-    cut = detector.frozen_cut(trained)
-    if cut is not None and stage.features.store != 'off':
-        shapes = layout_of(detector, cut, geometry.padded, stage.features.dtype).shapes
-        sample[feature_key(cut)] = {level: tf.constant(random.normal(size=shape), tf.float32) for level, shape in shapes.items()}
-    else:
+    views = Views(geometry, seed, stage.features.views)
+    decision = decide_for(stage.features, detector, trained, geometry.padded, views.count)
+    if decision.mode == 'off' or decision.cut is None:
         sample['image'] = tf.constant(random.normal(size=[height, width, 3]), tf.float32)
+    else:
+        shapes = front_of(detector, decision.cut, geometry.padded, stage.features.dtype).layout.shapes
+        sample[decision.cut.key] = {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in shapes.items()}
     return tf.nest.map_structure(lambda value: tf.stack([value] * size), sample)

@@ -20,7 +20,6 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import check
-from stagetrain.detectors.detector import feature_key
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.stores import features
@@ -172,7 +171,7 @@ class _Trainer:
         if decision.mode != 'off':
             feature_store = features.FeatureStore(self._detector, decision, self._images, views, stage.features.dtype)
             read, self._features = features.attach(self._context.run_dir, feature_store, decision, self._emit, should_stop)
-            extra[feature_key(feature_store.cut)] = read
+            extra[feature_store.cut.key] = read
         return TrainingInput(
             self._images,
             self._detector,

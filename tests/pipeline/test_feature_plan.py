@@ -28,3 +28,9 @@ def test_a_decoder_that_is_no_pyramid_has_no_known_size() -> None:
 
 def test_nothing_is_said_of_a_stage_that_trains_all() -> None:
     assert described('bccd/centernet.yaml') is None
+
+
+def test_a_cut_inside_the_backbone_is_told_without_its_size() -> None:
+    last = 'stages.detector_2'
+    found = described('bccd/four_step.yaml', f"{last}.freeze_variables=['rpn_head/.*']", f'{last}.freeze_up_to=conv_pw_5_relu')
+    assert found == 'auto: backbone up to conv_pw_5_relu; size, and whether storing pays, are known when the stage begins'

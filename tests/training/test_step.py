@@ -49,28 +49,17 @@ def step_and_batch(job: Mapping[str, Any], detector: Any, terms: Mapping[str, fl
     return build_step(task, tf.distribute.get_strategy()), batch, task
 
 
-def operations(step: Any, batch: Any) -> tuple[set[str], set[str]]:
-    """Returns the types and the names of all operations of a step, those of the functions that it calls included."""
-    graph = step.get_concrete_function(batch).graph.as_graph_def()
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    return {node.op for node in nodes}, {node.name for node in nodes}
-
-
-def holds(name: str, operation_names: set[str]) -> bool:
-    return any(name in operation for operation in operation_names)
-
-
 @pytest.mark.slow
 def test_a_stage_builds_only_what_its_losses_need(job: Mapping[str, Any], detector: Any) -> None:
-    types, found = operations(*step_and_batch(job, detector, tiny.RPN)[:2])
-    assert holds('rpn_head', found) and not holds('detection_head', found)
+    types, found = tiny.operations(*step_and_batch(job, detector, tiny.RPN)[:2])
+    assert tiny.holds('rpn_head', found) and not tiny.holds('detection_head', found)
     assert not {'CombinedNonMaxSuppression', 'NonMaxSuppressionV5', 'CropAndResize'} & types
-    types, found = operations(*step_and_batch(job, detector, tiny.HEAD, extra=proposals(-1.0))[:2])
-    assert holds('detection_head', found) and not holds('rpn_head', found)
+    types, found = tiny.operations(*step_and_batch(job, detector, tiny.HEAD, extra=proposals(-1.0))[:2])
+    assert tiny.holds('detection_head', found) and not tiny.holds('rpn_head', found)
     assert 'CropAndResize' in types and 'CombinedNonMaxSuppression' not in types
     # Both are there when both are asked for: the names above are the right ones.
-    types, found = operations(*step_and_batch(job, detector, tiny.RPN | tiny.HEAD)[:2])
-    assert 'CombinedNonMaxSuppression' in types and holds('rpn_head', found) and holds('detection_head', found)
+    types, found = tiny.operations(*step_and_batch(job, detector, tiny.RPN | tiny.HEAD)[:2])
+    assert 'CombinedNonMaxSuppression' in types and tiny.holds('rpn_head', found) and tiny.holds('detection_head', found)
 
 
 @pytest.mark.slow
@@ -102,7 +91,8 @@ def test_idle_variables_rest_whatever_the_optimizer(tmp_path: pathlib.Path, tiny
     assert len(idle) == 10
     for name, variable in idle.items():
         np.testing.assert_array_equal(variable.numpy(), after[name])
-    assert sorted(files.read_json(tmp_path / 'stages' / 'rpn' / 'frozen.json')) == sorted(idle)
+    frozen = files.read_json(tmp_path / 'stages' / 'rpn' / 'frozen.json')
+    assert sorted(name for name in frozen if not name.startswith('backbone/')) == sorted(idle)
 
 
 # ---- not finite ------------------------------------------------------------------------------------------------------------

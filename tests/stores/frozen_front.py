@@ -1,0 +1,64 @@
+"""A stage on a frozen front, with and without stored features: what the tests of features share."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from stagetrain.stores import features
+from stagetrain.training import cost, randomness
+from stagetrain.training.input import TrainingInput, Views
+from tests import tiny
+
+SHARED = ['backbone/.*', 'decoder/.*']
+FLIPS = {'aug_rand_hflip': True, 'aug_rand_vflip': True, 'max_num_instances': 8}
+JITTER = {**FLIPS, 'aug_scale_min': 0.8, 'aug_scale_max': 1.5}
+NUM_STEPS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stage on a frozen front, at its initial values, with all that its input needs."""
+
+    context: Any
+    built: cost.StageStep
+    images: Any
+    views: Views
+    decision: features.Decision
+
+    def store(self) -> features.FeatureStore:
+        """Returns the stage's features; nothing is made yet."""
+        dtype = self.context.stage.features.dtype
+        return features.FeatureStore(self.built.detector, self.decision, self.images, self.views, dtype)
+
+    def batches(self, num_steps: int, read: Any = None) -> tf.data.Dataset:
+        """Returns the stage's batches, with images or with what `read` gives in their place."""
+        extra = {} if read is None else {self.decision.cut.key: read}
+        terms = sorted(self.built.task.loss_weights)
+        settings = {'seed': self.views.seed, 'batch_size': 2, 'terms': terms, 'views': self.views, 'extra': extra}
+        return TrainingInput(self.images, self.built.detector, needs_images=read is None, **settings).batches(0, num_steps)
+
+    def losses(self, read: Any = None) -> list[dict[str, float]]:
+        """Returns every loss of the first steps."""
+        results = [self.built.function(batch) for batch in self.batches(NUM_STEPS, read)]
+        return [{name: float(value) for name, value in result.items()} for result in results]
+
+
+def stage(folder: pathlib.Path, data: pathlib.Path, parser: Mapping[str, Any] = FLIPS, **keys: Any) -> Stage:
+    """Returns an RPN stage on a frozen front; `keys` change the stage."""
+    keys = {'freeze_variables': SHARED, 'allow_frozen_fresh': SHARED, **keys}
+    document = tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, **keys)], parser=dict(parser))
+    context = tiny.context(tiny.job(folder, document, 'rpn'))
+    built = cost.stage_step(context.pipeline, 'rpn', context.stage)
+    images = context.training_images()
+    views = Views(images.geometry, randomness.stage_seed(context.seed, 'rpn'), context.stage.features.views)
+    decision = features.decide(context.stage.features, built.detector, list(built.trained), images, views)
+    return Stage(context, built, images, views, decision)
+
+
+def nothing(done: int, total: int) -> None:
+    """Takes progress."""
