@@ -15,7 +15,7 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.training import job_files, randomness
-from stagetrain.training.input import TrainingInput
+from stagetrain.training.input import TrainingInput, Views
 from stagetrain.training.stage import train_stage
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -161,6 +161,13 @@ def operations(step: Any, batch: Any) -> tuple[set[str], set[str]]:
 def holds(name: str, operation_names: set[str]) -> bool:
     """Whether some operation has `name` in its name."""
     return any(name in operation for operation in operation_names)
+
+
+def views(one_job: Mapping[str, Any], num_fixed: int | None) -> Views:
+    """Returns the views that a job's stage draws from."""
+    surroundings = context(one_job)
+    seed = randomness.stage_seed(surroundings.seed, surroundings.stage.name)
+    return Views(surroundings.geometry(training=True), seed, num_fixed)
 
 
 def tensors(checkpoint_folder: pathlib.Path) -> dict[str, bytes]:

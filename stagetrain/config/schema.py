@@ -218,6 +218,9 @@ class Train(Strict):
     """Passes over the training set."""
     batch_size: Positive = 4
     """Images a step, over all replicas."""
+    repeat_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Oversampling of rare classes: images with a class that only a share f below this of the images holds are shown
+    sqrt(repeat_threshold / f) times as often (Gupta et al. 2019). `epochs` goes on counting the images of the data set."""
     optimizer: options_model('optimization').model_fields['optimizer'].annotation  # type: ignore[valid-type]
     """The Model Garden's: `{type: sgd, sgd: {momentum: 0.9}}`."""
     learning_rate: options_model('optimization').model_fields['learning_rate'].annotation  # type: ignore[valid-type]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from stagetrain.config import centernet, options
+from stagetrain.config import augmentation, centernet, options
 from stagetrain.config.surgery import Operation
 from stagetrain.errors import ConfigError, known_names, suggestion
 
@@ -219,7 +219,8 @@ def _faster_rcnn_options() -> type[pydantic.BaseModel]:
     masks = ('include_mask', 'mask_head', 'mask_sampler', 'mask_roi_aligner', 'outer_boxes_scale')
     weights = ('rpn_score_weight', 'rpn_box_weight', 'frcnn_class_weight', 'frcnn_box_weight', 'mask_weight', 'loss_weight')
     losses = options.options_model('faster_rcnn_losses', weights)
-    parser = options.options_model('faster_rcnn_parser', ('mask_crop_size', 'aug_type', 'match_threshold', 'unmatched_threshold'))
+    fixed = options.options_model('faster_rcnn_parser', ('mask_crop_size', 'aug_type', 'match_threshold', 'unmatched_threshold'))
+    parser: Any = pydantic.create_model('Parser', __base__=fixed, **augmentation.parser_fields())
     fields: dict[str, Any] = {
         'type': (Literal['faster_rcnn'], ...),
         'losses': (losses, pydantic.Field(default_factory=losses)),
@@ -254,7 +255,7 @@ def _centernet_options() -> type[pydantic.BaseModel]:
 def one_stage_parser() -> type[pydantic.BaseModel]:
     """Returns the type of `parser` of a one-stage detector: the Model Garden's, and `aug_rand_vflip` as Faster R-CNN's has it."""
     base = options.options_model('retinanet_parser', ('aug_type', 'aug_policy', 'aug_rand_jpeg'))
-    fields: dict[str, Any] = {'aug_rand_vflip': (bool, False)}
+    fields: dict[str, Any] = {'aug_rand_vflip': (bool, False), **augmentation.parser_fields()}
     return pydantic.create_model('OneStageParser', __base__=base, **fields)
 
 

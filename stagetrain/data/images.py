@@ -2,9 +2,11 @@
 
 Accepted is what `tf.io.decode_image(channels=3)` turns into one picture of three channels of 8 bits: JPEG, PNG, BMP. It repeats
 a grayscale channel three times, expands a PNG's palette, drops alpha and keeps the upper 8 of 16 bits; it converts a CMYK JPEG
-without regard to a colour profile. It ignores a BMP's palette and the EXIF orientation: such files are refused.
+without regard to a colour profile. It ignores a BMP's palette: such files are refused. It ignores the EXIF orientation too, which
+viewers and annotation tools obey: whoever decodes an image turns it by `upright`, and sizes are those of the upright picture.
 
     info = usable('JPEGImages/0001.jpg', max_pixels=50_000_000)     # ImageInfo(format='JPEG', height=480, width=640, ...)
+    pixels = upright(decoded, info.exif_orientation)
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
+import numpy as np
 import PIL
 from PIL import Image
 
@@ -23,6 +26,10 @@ from stagetrain.data.annotation import Unusable
 
 FORMATS = ('JPEG', 'PNG', 'BMP')
 _EXIF_ORIENTATION = 0x0112
+_EXIF_WITHIN = 2**17
+"""EXIF data, of 64 KiB at most, stand in front of a JPEG's picture, behind few other segments."""
+_FLIPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+"""Orientation -> steps along rows and columns; from 5 on behind an exchange of the two."""
 # First bytes of formats that people do keep in image folders, for a reason better than "not an image".
 _REFUSED = (
     (b'GIF8', 'a GIF, which is decoded to several frames'),
@@ -36,13 +43,20 @@ _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 @dataclasses.dataclass(frozen=True)
 class ImageInfo:
-    """What a header says. `exif_orientation` is 1 for an image that is stored upright, or says nothing."""
+    """What a header says. Height and width are those of the upright picture; `exif_orientation` is 1 for an image that is stored
+    upright, or says nothing."""
 
     format: str
     height: int
     width: int
     mode: str
     exif_orientation: int
+
+    @property
+    def size_in_words(self) -> str:
+        """Width and height, and how it came to them when that may surprise."""
+        turned = f' when turned upright (EXIF orientation {self.exif_orientation})' if self.exif_orientation != 1 else ''
+        return f'{self.width}x{self.height} pixels{turned}'
 
 
 def inspect(source: bytes | str | os.PathLike[str]) -> ImageInfo:
@@ -73,15 +87,35 @@ def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo
       max_pixels: Height times width that is still accepted.
 
     Raises:
-      Unusable: As in `inspect`; or too many pixels, or an EXIF orientation other than upright.
+      Unusable: As in `inspect`; or too many pixels.
     """
     info = inspect(source)
     if info.height * info.width > max_pixels:
         pixels = f'{info.width}x{info.height} = {info.width * info.height:,} pixels'
         raise Unusable('', f'the image has {pixels}; data.max_image_pixels is {max_pixels:,}')
-    if info.exif_orientation != 1:
-        raise Unusable('', f'it is stored rotated (EXIF orientation {info.exif_orientation}): store it upright and drop the tag')
     return info
+
+
+def orientation(data: bytes) -> int:
+    """Returns the EXIF orientation of an encoded image that `usable` accepts: 1 for upright."""
+    if b'Exif' not in data[:_EXIF_WITHIN] and b'eXIf' not in data[:_EXIF_WITHIN]:  # Opening costs ten times this look.
+        return 1
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return _orientation(image)
+
+
+def upright(pixels: np.ndarray, exif_orientation: int) -> np.ndarray:
+    """Turns decoded pixels `[height, width, ...]` as the EXIF orientation says (EXIF 2.3, tag 0x0112)."""
+    if exif_orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows, columns = _FLIPS[exif_orientation]
+    return np.ascontiguousarray(pixels[::rows, ::columns])
+
+
+def picture(data: bytes) -> Image.Image:
+    """Returns an encoded image as an upright RGB picture, to draw on."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return Image.fromarray(upright(np.asarray(image.convert('RGB')), _orientation(image)))
 
 
 def verify(source: bytes | str | os.PathLike[str]) -> None:
@@ -155,7 +189,9 @@ def _why_unreadable(error: OSError) -> str:
 def _info(image: Image.Image) -> ImageInfo:
     # A JPEG with an embedded second picture is called MPO; the decoder takes the first.
     name = 'JPEG' if image.format == 'MPO' else str(image.format)
-    return ImageInfo(name, image.height, image.width, image.mode, _orientation(image))
+    turned = _orientation(image)
+    height, width = (image.width, image.height) if turned >= 5 else (image.height, image.width)
+    return ImageInfo(name, height, width, image.mode, turned)
 
 
 def _orientation(image: Image.Image) -> int:

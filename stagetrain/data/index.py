@@ -29,7 +29,7 @@ from stagetrain.config import schema, specs
 from stagetrain.data.annotation import BadItem, Dataset, Example
 from stagetrain.errors import DamagedFile, DataError
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Counted up whenever a reader or the cache's layout changes, so that older caches are made again."""
 RACY_NS = 2_000_000_000
 """A file changed so shortly before it was read can change again within the same tick of a coarse clock: nothing is cached."""

@@ -111,7 +111,7 @@ def _read_image(context: _Context, image: ListedImage) -> tuple[Example | None, 
         return None, [BadItem(path, error.element, error.reason)]
     if image.stated_size not in (None, (info.height, info.width)):
         height, width = image.stated_size or (0, 0)
-        reason = f'says {width:g}x{height:g}, the image {image.name} has {info.width}x{info.height} pixels'
+        reason = f'says {width:g}x{height:g}, the image {image.name} has {info.size_in_words}'
         return None, [BadItem(context.file, image.element, reason)]
     return _example(context, image, path, info)
 

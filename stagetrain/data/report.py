@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stagetrain.data import images
 from stagetrain.data.annotation import BadItem, Dataset, Example
 
 MANY_OBJECTS = 100
@@ -86,7 +87,7 @@ def examine(name: str, dataset: Dataset, read_as: str) -> SetReport:
         looks = list(pool.map(_look, examples))
     pictures: dict[str, str] = {}
     twice = []
-    for example, (_, digest) in zip(examples, looks, strict=True):
+    for example, (_, digest, _) in zip(examples, looks, strict=True):
         first = pictures.setdefault(digest, place(example))
         if first != place(example):
             twice.append(f'{first} and {place(example)} show the same picture')
@@ -105,11 +106,11 @@ def examine(name: str, dataset: Dataset, read_as: str) -> SetReport:
         objects_by_class=_by_class(dataset, lambda classes: classes),
         images_by_class=_by_class(dataset, np.unique),
         objects_by_size=_by_size(examples),
-        image_kinds=dict(collections.Counter(kind for kind, _ in looks).most_common()),
+        image_kinds=dict(collections.Counter(kind for kind, _, _ in looks).most_common()),
         image_sizes=dict(sizes.most_common(5)),
         num_image_sizes=len(sizes),
         faults=dataset.bad,
-        remarks=(*_remarks(dataset), *twice),
+        remarks=(*_remarks(dataset), *_turned(examples, [turned for _, _, turned in looks]), *twice),
         pictures=pictures,
     )
 
@@ -129,11 +130,21 @@ def place(example: Example) -> str:
     return example.path if example.offset is None else f"{example.path} '{example.image_id}'"
 
 
-def _look(example: Example) -> tuple[str, str]:
-    """Returns format and mode, and the digest of the pixels."""
-    with Image.open(io.BytesIO(example.read_bytes())) as image:
+def _look(example: Example) -> tuple[str, str, int]:
+    """Returns format and mode, the digest of the pixels as they are stored, and the EXIF orientation."""
+    data = example.read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
         digest = hashlib.sha256(f'{image.mode} {image.size}'.encode() + image.tobytes()).hexdigest()
-        return f'{"JPEG" if image.format == "MPO" else image.format} {image.mode}', digest
+        return f'{"JPEG" if image.format == "MPO" else image.format} {image.mode}', digest, images.orientation(data)
+
+
+def _turned(examples: Sequence[Example], orientations: Sequence[int]) -> list[str]:
+    return [
+        f'{place(example)}: stored rotated or mirrored (EXIF orientation {orientation}); it is turned upright, and its boxes are '
+        'taken to lie on the upright picture'
+        for example, orientation in zip(examples, orientations, strict=True)
+        if orientation != 1
+    ]
 
 
 def _by_class(dataset: Dataset, of_image: Any) -> dict[str, int]:

@@ -283,7 +283,7 @@ def _checked_image(encoded: bytes, values: Mapping[str, tuple[Any, ...]], max_im
     for name, actual in (('image/height', info.height), ('image/width', info.width)):
         stated = _typed(values, name, int)
         if stated and stated != (actual,):
-            raise Unusable(name, f'says {", ".join(map(str, stated))}, the image has {info.width}x{info.height} pixels')
+            raise Unusable(name, f'says {", ".join(map(str, stated))}, the image has {info.size_in_words}')
     return info
 
 

@@ -176,7 +176,7 @@ def _read_image(context: _Context, image_id: str) -> tuple[Example | None, list[
     except Unusable as error:
         return None, [BadItem(image_file, error.element, error.reason)]
     if stated != (info.height, info.width):
-        reason = f'says {stated[1]:g}x{stated[0]:g}, the image has {info.width}x{info.height} pixels'
+        reason = f'says {stated[1]:g}x{stated[0]:g}, the image has {info.size_in_words}'
         return None, [BadItem(file, 'size', reason)]
     objects, bad = _objects(annotation, info, context.classes, file)
     return _example(image_id, image_file, info, objects), bad

@@ -5,12 +5,11 @@ sheet = detections_sheet(run, 'detector_2')
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image
 
 from stagetrain import files
+from stagetrain.data import images
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.evaluation.metrics import Detections
@@ -47,7 +46,7 @@ def _picture(dataset: Dataset, found: Detections, index: int) -> Image.Image:
     example = dataset.examples[index]
     rows = found.image_index == index
     return draw.draw_detections(
-        Image.open(io.BytesIO(example.read_bytes())),
+        images.picture(example.read_bytes()),
         found.boxes_yxyx_px[rows],
         found.classes[rows],
         found.scores[rows],

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from stagetrain import files
 from stagetrain.config import check, load, specs
@@ -130,10 +129,8 @@ def _write(out: pathlib.Path, dataset: Dataset, found: Detections) -> list[pathl
     pictures = []
     for index, example in enumerate(dataset.examples):
         mine = found.image_index == index
-        with Image.open(example.path) as image:
-            drawn = draw_detections(
-                image.convert('RGB'), found.boxes_yxyx_px[mine], found.classes[mine], found.scores[mine], dataset.classes
-            )
+        picture = image_files.picture(example.read_bytes())
+        drawn = draw_detections(picture, found.boxes_yxyx_px[mine], found.classes[mine], found.scores[mine], dataset.classes)
         path = out / f'{pathlib.Path(example.path).stem}.png'
         drawn.save(path)
         pictures.append(path)

@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any
 
-from stagetrain.config import check, schema, specs
+from stagetrain.config import augmentation, check, schema, specs
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 
@@ -37,7 +37,7 @@ def describe(pipeline: Any, stage: schema.Stage, num_images: int) -> str | None:
         return f'off: {" and ".join(frozen) or f"backbone up to {stage.freeze_up_to}"} computed at each step'
     num_views = _num_views(pipeline.model.parser, stage.features)
     if num_views is None:
-        return 'off: scale jitter makes views endless; features.views would make them finite'
+        return 'off: scale jitter or augmentation makes views endless; features.views would make them finite'
     if not frozen:
         place = f'backbone up to {stage.freeze_up_to}'
         return f'{stage.features.store}: {place}; size, and whether storing pays, are known when the stage begins'
@@ -58,7 +58,7 @@ def _covers(scope: str, module: str) -> bool:
 def _num_views(parser: Any, features: schema.Features) -> int | None:
     if features.views is not None:
         return features.views
-    if parser.aug_scale_min != 1.0 or parser.aug_scale_max != 1.0:
+    if parser.aug_scale_min != 1.0 or parser.aug_scale_max != 1.0 or augmentation.augments(parser):
         return None
     return (1 + parser.aug_rand_hflip) * (1 + parser.aug_rand_vflip)
 

@@ -3,8 +3,8 @@
     train = TrainingInput(dataset, detector, geometry, seed=stage_seed(0, 'rpn_1'), batch_size=4, needs_targets=True)
     for batch in train.batches(first_step=200, last_step=600): ...
 
-A *view* is one way to show an image: flips, and with scale jitter a scale and a crop. Flips alone are a finite set; then resized
-images and matched anchors are computed once and kept in memory within a budget.
+A *view* is one way to show an image: flips, with jitter a scale and a crop, and what `augment` does to it. Flips alone are a
+finite set; then resized images and matched anchors are computed once and kept in memory within a budget.
 
 B images, H x W pixels, G ground-truth boxes, A anchors, P proposals.
 """
@@ -22,8 +22,11 @@ import tensorflow as tf
 from official.vision.ops import box_ops, preprocess_ops
 
 from stagetrain.data.annotation import Dataset, Example
+from stagetrain.data.images import orientation, upright
 from stagetrain.detectors.backbones import normalize
 from stagetrain.errors import DataError
+from stagetrain.training import oversampling
+from stagetrain.training.augment import Augmentation
 from stagetrain.training.randomness import Purpose, at, image_at
 
 PROPOSAL_PADDING = -1.0
@@ -46,6 +49,8 @@ class Geometry:
     scale_min: float
     scale_max: float
     max_num_instances: int
+    augmentation: Augmentation | None = None
+    """What happens to the stored image before it is scaled."""
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -54,8 +59,13 @@ class Geometry:
 
     @property
     def has_jitter(self) -> bool:
-        """Whether views differ in scale and crop, and so are no finite set."""
+        """Whether views differ in scale and crop."""
         return not (self.scale_min == self.scale_max == 1.0)
+
+    @property
+    def only_flips(self) -> bool:
+        """Whether views are mirrored forms of the image and nothing else, and so a finite set."""
+        return not self.has_jitter and self.augmentation is None
 
     @property
     def num_flips(self) -> int:
@@ -81,6 +91,8 @@ class View:
     """float32, relative to the size that fits the input."""
     crop: tf.Tensor
     """float32 `[2]` in [0, 1): where the crop lies in what is too large, vertically and horizontally."""
+    augmentation: tf.Tensor | None = None
+    """int32 `[2]`: the seed of what `Geometry.augmentation` does; None: nothing."""
 
 
 def plain_view() -> View:
@@ -96,14 +108,14 @@ class Views:
     seed: tf.Tensor
     """The stage's seed, int32 `[2]`; decides what fixed random views show."""
     num_fixed: int | None
-    """So many random views of each image are fixed; None: mirrored forms only, or without end when there is jitter."""
+    """So many random views of each image are fixed; None: mirrored forms only, or without end when there is more."""
 
     @property
     def count(self) -> int | None:
         """Number of views of an image, or None when they are no finite set."""
         if self.num_fixed is not None:
             return self.num_fixed
-        return None if self.geometry.has_jitter else self.geometry.num_flips
+        return self.geometry.num_flips if self.geometry.only_flips else None
 
     def draw(self, index: tf.Tensor, seed: tf.Tensor) -> View:
         """Returns the view of an image that a seed int32 `[2]` draws."""
@@ -123,14 +135,20 @@ class Views:
         numbers = tf.random.stateless_uniform([4], seed)
         flip = tf.cast(tf.floor(numbers[0] * self.geometry.num_flips), tf.int32)
         scale = self.geometry.scale_min + (self.geometry.scale_max - self.geometry.scale_min) * numbers[1]
-        return View(tf.constant(0), flip, scale, numbers[2:4])
+        return View(tf.constant(0), flip, scale, numbers[2:4], at(seed, Purpose.AUGMENTATION))
 
 
 class Images:
     """Decoded images and boxes of a data set, by index."""
 
-    def __init__(self, dataset: Dataset, geometry: Geometry, include_difficult: bool):
+    def __init__(self, dataset: Dataset, geometry: Geometry, include_difficult: bool, *, repeat_threshold: float | None = None):
         """Stores the boxes that training sees: crowds never, difficult objects when asked.
+
+        Args:
+          dataset: the images.
+          geometry: how they become inputs.
+          include_difficult: whether training sees difficult objects.
+          repeat_threshold: see `oversampling.repeat_factors`; None: an epoch shows each image once.
 
         Raises:
           DataError: an image has more boxes than `max_num_instances`.
@@ -146,13 +164,16 @@ class Images:
         for index, (boxes, classes) in enumerate(kept):
             self.boxes[index, : len(boxes)] = boxes
             self.classes[index, : len(classes)] = classes
+        self.repeat_factors: np.ndarray | None = None
+        if repeat_threshold is not None:
+            self.repeat_factors = oversampling.repeat_factors([classes for _, classes in kept], repeat_threshold)
         self.sizes = np.array([(e.height, e.width) for e in dataset.examples], np.float32).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.dataset.examples)
 
     def decode(self, index: int) -> np.ndarray:
-        """Returns one image as uint8 `[height, width, 3]`.
+        """Returns one image as uint8 `[height, width, 3]`, turned upright.
 
         Raises:
           DataError: naming the file, when it cannot be decoded or has another size than its annotation says.
@@ -165,11 +186,13 @@ class Images:
 
     def _decode(self, example: Example) -> np.ndarray:
         try:
-            image = tf.io.decode_image(example.read_bytes(), channels=3, expand_animations=False).numpy()
+            data = example.read_bytes()
+            image = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
         except (tf.errors.OpError, OSError) as error:
             raise DataError(
                 f'{example.path}: cannot be decoded ({getattr(error, "message", error)}); replace or remove the image'
             ) from error
+        image = upright(image, orientation(data))
         if image.shape[:2] != (example.height, example.width):
             raise DataError(
                 f'{example.path}: {image.shape[1]} x {image.shape[0]} pixels, expected {example.width} x {example.height}'
@@ -178,16 +201,15 @@ class Images:
 
     def resized(self, index: tf.Tensor) -> tf.Tensor:
         """Returns one image float32 `[H, W, 3]`: normalised, scaled to fit, padded with zeros; the plain view without jitter."""
-        image = self._decoded(index)
-        return self.render(image, plain_view(), tf.gather(self.sizes, index))
-
-    def _decoded(self, index: tf.Tensor) -> tf.Tensor:
-        image = tf.py_function(lambda i: self.decode(int(i)), [index], tf.uint8)
-        return normalize(tf.cast(tf.ensure_shape(image, [None, None, 3]), tf.float32), self.geometry.preprocessing)
+        return self.show(index, plain_view())
 
     def show(self, index: tf.Tensor, view: View) -> tf.Tensor:
         """Returns one image float32 `[H, W, 3]` in any view, from the file."""
-        return self.render(self._decoded(index), view, tf.gather(self.sizes, index))
+        pixels = tf.ensure_shape(tf.py_function(lambda i: self.decode(int(i)), [index], tf.uint8), [None, None, 3])
+        if self.geometry.augmentation is not None and view.augmentation is not None:
+            pixels = self.geometry.augmentation.image(pixels, view.augmentation)
+        image = normalize(tf.cast(pixels, tf.float32), self.geometry.preprocessing)
+        return self.render(image, view, tf.gather(self.sizes, index))
 
     def render(self, image: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
         """Scales, crops, pads and mirrors a normalised image float32 `[height, width, 3]`."""
@@ -229,6 +251,8 @@ class Images:
 
     def place_boxes(self, boxes: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
         """Carries boxes float32 `[G, 4]` yxyx from pixels of the stored image into the view's, clipped to what is shown."""
+        if self.geometry.augmentation is not None and view.augmentation is not None:
+            boxes = self.geometry.augmentation.boxes(boxes, size, view.augmentation)
         _, scale, offset, shape = self.placement(view, size)
         boxes = boxes * tf.tile(scale, [2]) - tf.tile(offset, [2])
         boxes = box_ops.clip_boxes(boxes, shape)
@@ -294,6 +318,8 @@ class TrainingInput:
         self._views = views or Views(images.geometry, seed, None)
         self._terms, self._needs_images, self._extra = tuple(terms), needs_images, extra or {}
         self._cache_bytes, self._num_threads = cache_gib * 2**30, num_threads
+        factors = images.repeat_factors
+        self._order = None if factors is None else oversampling.epoch(factors, seed)
         self._resized: tf.Tensor | None = None
         self._matched: dict[str, tf.Tensor] | None = None
 
@@ -317,7 +343,7 @@ class TrainingInput:
 
     @tf.autograph.experimental.do_not_convert
     def _sample(self, position: tf.Tensor) -> dict[str, Any]:
-        index = image_at(position, len(self._images), self._seed)
+        index = self._image_at(position)
         seed = at(self._seed, position // self._batch_size, index)
         view = self._views.draw(index, at(seed, Purpose.VIEW))
         size = tf.gather(self._images.sizes, index)
@@ -339,6 +365,11 @@ class TrainingInput:
                 sample[key] = read(index, view)
         return sample
 
+    def _image_at(self, position: tf.Tensor) -> tf.Tensor:
+        if self._order is None:
+            return image_at(position, len(self._images), self._seed)
+        return tf.gather(self._order, image_at(position, len(self._order), self._seed))
+
     def _known(self, index: tf.Tensor, view: View) -> dict[str, tf.Tensor]:
         """Returns what is known of a view before anything is sampled: see `Detector.match`."""
         boxes, classes = self._images.objects(index, view)
@@ -350,7 +381,7 @@ class TrainingInput:
         }
         if PROPOSALS in self._extra:
             proposals = self._extra[PROPOSALS](index, view)
-            if self._images.geometry.has_jitter:
+            if not self._images.geometry.only_flips:
                 proposals = self._replace(proposals, view, tf.gather(self._images.sizes, index))
             known[PROPOSALS] = proposals
         return known
@@ -367,7 +398,7 @@ class TrainingInput:
         return {key: tf.gather(table, row) for key, table in self._matched.items()}
 
     def _replace(self, proposals: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
-        """Carries proposals made on the mirrored but not jittered image into a jittered view; padding stays padding."""
+        """Carries proposals made on the mirrored but otherwise plain image into a view; padding stays padding."""
         _, base_scale, _, base_shape = self._images.placement(plain_view(), size)
         upright = self._images.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
         moved = self._images.place_boxes(upright, view, size)
@@ -388,7 +419,7 @@ class TrainingInput:
             return
         budget = self._cache_bytes
         image_bytes = len(self._images) * geometry.padded[0] * geometry.padded[1] * 3 * 4
-        if self._needs_images and not geometry.has_jitter and num_samples >= len(self._images) and image_bytes <= budget:
+        if self._needs_images and geometry.only_flips and num_samples >= len(self._images) and image_bytes <= budget:
             self._resized = self._resize_all()
             budget -= image_bytes
         if self._views.count is not None and num_samples >= len(self._images) * self._num_views:

@@ -13,7 +13,7 @@ from stagetrain.config import load, schema, specs
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.detectors.detector import Detector
-from stagetrain.training import randomness, runtime
+from stagetrain.training import augment, randomness, runtime
 from stagetrain.training.input import Geometry, Images
 
 NO_LIMIT = 2**31 - 1
@@ -48,8 +48,12 @@ class Context:
 
     def training_images(self) -> Images:
         """Loads the training set."""
-        data = self.pipeline.data
-        return Images(self._dataset('train'), self.geometry(training=True), data.train.include_difficult)
+        return Images(
+            self._dataset('train'),
+            self.geometry(training=True),
+            self.pipeline.data.train.include_difficult,
+            repeat_threshold=self.stage.train.repeat_threshold,
+        )
 
     def validation_images(self) -> Images:
         """Loads the validation set; nothing that it shows depends on difficult objects."""
@@ -85,4 +89,5 @@ def geometry_of(model: Any, training: bool) -> Geometry:
         scale_min=parser.aug_scale_min if training else 1.0,
         scale_max=parser.aug_scale_max if training else 1.0,
         max_num_instances=parser.max_num_instances if training else NO_LIMIT,
+        augmentation=augment.of_parser(parser) if training else None,
     )

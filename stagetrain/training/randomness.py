@@ -20,6 +20,10 @@ class Purpose(enum.IntEnum):
     ANCHORS = 3
     ROIS = 4
     FIXED_VIEWS = 5
+    AUGMENTATION = 6
+    COLOR = 7
+    POLICY = 8
+    REPEATS = 9
 
 
 def stage_seed(seed: int, stage: str) -> tf.Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import filelock
 import numpy as np
+import psutil
 import pytest
 
 from stagetrain.config import schema
@@ -123,6 +124,17 @@ def test_what_was_torn_behind_its_marker_is_found(
     with pytest.raises(DataError, match='out.making: what was written is read back differently; remove the folder'):
         convert.convert(plan, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_two_processes_write(dataset: Dataset, tmp_path: pathlib.Path) -> None:
+    writing: set[int] = set()
+
+    def progress(count: int) -> None:
+        children = psutil.Process().children()
+        writing.update(child.pid for child in children if 'spawn_main' in ' '.join(child.cmdline()))
+
+    assert convert.convert(convert.plan(dataset, 'tfrecord', 'train', num_shards=4), tmp_path / 'out', progress=progress)
+    assert len(writing) == 2
 
 
 def test_another_conversion_is_not_mixed_in(dataset: Dataset, tmp_path: pathlib.Path) -> None:

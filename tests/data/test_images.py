@@ -9,10 +9,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stagetrain.data.annotation import Unusable
-from stagetrain.data.images import ImageInfo, inspect, usable, verify
+from stagetrain.data.images import ImageInfo, inspect, orientation, picture, upright, usable, verify
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
 PICTURE = Image.fromarray(PIXELS)
@@ -72,16 +72,26 @@ def test_a_decompression_bomb_is_refused() -> None:
         inspect(encoded(Image.new('1', (14_000, 14_000)), 'PNG'))
 
 
-@pytest.mark.parametrize('orientation', [2, 6, 8])
-def test_a_rotated_image_is_refused(orientation: int) -> None:
-    assert inspect(with_orientation(orientation)).exif_orientation == orientation
-    with pytest.raises(Unusable, match=f'EXIF orientation {orientation}'):
-        usable(with_orientation(orientation), MANY)
+@pytest.mark.parametrize('value', range(1, 9))
+def test_an_image_is_turned_upright_as_its_exif_orientation_says(value: int) -> None:
+    data = with_orientation(value)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    info = usable(data, MANY)
+    assert (info.exif_orientation, orientation(data), (info.height, info.width)) == (value, value, expected.shape[:2])
+    np.testing.assert_array_equal(upright(np.asarray(Image.open(io.BytesIO(data))), value), expected)
+    np.testing.assert_array_equal(np.asarray(picture(data)), expected)
 
 
-@pytest.mark.parametrize('orientation', [0, 1, 99])
-def test_an_upright_or_meaningless_orientation_is_accepted(orientation: int) -> None:
-    assert usable(with_orientation(orientation), MANY).exif_orientation == 1
+def test_the_exif_orientation_of_a_png_counts_too() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(PICTURE, 'PNG', exif=exif)
+    assert (orientation(data), inspect(data).height, orientation(encoded(PICTURE, 'PNG'))) == (6, 60, 1)
+
+
+@pytest.mark.parametrize('value', [0, 1, 99])
+def test_a_meaningless_orientation_is_upright(value: int) -> None:
+    assert usable(with_orientation(value), MANY).exif_orientation == 1
 
 
 def test_broken_exif_does_not_matter() -> None:

@@ -110,6 +110,15 @@ class Dirty:
         file.write_bytes(change(file.read_bytes()))
         self.expected.add((file.name, '', reason))
 
+    def rotated(self, orientation: int, element: str, reason: str) -> None:
+        """Gives the next image an EXIF orientation that contradicts the size in its annotation."""
+        image_id = next(self._next)
+        file = self.root / 'JPEGImages' / f'{image_id}.jpg'
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file.write_bytes(_saved(file.read_bytes(), 'JPEG', exif=exif))
+        self.expected.add((f'{image_id}.xml', element, reason))
+
     def _edit(self, name: str, change: Callable[[str], str]) -> None:
         file = self.root / 'Annotations' / name
         file.write_text(change(file.read_text()))
@@ -125,12 +134,6 @@ def _saved(data: bytes, image_format: str, **options: Any) -> bytes:
     with Image.open(io.BytesIO(data)) as image:
         image.save(buffer, image_format, **options)
     return buffer.getvalue()
-
-
-def _rotated(data: bytes) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return _saved(data, 'JPEG', exif=exif)
 
 
 def _large_png(data: bytes) -> bytes:
@@ -160,7 +163,7 @@ def test_every_fault_of_a_dirty_bccd_is_found_and_none_invented(bccd: pathlib.Pa
     dirty.annotation('filename', '<filename>gone.jpg</filename>', 'filename', 'no such file')
     dirty.annotation('filename', '<filename>/etc/passwd</filename>', 'filename', 'expected a name inside')
     dirty.annotation('annotation', '', '', 'not well-formed XML')
-    dirty.image(_rotated, 'it is stored rotated (EXIF orientation 6)')
+    dirty.rotated(6, 'size', 'says 640x480, the image has 480x640 pixels when turned upright (EXIF orientation 6)')
     dirty.image(lambda data: data[: len(data) // 2], 'the image data is broken')
     dirty.image(lambda data: b'some text', 'neither JPEG, PNG nor BMP')
     dirty.image(lambda data: b'', 'the file is empty')
