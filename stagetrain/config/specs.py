@@ -321,6 +321,7 @@ def _register_built_in() -> None:
             loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), ('backbone', 'decoder', 'head')),
             implementation='stagetrain.detectors.centernet:CenterNet',
             detection_modules=('backbone', 'decoder', 'head'),
+            loss_weights={'size': 0.1},  # Zhou et al. 2019, section 4.
             fixed_options=_FIXED_IN_PARSERS,
         )
     )
