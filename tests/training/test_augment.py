@@ -37,7 +37,7 @@ def of(**parser: Any) -> Augmentation:
     return found
 
 
-RANDAUG = {'aug_type': {'type': 'randaug', 'randaug': {'num_layers': 2, 'magnitude': 6}}}
+RANDAUG = {'aug_type': {'type': 'randaug', 'randaug': {'num_layers': 1, 'magnitude': 6}}}
 DETECTION = {'aug_type': {'type': 'autoaug', 'autoaug': {'augmentation_name': 'detection_v0'}}}
 
 
@@ -172,4 +172,4 @@ def test_evaluation_is_not_augmented(job: dict[str, Any]) -> None:
     context = tiny.context(job)
     assert context.geometry(training=True).augmentation is not None
     assert context.geometry(training=False).augmentation is None
-    assert dataclasses.asdict(context.geometry(training=True))['augmentation']['num_rounds'] == 2
+    assert dataclasses.asdict(context.geometry(training=True))['augmentation']['num_rounds'] == 1
