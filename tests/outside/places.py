@@ -22,13 +22,13 @@ class Losses(options.Strict):
 
 def model_options() -> type[pydantic.BaseModel]:
     """Returns the type of `model: {type: places}`."""
-    parser = specs.one_stage_parser()
+    parser, backbone = specs.one_stage_parser(), options.options_model('retinanet').model_fields['backbone']
     fields: dict[str, Any] = {
         'type': (Literal['places'], ...),
         'input_size': (list[int], pydantic.Field(default_factory=list)),
         'min_level': (int, 3),
         'max_level': (int, 3),
-        'backbone': (options.options_model('retinanet').model_fields['backbone'].annotation, ...),
+        'backbone': (backbone.annotation, backbone),
         'losses': (Losses, pydantic.Field(default_factory=Losses)),
         'parser': (parser, pydantic.Field(default_factory=parser)),
     }
