@@ -16,6 +16,8 @@ import pathlib
 import types
 import typing
 
+import official.vision  # noqa: F401  Registers the experiments.
+from official.core import exp_factory
 from official.modeling import hyperparams
 from official.modeling.hyperparams import oneof
 from official.modeling.optimization.configs import optimization_config
@@ -75,12 +77,23 @@ def describe_class(config_class: type, classes: dict[str, object]) -> None:
     classes[key] = {'fields': fields, 'one_of': issubclass(config_class, oneof.OneOfConfig)}
 
 
+def experiment_tasks() -> dict[str, type]:
+    """Returns name -> class of the task's config, of every experiment that `official.vision` registers."""
+    return {name: type(create().task) for name, create in sorted(exp_factory._REGISTERED_CONFIGS.items())}
+
+
 def describe() -> dict[str, object]:
-    """Returns the whole description: `{"roots": {name: class}, "classes": {class: {"fields", "one_of"}}}`."""
+    """Returns the whole description: `{"roots": {name: class}, "experiments": {name: class}, "classes": {class: {"fields",
+    "one_of"}}}`."""
     classes: dict[str, object] = {}
-    for root in ROOTS.values():
+    tasks = experiment_tasks()
+    for root in (*ROOTS.values(), *tasks.values()):
         describe_class(root, classes)
-    return {'roots': {name: class_key(root) for name, root in ROOTS.items()}, 'classes': classes}
+    return {
+        'roots': {name: class_key(root) for name, root in ROOTS.items()},
+        'experiments': {name: class_key(task) for name, task in tasks.items()},
+        'classes': classes,
+    }
 
 
 if __name__ == '__main__':

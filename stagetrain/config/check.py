@@ -44,19 +44,34 @@ def live_losses(stage: Stage) -> dict[str, float]:
     return {term: weight for term, weight in stage.loss_weights.items() if weight > 0}
 
 
+def model_of(pipeline: PipelineBase, stage: Stage) -> Any:
+    """Returns the options of the network that a stage trains: of the one that it names, or the pipeline's."""
+    return pipeline.model if stage.model is None else pipeline.models[stage.model]
+
+
+def spec_of(pipeline: PipelineBase, stage: Stage) -> specs.DetectorSpec:
+    """Returns the spec of the network that a stage trains."""
+    return specs.spec_of(model_of(pipeline, stage))
+
+
+def as_seen_by(pipeline: PipelineBase, stage: Stage) -> PipelineBase:
+    """Returns the pipeline with the stage's network as its `model`."""
+    return pipeline.model_copy(update={'model': model_of(pipeline, stage)})
+
+
 def stage_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     """Returns the modules that a stage holds, and leaves in its checkpoint, in network order.
 
     These are the modules that its live losses need, and those named in `init`. A loss that works on proposals needs the modules
     that make them too, unless the stage reads stored ones.
     """
-    spec = specs.detector(pipeline.model.type)
+    spec = spec_of(pipeline, stage)
     return tuple(module for module in spec.modules if module in {*active_modules(pipeline, stage), *stage.init})
 
 
 def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     """Returns the modules in the graph of a stage's live losses, in network order; others that it holds are idle."""
-    spec = specs.detector(pipeline.model.type)
+    spec = spec_of(pipeline, stage)
     needed: set[str] = set()
     for term in live_losses(stage):
         needed.update(spec.loss_modules.get(term, ()))
@@ -65,25 +80,24 @@ def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     return tuple(module for module in spec.modules if module in needed)
 
 
-def can_detect(pipeline: PipelineBase, modules: Collection[str], has_proposals: bool) -> bool:
+def can_detect(spec: specs.DetectorSpec, modules: Collection[str], has_proposals: bool) -> bool:
     """Returns whether detections can be made with `modules`, on stored proposals when `has_proposals`."""
-    spec = specs.detector(pipeline.model.type)
-    return {*spec.detection_modules, *(() if has_proposals else spec.proposal_modules)} <= set(modules)
+    needed = {*spec.detection_modules, *(() if has_proposals else spec.proposal_modules)}
+    return bool(needed) and needed <= set(modules)
 
 
-def can_propose(pipeline: PipelineBase, modules: Collection[str]) -> bool:
+def can_propose(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
     """Returns whether `modules` give proposals."""
-    spec = specs.detector(pipeline.model.type)
     return bool(spec.proposal_modules) and set(spec.proposal_modules) <= set(modules)
 
 
 def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     """Returns the names of what is measured of a stage: see `evaluation.json`."""
-    held = stage_modules(pipeline, stage)
+    held, spec = stage_modules(pipeline, stage), spec_of(pipeline, stage)
     names: tuple[str, ...] = ()
-    if can_detect(pipeline, held, has_proposals=stage.proposals is not None):
+    if can_detect(spec, held, has_proposals=stage.proposals is not None):
         names += metric_names.of_detections(pipeline.data.classes, pipeline.evaluation.voc_ap)
-    if can_propose(pipeline, held):
+    if can_propose(spec, held):
         names += metric_names.of_proposals(pipeline.evaluation.num_proposals)
     return names
 
@@ -123,8 +137,9 @@ def check_pipeline(loaded: Loaded) -> None:
     Raises:
       ConfigError: At least one rule is broken; every one is listed with file, line and path.
     """
-    # With two stages of one name every reference to it is doubtful, so that comes first and alone.
-    problems = list(_names(loaded.pipeline)) or list(_problems(loaded.pipeline))
+    # With two stages of one name every reference to it is doubtful, and every module of a stage without a known network is:
+    # that comes first and alone.
+    problems = [*_names(loaded.pipeline), *_stage_models(loaded.pipeline)] or list(_problems(loaded.pipeline))
     if problems:
         raise_problems(_lines(loaded, problems))
 
@@ -142,12 +157,13 @@ def _lines(loaded: Loaded, problems: list[Problem]) -> Iterator[str]:
 def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
     yield from _choices(pipeline, ())
     yield from _data(pipeline)
-    yield from _model(pipeline)
+    yield from _models(pipeline)
     yield from _sources(pipeline)
     for entry in all_stages(pipeline):
         yield from _losses(pipeline, entry)
         yield from _origins(pipeline, entry)
         yield from _proposals(pipeline, entry)
+        yield from _stores(pipeline, entry)
         yield from _scopes(pipeline, entry)
         yield from _schedule(pipeline, entry)
         yield from _gates(pipeline, entry)
@@ -193,32 +209,53 @@ def _data(pipeline: PipelineBase) -> Iterator[Problem]:
             yield ('data', part, 'path'), 'is empty; expected a path'
 
 
-def _model(pipeline: PipelineBase) -> Iterator[Problem]:
-    """Rules of the Model Garden's options, as far as the detector has them: a plugin's may have others."""
-    if _option(pipeline, 'input_size') is not None:
-        yield from _levels(pipeline.model)
-    yield from _fixed_options(pipeline)
-    smallest, largest = _option(pipeline, 'parser', 'aug_scale_min'), _option(pipeline, 'parser', 'aug_scale_max')
+def _stage_models(pipeline: PipelineBase) -> Iterator[Problem]:
+    for entry in all_stages(pipeline):
+        name = entry.stage.model
+        if name is not None and name not in pipeline.models:
+            known = pipeline.models
+            text = f"no model '{name}'. Known here, under `models`: {known_names(known)}.{suggestion(name, known)}"
+            yield (*_path(pipeline, entry), 'model'), text
+
+
+def _models(pipeline: PipelineBase) -> Iterator[Problem]:
+    places: list[tuple[Path, Any]] = [(('model',), pipeline.model)]
+    places += [(('models', name), model) for name, model in pipeline.models.items()]
+    for path, model in places:
+        for inside, text in _model(model, len(pipeline.data.classes)):
+            yield (*path, *inside), text
+
+
+def _model(model: Any, num_classes: int) -> Iterator[Problem]:
+    """Rules of the Model Garden's options, as far as the network has them: a plugin's may have others."""
+    spec = specs.spec_of(model)
+    if spec.rules is not None:
+        yield from spec.rules(model, num_classes)
+    if _option(model, 'min_level') is not None:
+        yield from _levels(model)
+    yield from _fixed_options(model)
+    smallest, largest = _option(model, 'parser', 'aug_scale_min'), _option(model, 'parser', 'aug_scale_max')
     if smallest is not None and not 0 < smallest <= largest:
         text = f'found {smallest}; expected more than 0 and at most aug_scale_max, which is {largest}'
-        yield ('model', 'parser', 'aug_scale_min'), text
-    weights = _option(pipeline, 'losses', 'class_weights')
-    if weights is not None and len(weights) != len(pipeline.data.classes) + 1:
-        expected = f'{len(pipeline.data.classes) + 1}: one for the background and one for each class'
-        yield ('model', 'losses', 'class_weights'), f'found {len(weights)} weights; expected {expected}'
+        yield ('parser', 'aug_scale_min'), text
+    weights = _option(model, 'losses', 'class_weights')
+    if weights is not None and len(weights) != num_classes + 1:
+        expected = f'{num_classes + 1}: one for the background and one for each class'
+        yield ('losses', 'class_weights'), f'found {len(weights)} weights; expected {expected}'
 
 
-def _fixed_options(pipeline: PipelineBase) -> Iterator[Problem]:
-    plain = type(pipeline.model).model_validate({'type': pipeline.model.type})
-    for option in specs.detector(pipeline.model.type).fixed_options:
+def _fixed_options(model: Any) -> Iterator[Problem]:
+    fixed = specs.spec_of(model).fixed_options
+    plain = type(model).model_validate({'type': model.type}) if fixed else None
+    for option in fixed:
         names = option.split('.')
         default = functools.reduce(getattr, names, plain)
-        if _option(pipeline, *names) != default:
-            yield ('model', *names), f'found {_option(pipeline, *names)}; only {default} is supported, so remove it'
+        if _option(model, *names) != default:
+            yield tuple(names), f'found {_option(model, *names)}; only {default} is supported, so remove it'
 
 
-def _option(pipeline: PipelineBase, *names: str) -> Any:
-    value = pipeline.model
+def _option(model: Any, *names: str) -> Any:
+    value = model
     for name in names:
         value = getattr(value, name, None)
     return value
@@ -226,12 +263,12 @@ def _option(pipeline: PipelineBase, *names: str) -> Any:
 
 def _levels(model: Any) -> Iterator[Problem]:
     if model.min_level > model.max_level:
-        yield ('model', 'min_level'), f'found {model.min_level}; expected at most max_level, which is {model.max_level}'
+        yield ('min_level',), f'found {model.min_level}; expected at most max_level, which is {model.max_level}'
     yield from _input_size(model.input_size, model.max_level)
 
 
 def _input_size(size: list[int], max_level: int) -> Iterator[Problem]:
-    path = ('model', 'input_size')
+    path = ('input_size',)
     stride = 2**max_level
     if len(size) != 3 or size[2] != 3:
         yield path, f'found {size}; expected [height, width, 3]'
@@ -281,10 +318,10 @@ def _path(pipeline: PipelineBase, entry: StageEntry) -> Path:
 
 
 def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
-    known = specs.detector(pipeline.model.type).loss_modules
+    known = spec_of(pipeline, entry.stage).loss_modules
     for term in entry.stage.loss_weights:
         if term not in known:
-            text = f'no loss of {pipeline.model.type}. Known here: {known_names(known)}.{suggestion(term, known)}'
+            text = f'no loss of {spec_of(pipeline, entry.stage).name}. Known here: {known_names(known)}.{suggestion(term, known)}'
             yield (*_path(pipeline, entry), 'loss_weights', term), text
     for term in entry.stage.loss_ramps:
         if term not in live_losses(entry.stage):
@@ -297,11 +334,12 @@ def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
 
 
 def _origins(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
-    modules = specs.detector(pipeline.model.type).modules
+    spec = spec_of(pipeline, entry.stage)
+    modules = spec.modules
     for module, init in entry.stage.init.items():
         path = (*_path(pipeline, entry), 'init', module)
         if module not in modules:
-            yield path, f'no module of {pipeline.model.type}. Known here: {known_names(modules)}.{suggestion(module, modules)}'
+            yield path, f'no module of {spec.name}. Known here: {known_names(modules)}.{suggestion(module, modules)}'
         else:
             yield from _origin(pipeline, entry, module, init, path)
 
@@ -330,7 +368,7 @@ def _not_earlier(pipeline: PipelineBase, entry: StageEntry, name: str) -> str:
 def _proposals(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     if entry.stage.proposals is None:
         return
-    spec = specs.detector(pipeline.model.type)
+    spec = spec_of(pipeline, entry.stage)
     path = (*_path(pipeline, entry), 'proposals')
     if not spec.proposal_modules:
         yield path, f'{spec.name} takes no proposals; remove it'
@@ -344,7 +382,11 @@ def _proposal_origin(
     pipeline: PipelineBase, entry: StageEntry, origin: str, spec: specs.DetectorSpec, path: Path
 ) -> Iterator[Problem]:
     earlier = earlier_stages(pipeline, entry.id)
-    able = [name for name, other in earlier.items() if can_propose(pipeline, stage_modules(pipeline, other.stage))]
+    able = [
+        name
+        for name, other in earlier.items()
+        if other.stage.model == entry.stage.model and can_propose(spec, stage_modules(pipeline, other.stage))
+    ]
     if origin not in earlier:
         yield path, f'{_not_earlier(pipeline, entry, origin)}. Known here: {known_names(able)}.{suggestion(origin, able)}'
     elif origin not in able:
@@ -353,6 +395,16 @@ def _proposal_origin(
             path,
             f"stage '{origin}' holds no {', '.join(lacking)}, so it has no proposals to give. Known here: {known_names(able)}.",
         )
+
+
+def _stores(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    spec, path, stage = spec_of(pipeline, entry.stage), _path(pipeline, entry), entry.stage
+    if not spec.own_input:
+        return
+    if stage.features.store in ('memory', 'disk') or stage.features.views is not None:
+        yield (*path, 'features'), f'nothing of a network of type {spec.name} is stored; remove it'
+    if stage.train.epochs is not None:
+        yield (*path, 'train', 'epochs'), f'a stage of type {spec.name} has an input of its own; say how many steps'
 
 
 def _scopes(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
@@ -405,6 +457,8 @@ def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Probl
 
 
 def _gates(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    if spec_of(pipeline, entry.stage).own_input:  # The names of its metrics are known once it has measured.
+        return
     for metric in entry.stage.require:
         measured = measured_metrics(pipeline, entry.stage)
         if metric_names.canonical(metric) not in measured:

@@ -74,6 +74,20 @@ def options_model(root: str, exclude: tuple[str, ...] = ()) -> type[Strict]:
     return _class_model(_description()['roots'][root], exclude)
 
 
+def experiment_tasks() -> Mapping[str, str]:
+    """Returns name of an experiment of the Model Garden -> the class of its task's config."""
+    return _description()['experiments']
+
+
+def experiment_task(name: str) -> type[Strict]:
+    """Returns the strict type of an experiment's task.
+
+    Raises:
+      KeyError: the Model Garden has no experiment of that name.
+    """
+    return _class_model(experiment_tasks()[name])
+
+
 @functools.cache
 def _description() -> dict[str, Any]:
     return json.loads(DESCRIPTION_FILE.read_text())

@@ -83,9 +83,14 @@ def _detector(root: Node, recipe: Node) -> DetectorSpec:
     if chosen is None:
         raise ConfigError(f'{recipe.place}: recipe: the file names no model.type, which decides what the stages of a recipe are')
     try:
-        return specs.detector(chosen.value)
+        spec = specs.detector(chosen.value)
     except ConfigError as error:
         raise ConfigError(f'{chosen.place}: {error}') from error
+    if not spec.modules:
+        raise ConfigError(
+            f'{recipe.place}: recipe: the modules of {spec.name} are those that its options name; write `stages` instead'
+        )
+    return spec
 
 
 def _require_init(root: Node, recipe: schema.Recipe, spec: DetectorSpec) -> None:

@@ -35,8 +35,8 @@ def expand(recipe: schema.Recipe, spec: DetectorSpec) -> Stages:
 
 
 def available(spec: DetectorSpec) -> tuple[str, ...]:
-    """Returns the names of the recipes that a detector can carry."""
-    return tuple(name for name in _RECIPES if spec.proposal_modules or name not in _BY_TURNS)
+    """Returns the names of the recipes that a detector can carry; none where its options alone name its modules."""
+    return tuple(name for name in _RECIPES if spec.modules and (spec.proposal_modules or name not in _BY_TURNS))
 
 
 def _require_known(key: str, given: Iterable[str], what: str, known: Iterable[str]) -> None:

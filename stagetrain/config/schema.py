@@ -290,6 +290,8 @@ class Stage(Strict):
 
     name: Name
     """What other stages, commands and the run directory call it. A variant may use the names of the pipeline's stages again."""
+    model: str | None = None
+    """A key of `models`: what this stage trains in place of the pipeline's `model`. Modules of the same name are handed on."""
     init: dict[str, Init] = Field(default_factory=dict)
     """Module -> where its weights come from. A module that a loss needs and that is not named starts fresh; one that is named
     but that no loss needs is carried along into the checkpoint."""
@@ -410,6 +412,8 @@ class PipelineBase(Strict):
     checked."""
     model: Any
     """The detector: `type` and the Model Garden's own options, with its `losses` and `parser`."""
+    models: dict[Name, Any] = Field(default_factory=dict)
+    """Other networks by name, for stages that say `model: NAME`: e.g. a classifier whose backbone the detector starts from."""
     data: Data
     sources: dict[Name, Source] = Field(default_factory=dict)
     """Weight files by name."""
@@ -428,7 +432,7 @@ def pipeline_type() -> type[PipelineBase]:
     model: Any = detectors[0]
     if len(detectors) > 1:
         model = Annotated[Union[detectors], Field(discriminator='type')]
-    fields: dict[str, Any] = {'model': (model, ...)}
+    fields: dict[str, Any] = {'model': (model, ...), 'models': (dict[Name, model], Field(default_factory=dict))}
     more = {kind: (str | None, None) for kind in source_kinds() if kind not in Source.model_fields}
     if more:
         source: Any = pydantic.create_model('Source', __base__=Source, __doc__=Source.__doc__, **more)  # type: ignore[call-overload]

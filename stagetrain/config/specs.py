@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from stagetrain.config import augmentation, centernet, options
+from stagetrain.config import augmentation, centernet, experiments, options
 from stagetrain.config.surgery import Operation
 from stagetrain.errors import ConfigError, known_names, suggestion
 
@@ -33,8 +33,8 @@ class DetectorSpec:
     modules: tuple[str, ...]
     loss_modules: Mapping[str, tuple[str, ...]]
     implementation: str
-    detection_modules: tuple[str, ...]
-    """The modules that give detections, besides `proposal_modules` or stored proposals."""
+    detection_modules: tuple[str, ...] = ()
+    """The modules that give detections, besides `proposal_modules` or stored proposals; empty when it gives none."""
     proposal_modules: tuple[str, ...] = ()
     """The modules that give proposals; empty for a detector without a region proposal network."""
     proposal_losses: tuple[str, ...] = ()
@@ -43,6 +43,14 @@ class DetectorSpec:
     """Options of the Model Garden that `implementation` does not read; a value other than the default is refused."""
     loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """The weight of a loss term in recipes, where it is not 1."""
+    rules: Callable[[Any, int], Iterator[tuple[tuple[str | int, ...], str]]] | None = None
+    """Given the options and the number of classes: what is wrong in them, as (path below the model, text)."""
+    own_input: str = ''
+    """Place of a class like `stagetrain.training.experiment.ExperimentInput`, for a network that does not read images with
+    boxes: it makes the batches and measures. Such a network gives no detections, nothing of it is stored, and its stages count
+    steps."""
+    adapt: Callable[[DetectorSpec, Any], DetectorSpec] | None = None
+    """For a network whose modules its options name: returns the spec with them filled in, for given options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +121,12 @@ def register_source(spec: SourceSpec) -> None:
 def detector(name: str) -> DetectorSpec:
     """Returns a registered detector; raises `ConfigError` naming the known ones."""
     return _get(_detectors, name, 'model.type')
+
+
+def spec_of(model: Any) -> DetectorSpec:
+    """Returns the spec of a network with given options, by their `type`."""
+    spec = detector(model.type)
+    return spec.adapt(spec, model) if spec.adapt else spec
 
 
 def backbone(name: str) -> BackboneSpec | None:
@@ -259,6 +273,11 @@ def one_stage_parser() -> type[pydantic.BaseModel]:
     return pydantic.create_model('OneStageParser', __base__=base, **fields)
 
 
+def _with_modules(spec: DetectorSpec, model: experiments.Experiment) -> DetectorSpec:
+    modules = tuple(model.modules)
+    return dataclasses.replace(spec, modules=modules, loss_modules=dict.fromkeys(spec.loss_modules, modules))
+
+
 def _register_built_in() -> None:
     for name, backbone_options, preprocessing_name in (
         ('vgg16', KerasVgg, 'bgr_mean'),
@@ -323,6 +342,18 @@ def _register_built_in() -> None:
             detection_modules=('backbone', 'decoder', 'head'),
             loss_weights={'size': 0.1},  # Zhou et al. 2019, section 4.
             fixed_options=_FIXED_IN_PARSERS,
+        )
+    )
+    register_detector(
+        DetectorSpec(
+            name=experiments.TYPE,
+            options=lambda: experiments.Experiment,
+            modules=(),
+            loss_modules={experiments.TERM: ()},
+            implementation='stagetrain.detectors.experiment:Experiment',
+            rules=experiments.rules,
+            own_input='stagetrain.training.experiment:ExperimentInput',
+            adapt=_with_modules,
         )
     )
     for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):

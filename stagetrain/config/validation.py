@@ -5,6 +5,7 @@ pipeline = validate(node, pipeline_type())
 
 from __future__ import annotations
 
+import pathlib
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Annotated, Any, TypeVar, Union
 import pydantic
 
 from stagetrain.config import document
-from stagetrain.config.document import Node
+from stagetrain.config.document import Node, Place
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 Model = TypeVar('Model', bound=pydantic.BaseModel)
@@ -32,6 +33,7 @@ _EXPECTED = {
     'string_pattern_mismatch': 'a name of small letters, digits and _ that starts with a letter',
     'string_type': "text (a number or true as text goes in quotes: '49')",
 }
+_MISSING = 'missing, and has no default'
 _KINDS = {bool: 'true/false', int: 'integer', float: 'number', str: 'text'}
 
 
@@ -56,7 +58,19 @@ def describe(
     error: pydantic.ValidationError, node: Node, model: type[pydantic.BaseModel], more_keys: Iterable[str] = ()
 ) -> list[str]:
     """Returns one line for each of `error.errors()`, in order: `file:line: path: what is wrong`."""
-    return [_describe(detail, node, model, tuple(more_keys)) for detail in error.errors(include_url=False)]
+    found = [_problem(detail, node, model, tuple(more_keys)) for detail in error.errors(include_url=False)]
+    return [f'{place}: {document.show_path(path) or "the file"}: {text}' for path, place, text in found]
+
+
+def problems_of(value: Mapping[str, Any], model: type[pydantic.BaseModel]) -> list[tuple[Path, str]]:
+    """Returns what is wrong in a plain value that should be a `model`, each as its path inside the value and a text."""
+    node = document.from_plain(dict(value), Place('', None, pathlib.Path()))
+    try:
+        model.model_validate(value)
+    except pydantic.ValidationError as error:
+        found = [_problem(detail, node, model, ()) for detail in error.errors(include_url=False)]
+        return [(path, text) for path, _, text in found]
+    return []
 
 
 def raise_problems(problems: Iterable[str], cause: BaseException | None = None) -> typing.NoReturn:
@@ -66,43 +80,45 @@ def raise_problems(problems: Iterable[str], cause: BaseException | None = None) 
     raise ConfigError('\n'.join(lines[:MAX_PROBLEMS] + rest)) from cause
 
 
-def _describe(detail: Mapping[str, Any], root: Node, model: type[pydantic.BaseModel], more_keys: tuple[str, ...]) -> str:
+def _problem(
+    detail: Mapping[str, Any], root: Node, model: type[pydantic.BaseModel], more_keys: tuple[str, ...]
+) -> tuple[Path, Place, str]:
+    """Returns where one error of pydantic's stands, and what is wrong there."""
     path, node = _locate(root, detail['loc'])
     last = str(detail['loc'][-1]) if detail['loc'] else ''
-    where = f'{node.place}: {document.show_path(path) or "the file"}'
     if detail['type'] == 'missing':
-        return f'{node.place}: {document.show_path((*path, last))}: missing, and has no default'
+        return (*path, last), node.place, _MISSING
     if detail['type'] == 'extra_forbidden':
         known = {*_known_keys(model, detail['loc'][:-1]), *(more_keys if len(path) == 1 else ())}
-        return f'{where}: unknown key. Known here: {known_names(known)}.{suggestion(last, known)}'
+        return path, node.place, f'unknown key. Known here: {known_names(known)}.{suggestion(last, known)}'
     if detail['type'] == 'value_error':
-        return _describe_value_error(detail['msg'].removeprefix('Value error, '), path, node)
+        return _value_problem(detail['msg'].removeprefix('Value error, '), path, node)
     if detail['type'] == 'union_tag_not_found':
-        return _describe_missing_type(path, node)
+        return _missing_type(path, node)
     if detail['type'] == 'union_tag_invalid':
-        tags = [tag.strip("'") for tag in detail['ctx']['expected_tags'].split(', ')]
+        tags = {tag.strip("'") for tag in detail['ctx']['expected_tags'].split(', ')}
         found = f'found {_show(detail["ctx"]["tag"])}, expected one of {known_names(tags)}.'
-        return _describe_value_error(f'type: {found}{suggestion(detail["ctx"]["tag"], tags)}', path, node)
+        return _value_problem(f'type: {found}{suggestion(detail["ctx"]["tag"], tags)}', path, node)
     expected = _EXPECTED.get(detail['type']) or detail['msg'].removeprefix('Input should be ').removeprefix('a valid ')
     if detail['type'] == 'too_short':
         expected = f'at least {detail["ctx"]["min_length"]}'
     nearest = suggestion(str(detail['input']), _choices(detail)) if detail['type'] == 'literal_error' else ''
-    return f'{where}: found {_show(detail["input"])}; expected {expected}{"." if nearest else ""}{nearest}'
+    return path, node.place, f'found {_show(detail["input"])}; expected {expected}{"." if nearest else ""}{nearest}'
 
 
-def _describe_value_error(message: str, path: Path, node: Node) -> str:
+def _value_problem(message: str, path: Path, node: Node) -> tuple[Path, Place, str]:
     # A choice reports on its mapping; the reader looks at the line with the wrong `type`.
     if message.startswith('type: ') and 'type' in node.value:
-        path, node, message = (*path, 'type'), node.value['type'], message.removeprefix('type: ')
-    return f'{node.place}: {document.show_path(path) or "the file"}: {message}'
+        return (*path, 'type'), node.value['type'].place, message.removeprefix('type: ')
+    return path, node.place, message
 
 
-def _describe_missing_type(path: Path, node: Node) -> str:
+def _missing_type(path: Path, node: Node) -> tuple[Path, Place, str]:
     """What a mapping that is a choice by `type` lacks; without it no other key of the mapping can be judged."""
     for key, value in node.value.items():
         if suggestion(str(key), ['type']):
-            return f"{value.place}: {document.show_path((*path, key))}: unknown key. Did you mean 'type'?"
-    return f'{node.place}: {document.show_path((*path, "type"))}: missing, and has no default'
+            return (*path, key), value.place, "unknown key. Did you mean 'type'?"
+    return (*path, 'type'), node.place, _MISSING
 
 
 def _locate(root: Node, location: tuple[str | int, ...]) -> tuple[Path, Node]:

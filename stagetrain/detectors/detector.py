@@ -57,17 +57,13 @@ class Cut:
         return f'{self.module} up to {", ".join(self.layers)}' if self.layers else self.module
 
 
-class Detector(abc.ABC):
-    """A network in named modules."""
+class Network(abc.ABC):
+    """What stages train: named modules, and losses on a batch."""
 
     modules: Mapping[str, Any]
     """Module name -> layer, or list of layers, in network order. Built: all variables exist."""
     model: Any
-    """The options under `model` of the pipeline file."""
-
-    @abc.abstractmethod
-    def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
-        """Returns level -> features `[B, h, w, C]` that the heads read, computed from `image` or taken from the batch."""
+    """The options under `model`, or a name of `models`, of the pipeline file."""
 
     @abc.abstractmethod
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
@@ -76,6 +72,25 @@ class Detector(abc.ABC):
     @abc.abstractmethod
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; the others are idle."""
+
+    def regularization(self, trained: Sequence[tf.Variable]) -> tf.Tensor:
+        """Returns the L2 terms of the layers that own any of `trained`; what is frozen or idle does not count."""
+        wanted = {variable.ref() for variable in trained}
+        terms = [
+            loss
+            for leaf in names.leaves(self.modules)
+            if any(variable.ref() in wanted for variable in leaf.variables.values())
+            for loss in leaf.layer.losses
+        ]
+        return tf.add_n(terms) if terms else tf.zeros([])
+
+
+class Detector(Network):
+    """A network that finds objects in images; its batches are as the top of this file says."""
+
+    @abc.abstractmethod
+    def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
+        """Returns level -> features `[B, h, w, C]` that the heads read, computed from `image` or taken from the batch."""
 
     def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns boxes float32 `[B, P, 4]` yxyx pixels of the scaled image and scores `[B, P]`, in inference mode.
@@ -131,17 +146,6 @@ class Detector(abc.ABC):
           seeds: `anchors` and `rois`, int32 `[2]` each.
           terms: the loss terms that need targets.
         """
-
-    def regularization(self, trained: Sequence[tf.Variable]) -> tf.Tensor:
-        """Returns the L2 terms of the layers that own any of `trained`; what is frozen or idle does not count."""
-        wanted = {variable.ref() for variable in trained}
-        terms = [
-            loss
-            for leaf in names.leaves(self.modules)
-            if any(variable.ref() in wanted for variable in leaf.variables.values())
-            for loss in leaf.layer.losses
-        ]
-        return tf.add_n(terms) if terms else tf.zeros([])
 
 
 def feature_key(module: str) -> str:

@@ -21,6 +21,7 @@ import rich.table
 import rich.text
 
 from stagetrain import files
+from stagetrain.config import check
 from stagetrain.errors import DataError
 from stagetrain.evaluation import pictures, plots, report
 from stagetrain.evaluation.summary import RunSummary, Variant, load_summaries
@@ -49,7 +50,8 @@ class Row:
 
     name: str
     metrics: Mapping[str, float | None]
-    """`DETECTION_METRICS` of the variant's result; `recall_0.5` of the last of its stages that has proposals of its own."""
+    """`DETECTION_METRICS` of the variant's result; `recall_0.5` of the last of its stages that has proposals of its own; and all
+    metrics of a result that measures itself (an experiment's)."""
     steps: float
     images: float
     seconds: float
@@ -137,11 +139,12 @@ def lines(comparison: Comparison) -> list[Line]:
     """Returns the table's lines: metrics first, then costs. A quantity that no variant has is left out."""
     rows = comparison.rows
     found = []
-    for name in (*DETECTION_METRICS, RECALL):
-        values = [row.metrics[name] for row in rows]
+    usual = (*DETECTION_METRICS, RECALL)
+    for name in (*usual, *sorted({name for row in rows for name in row.metrics} - set(usual))):
+        values = [row.metrics.get(name) for row in rows]
         if any(value is not None for value in values):
             cells = tuple(_metric(value, row.deviations.get(name)) for value, row in zip(values, rows, strict=True))
-            found.append(Line(name, cells, _best(values)))
+            found.append(Line(name, cells, _best(values) if name in usual else frozenset()))  # Of others lower may be better.
     found += [_cost_line(name, [getattr(row, name) for row in rows]) for name in ('steps', 'images')]
     found.append(Line('seconds', tuple(_seconds(row.seconds, row.deviations.get('seconds')) for row in rows)))
     parts = {part: sum(row.seconds_by_part.get(part, 0.0) for row in rows) for row in rows for part in row.seconds_by_part}
@@ -235,10 +238,15 @@ def _row(summary: RunSummary, variant: Variant) -> Row:
     if store_seconds:
         parts['proposals'] = parts.get('proposals', 0.0) + store_seconds
     result = summary.stages[variant.result].metrics
+    measures_itself = check.spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).own_input
     recalls = [stage.metrics[RECALL] for stage in stages if stage.metrics.get(RECALL) is not None]
     return Row(
         name=variant.name,
-        metrics={**{name: result.get(name) for name in DETECTION_METRICS}, RECALL: recalls[-1] if recalls else None},
+        metrics={
+            **(result if measures_itself else {}),
+            **{name: result.get(name) for name in DETECTION_METRICS},
+            RECALL: recalls[-1] if recalls else None,
+        },
         steps=sum(stage.steps for stage in stages),
         images=sum(stage.images for stage in stages),
         seconds=sum(stage.seconds for stage in stages) + store_seconds,

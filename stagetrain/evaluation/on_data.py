@@ -40,6 +40,6 @@ def measure(run_dir: pathlib.Path, stage: str | None, dataset: Dataset) -> Metri
     """
     pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
     detector = load_detector(pipeline, run_dir, stage)
-    images = Images(dataset, job_files.geometry_of(pipeline.model, training=False), include_difficult=True)
+    images = Images(dataset, job_files.geometry_of(detector.model, training=False), include_difficult=True)
     batch_size = min(pipeline.evaluation.batch_size, len(images))
     return Evaluator(detector, images, batch_size=batch_size, can_detect=True, voc_ap=True).run().metrics

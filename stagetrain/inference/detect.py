@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from stagetrain import files
-from stagetrain.config import check, load, specs
-from stagetrain.config.schema import PipelineBase
+from stagetrain.config import check, load
+from stagetrain.config.schema import PipelineBase, Stage
 from stagetrain.data import images as image_files
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.errors import BadInput, ConfigError, DataError, known_names, suggestion
@@ -50,7 +50,7 @@ def detect_images(
     pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
     detector = load_detector(pipeline, run_dir, stage)
     dataset = _dataset(images, tuple(pipeline.data.classes), pipeline.data.max_image_pixels)
-    shown = Images(dataset, job_files.geometry_of(pipeline.model, training=False), include_difficult=True)
+    shown = Images(dataset, job_files.geometry_of(detector.model, training=False), include_difficult=True)
     batch_size = min(pipeline.evaluation.batch_size, len(images))
     found = Evaluator(detector, shown, batch_size=batch_size, can_detect=True).detect()
     return _write(out, dataset, found)
@@ -67,21 +67,28 @@ def load_detector(pipeline: PipelineBase, run_dir: pathlib.Path, stage: str | No
     Raises:
       BadInput: the run has no such finished stage, or it cannot detect by itself.
     """
-    checkpoints = _checkpoints(pipeline, run_dir, stage)
+    chosen = stage or pipeline.stages[-1].name
+    config = _stage(pipeline, chosen)
+    checkpoints = _checkpoints(pipeline, config, chosen, run_dir)
     runtime.configure(pipeline.runtime)
-    detector = job_files.build_detector(pipeline, tuple(checkpoints), pipeline.seed)
+    detector = job_files.build_detector(check.as_seen_by(pipeline, config), tuple(checkpoints), pipeline.seed)
     assign.initialise(detector.modules, checkpoints)
     return detector
 
 
-def _checkpoints(pipeline: Any, run_dir: pathlib.Path, stage: str | None) -> dict[str, dict[str, Any]]:
-    """Returns module -> where its weights are."""
+def _stage(pipeline: PipelineBase, chosen: str) -> Stage:
     stages = {stage_id: config for stage_id, config, _ in check.all_stages(pipeline)}
-    chosen = stage or pipeline.stages[-1].name
     if chosen not in stages:
         raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
-    spec = specs.detector(pipeline.model.type)
-    held = set(check.stage_modules(pipeline, stages[chosen]))
+    return stages[chosen]
+
+
+def _checkpoints(pipeline: PipelineBase, config: Stage, chosen: str, run_dir: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Returns module -> where its weights are."""
+    spec = check.spec_of(pipeline, config)
+    if not spec.detection_modules:
+        raise BadInput(f"stage '{chosen}' trains '{config.model or 'model'}', of type {spec.name}, which gives no detections")
+    held = set(check.stage_modules(pipeline, config))
     needed = {*spec.detection_modules, *spec.proposal_modules}
     missing = [module for module in spec.modules if module in needed - held]
     if missing:

@@ -10,14 +10,14 @@ import math
 import re
 from typing import Any
 
-from stagetrain.config import augmentation, check, schema, specs
+from stagetrain.config import augmentation, check, schema
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 
 
 def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
     """Returns the modules in front of the heads that a stage freezes as a whole, as far as its scopes tell."""
-    front = [module for module in specs.detector(pipeline.model.type).modules if not module.endswith('head')]
+    front = [module for module in check.spec_of(pipeline, stage).modules if not module.endswith('head')]
     held = check.stage_modules(pipeline, stage)
     whole = {module for module in front if any(_covers(scope, module) for scope in stage.freeze_variables)}
     frozen: list[str] = []
@@ -31,17 +31,18 @@ def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
 def describe(pipeline: Any, stage: schema.Stage, num_images: int) -> str | None:
     """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is known to be frozen."""
     frozen = frozen_modules(pipeline, stage)
-    if not frozen and stage.freeze_up_to is None:
+    if check.spec_of(pipeline, stage).own_input or (not frozen and stage.freeze_up_to is None):
         return None
     if stage.features.store == 'off':
         return f'off: {" and ".join(frozen) or f"backbone up to {stage.freeze_up_to}"} computed at each step'
-    num_views = _num_views(pipeline.model.parser, stage.features)
+    model = check.model_of(pipeline, stage)
+    num_views = _num_views(model.parser, stage.features)
     if num_views is None:
         return 'off: scale jitter or augmentation makes views endless; features.views would make them finite'
     if not frozen:
         place = f'backbone up to {stage.freeze_up_to}'
         return f'{stage.features.store}: {place}; size, and whether storing pays, are known when the stage begins'
-    total = _row_bytes(pipeline.model, frozen, stage.features.dtype) * num_images * num_views
+    total = _row_bytes(model, frozen, stage.features.dtype) * num_images * num_views
     views = f'output of {frozen[-1]} for {num_images:,} images x {num_views} views'
     if not total:
         return f'{stage.features.store}: {views}'

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import importlib.metadata
 import pathlib
 import time
@@ -20,8 +21,8 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import check, options, schema
-from stagetrain.errors import WeightsError
+from stagetrain.config import check, experiments, options, schema
+from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import other_runs
 
 NUMERICS_VERSION = 1
@@ -55,6 +56,8 @@ class Facts:
     """Name of a source -> digest of its file."""
     versions: Mapping[str, str]
     """Package -> version."""
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Pattern of files that a network reads by itself -> digest of what it matches."""
 
 
 def stage_fingerprint(
@@ -74,7 +77,7 @@ def stage_fingerprint(
       origins: where each module of the stage starts from.
       proposals: the weights of the modules that make its proposals; empty when it reads none.
     """
-    parts = _common_parts(pipeline, facts)
+    parts = _common_parts(pipeline, stage, facts)
     parts |= dict(flatten('train', stage.train))
     parts |= {f'loss_weights.{name}': weight for name, weight in check.live_losses(stage).items()}
     parts |= dict(flatten('loss_ramps', stage.loss_ramps))
@@ -95,13 +98,21 @@ def stage_fingerprint(
 
 
 def proposals_fingerprint(
-    pipeline: schema.PipelineBase, settings: schema.Proposals, facts: Facts, weights: Mapping[str, OriginDigest]
+    pipeline: schema.PipelineBase, stage: schema.Stage, facts: Facts, weights: Mapping[str, OriginDigest]
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the fingerprint of a proposal store and its parts; `weights` are those of the modules that make proposals.
+    """Returns the fingerprint of a stage's proposal store and its parts.
 
     The validation set counts, for a store holds its proposals too.
+
+    Args:
+      pipeline: the whole pipeline.
+      stage: the stage that reads the store.
+      facts: digests of data and versions of packages.
+      weights: those of the modules that make proposals.
     """
-    parts = _common_parts(pipeline, facts) | evaluation_parts(pipeline, facts) | _proposal_parts(settings, weights)
+    assert stage.proposals is not None
+    parts = _common_parts(pipeline, stage, facts) | evaluation_parts(pipeline, facts)
+    parts |= _proposal_parts(stage.proposals, weights)
     return files.digest_of(parts), parts
 
 
@@ -156,9 +167,29 @@ def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | Non
     return digests
 
 
-def _common_parts(pipeline: schema.PipelineBase, facts: Facts) -> dict[str, Any]:
-    parts = dict(flatten('model', pipeline.model)) | dict(flatten('runtime', pipeline.runtime))
+def input_digests(pipeline: schema.PipelineBase) -> dict[str, str]:
+    """Returns pattern -> digest of the files that match, for all networks that read files of their own.
+
+    Raises:
+      DataError: a pattern matches nothing.
+    """
+    models = [model for model in (pipeline.model, *pipeline.models.values()) if model.type == experiments.TYPE]
+    return {pattern: _matching_digest(pattern) for model in models for pattern in experiments.input_patterns(model)}
+
+
+def _matching_digest(pattern: str) -> str:
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise DataError(f"{pattern}: no file matches; expected the TFRecords that a `models` entry's input_path names")
+    return files.digest_of([files.sha256_file(pathlib.Path(path)) for path in found])
+
+
+def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Facts) -> dict[str, Any]:
+    model = check.model_of(pipeline, stage)
+    parts = dict(flatten('model', model)) | dict(flatten('runtime', pipeline.runtime))
     parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
+    if model.type == experiments.TYPE:
+        parts |= {f'model.input.{pattern}': facts.inputs[pattern] for pattern in experiments.input_patterns(model)}
     return parts | {f'versions.{package}': version for package, version in facts.versions.items()}
 
 

@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from stagetrain.config import check, load, schema, specs
+from stagetrain.config import check, load, schema
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import fingerprint, gates
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
@@ -257,9 +257,8 @@ def _proposals_plan(
         return None
     if node.proposals_from in first:
         return ProposalsPlan(node.proposals_from, RUN, f'decided after {node.proposals_from}', None, {})
-    assert node.stage.proposals is not None
     weights = _proposal_weights(pipeline, node, state)
-    key, parts = fingerprint.proposals_fingerprint(pipeline, node.stage.proposals, facts, weights)
+    key, parts = fingerprint.proposals_fingerprint(pipeline, node.stage, facts, weights)
     entry = state.lock.proposals.get(key)
     if entry is not None and key not in state.missing:
         return ProposalsPlan(node.proposals_from, SKIP, f'up to date since {entry.finished}: fingerprint {key[:12]}', key, parts)
@@ -269,7 +268,7 @@ def _proposals_plan(
 def _proposal_weights(pipeline: schema.PipelineBase, node: Node, state: State) -> dict[str, OriginDigest]:
     assert node.proposals_from is not None
     digests = state.lock.stages[node.proposals_from].result['digests']
-    return {module: OriginDigest(digests[module]) for module in specs.detector(pipeline.model.type).proposal_modules}
+    return {module: OriginDigest(digests[module]) for module in check.spec_of(pipeline, node.stage).proposal_modules}
 
 
 def _digest(module: str, node: Node, facts: Facts, state: State) -> str | None:
@@ -332,11 +331,11 @@ def _lack(stage: StagePlan) -> str:
 
 def _masked(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ...]:
     live = check.live_losses(stage)
-    return tuple(name for name in specs.detector(pipeline.model.type).loss_modules if name not in live)
+    return tuple(name for name in check.spec_of(pipeline, stage).loss_modules if name not in live)
 
 
 def _idle(pipeline: schema.PipelineBase, node: Node) -> tuple[str, ...]:
-    needs = specs.detector(pipeline.model.type).loss_modules
+    needs = check.spec_of(pipeline, node.stage).loss_modules
     reached = {module for loss in check.live_losses(node.stage) for module in needs[loss]}
     return tuple(module for module in node.modules if module not in reached)
 

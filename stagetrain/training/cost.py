@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.config import check, schema
-from stagetrain.detectors.detector import Detector
+from stagetrain.config import check, schema, specs
 from stagetrain.stores.features import decide_for, front_of
 from stagetrain.training import job_files, optimizers, runtime
 from stagetrain.training.input import Views
@@ -36,7 +35,7 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
     runtime.configure(pipeline.runtime)
     rows = []
     for stage_id, stage, _ in check.all_stages(pipeline):
-        milliseconds = _milliseconds(pipeline, stage_id, stage)
+        milliseconds = _milliseconds(check.as_seen_by(pipeline, stage), stage_id, stage)
         rows.append(
             {
                 'stage': stage_id,
@@ -52,7 +51,7 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
 class StageStep:
     """The step of a stage at its initial values, without its data."""
 
-    detector: Detector
+    detector: Any
     task: Task
     trained: tuple[str, ...]
     """Canonical names."""
@@ -88,8 +87,10 @@ def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
     return float(np.median(seconds[WARM_UP:])) * 1000
 
 
-def _batch(pipeline: Any, stage: schema.Stage, detector: Detector, trained: list[str]) -> dict[str, Any]:
+def _batch(pipeline: Any, stage: schema.Stage, detector: Any, trained: list[str]) -> dict[str, Any]:
     """Returns a batch of noise with a few objects, in the form that the stage's steps would read."""
+    if specs.spec_of(pipeline.model).own_input:
+        return dict(detector.noise(stage.train.batch_size))
     random = np.random.default_rng(0)
     geometry = job_files.geometry_of(pipeline.model, training=True)
     height, width = geometry.padded

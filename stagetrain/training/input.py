@@ -203,9 +203,16 @@ class Images:
         """Returns one image float32 `[H, W, 3]`: normalised, scaled to fit, padded with zeros; the plain view without jitter."""
         return self.show(index, plain_view())
 
+    def decoded(self, index: tf.Tensor) -> tf.Tensor:
+        """Returns one image float32 `[height, width, 3]` as it is stored, normalised."""
+        return normalize(tf.cast(self._pixels(index), tf.float32), self.geometry.preprocessing)
+
+    def _pixels(self, index: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.py_function(lambda i: self.decode(int(i)), [index], tf.uint8), [None, None, 3])
+
     def show(self, index: tf.Tensor, view: View) -> tf.Tensor:
         """Returns one image float32 `[H, W, 3]` in any view, from the file."""
-        pixels = tf.ensure_shape(tf.py_function(lambda i: self.decode(int(i)), [index], tf.uint8), [None, None, 3])
+        pixels = self._pixels(index)
         if self.geometry.augmentation is not None and view.augmentation is not None:
             pixels = self.geometry.augmentation.image(pixels, view.augmentation)
         image = normalize(tf.cast(pixels, tf.float32), self.geometry.preprocessing)

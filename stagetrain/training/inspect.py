@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stagetrain.config import check, load, schema, specs
-from stagetrain.detectors.detector import Detector
+from stagetrain.config import check, load, schema
+from stagetrain.detectors.detector import Network
 from stagetrain.errors import ConfigError
 from stagetrain.training import job_files, runtime
 from stagetrain.training.selection import select_variables
@@ -32,50 +32,58 @@ def check_model(
     del emit, should_stop
     pipeline = load.load_resolved(job['pipeline']).pipeline
     runtime.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
-    detector = _whole(pipeline)
+    detectors = _whole(pipeline)
     faults = []
     for stage_id, stage, _ in check.all_stages(pipeline):
         try:
-            _select(pipeline, detector, stage_id, stage)
+            _select(pipeline, detectors[stage.model], stage_id, stage)
         except ConfigError as error:
             faults.append(str(error))
     if faults:
         raise ConfigError('\n'.join(faults))
-    return {'num_stages': len(list(check.all_stages(pipeline))), 'num_variables': len(names.named_variables(detector.modules))}
+    num_variables = sum(len(names.named_variables(detector.modules)) for detector in detectors.values())
+    return {'num_stages': len(list(check.all_stages(pipeline))), 'num_variables': num_variables}
 
 
 def variable_table(pipeline: Any) -> list[dict[str, Any]]:
     """Returns one row per variable: `variable`, `shape`, `count`, and for each stage what it starts from and what happens to it.
 
-    A stage's cell is `origin: trained | updated | frozen | idle`, or `-` where the stage does not hold the variable; the origin
-    of a layer that surgery put into published weights is `new`.
+    A variable of one of `models` has that name in front. A stage's cell is `origin: trained | updated | frozen | idle`, or `-`
+    where the stage does not hold the variable; the origin of a layer that surgery put into published weights is `new`.
     """
-    detector = _whole(pipeline)
     stages = list(check.all_stages(pipeline))
-    cells = {stage_id: _cells(pipeline, detector, stage_id, stage) for stage_id, stage, _ in stages}
-    return [
-        {
-            'variable': name,
-            'shape': 'x'.join(map(str, variable.shape)) or 'scalar',
-            'count': int(variable.shape.num_elements()),
-            **{stage_id: cells[stage_id].get(name, '-') for stage_id, _, _ in stages},
-        }
-        for name, variable in names.named_variables(detector.modules).items()
-    ]
+    rows = []
+    for model, detector in _whole(pipeline).items():
+        cells = {stage_id: _cells(pipeline, detector, stage_id, stage) for stage_id, stage, _ in stages if stage.model == model}
+        for name, variable in names.named_variables(detector.modules).items():
+            rows.append(
+                {
+                    'variable': f'{model}: {name}' if model else name,
+                    'shape': 'x'.join(map(str, variable.shape)) or 'scalar',
+                    'count': int(variable.shape.num_elements()),
+                    **{stage_id: cells.get(stage_id, {}).get(name, '-') for stage_id, _, _ in stages},
+                }
+            )
+    return rows
 
 
-def _whole(pipeline: Any) -> Detector:
-    return job_files.build_detector(pipeline, specs.detector(pipeline.model.type).modules, pipeline.seed)
+def _whole(pipeline: Any) -> dict[str | None, Network]:
+    """Returns every network that a stage trains with all its modules, by its name under `models`; the pipeline's own as None."""
+    stages = {stage.model: stage for _, stage, _ in check.all_stages(pipeline)}
+    return {
+        name: job_files.build_detector(check.as_seen_by(pipeline, stage), check.spec_of(pipeline, stage).modules, pipeline.seed)
+        for name, stage in stages.items()
+    }
 
 
-def _select(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage) -> scopes.Selection:
+def _select(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> scopes.Selection:
     def is_fresh(name: str) -> bool:
         return _origin(pipeline, detector, stage, name) in (schema.FRESH, NEW)
 
     return select_variables(detector, stage, check.stage_modules(pipeline, stage), f'stages.{stage_id}', is_fresh)
 
 
-def _origin(pipeline: Any, detector: Detector, stage: schema.Stage, name: str) -> str:
+def _origin(pipeline: Any, detector: Network, stage: schema.Stage, name: str) -> str:
     """Returns what a variable starts from, as far as that can be told before the source is read."""
     module = name.split('/')[0]
     origin = stage.init[module].origin if module in stage.init else schema.FRESH
@@ -84,7 +92,7 @@ def _origin(pipeline: Any, detector: Detector, stage: schema.Stage, name: str) -
     return NEW if is_published and assign.is_new(detector.modules[module], name) else origin
 
 
-def _cells(pipeline: Any, detector: Detector, stage_id: str, stage: schema.Stage) -> dict[str, str]:
+def _cells(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> dict[str, str]:
     selection = _select(pipeline, detector, stage_id, stage)
     reached = detector.reached(list(check.live_losses(stage)))
     layers_reached = {name.rsplit('/', 1)[0] for name in reached}

@@ -9,10 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from stagetrain.config import load, schema, specs
+from stagetrain.config import check, load, schema, specs
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
-from stagetrain.detectors.detector import Detector
 from stagetrain.training import augment, randomness, runtime
 from stagetrain.training.input import Geometry, Images
 
@@ -25,6 +24,7 @@ class Context:
 
     job: Mapping[str, Any]
     pipeline: Any
+    """With the stage's network as its `model`."""
     stage: schema.Stage
     strategy: tf.distribute.Strategy
 
@@ -42,8 +42,8 @@ class Context:
         """Returns how images become inputs; without views when not training."""
         return geometry_of(self.pipeline.model, training)
 
-    def build_detector(self, modules: tuple[str, ...]) -> Detector:
-        """Builds the pipeline's detector with `modules` and initial values."""
+    def build_detector(self, modules: tuple[str, ...]) -> Any:
+        """Builds the stage's network with `modules` and initial values."""
         return build_detector(self.pipeline, modules, self.seed)
 
     def training_images(self) -> Images:
@@ -65,19 +65,21 @@ class Context:
 
 def prepare(job: Mapping[str, Any]) -> Context:
     """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
-    pipeline = load.load_resolved(job['pipeline']).pipeline
     stage = schema.Stage.model_validate(job['stage'])
+    pipeline = check.as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
     return Context(job, pipeline, stage, runtime.configure(pipeline.runtime))
 
 
-def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Detector:
-    """Builds a pipeline's detector with `modules`; its initial values depend on `seed` alone."""
-    build = specs.load_implementation(specs.detector(pipeline.model.type).implementation)
+def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Any:
+    """Builds the network of a pipeline's `model`, mostly a `Detector`; its initial values depend on `seed` alone."""
+    build = specs.load_implementation(specs.spec_of(pipeline.model).implementation)
     return build(pipeline.model, len(pipeline.data.classes), modules, randomness.initial_values_seed(seed))
 
 
 def geometry_of(model: Any, training: bool) -> Geometry:
     """Returns how images become inputs of a model; without views when not training."""
+    if specs.spec_of(model).own_input:  # It takes images as they are: nothing is scaled to fit.
+        return Geometry(1, 1, 1, specs.MODEL_GARDEN_PREPROCESSING, False, False, 1.0, 1.0, NO_LIMIT)
     parser = model.parser
     return Geometry(
         height=model.input_size[0],

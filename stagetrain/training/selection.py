@@ -8,13 +8,13 @@ from typing import Any
 import tf_keras
 
 from stagetrain.config import check, schema
-from stagetrain.detectors.detector import Detector
+from stagetrain.detectors.detector import Network
 from stagetrain.errors import ConfigError, suggestion
 from stagetrain.weights import names, scopes
 
 
 def select_variables(
-    detector: Detector, stage: schema.Stage, modules: tuple[str, ...], place: str, is_fresh: Callable[[str], bool]
+    detector: Network, stage: schema.Stage, modules: tuple[str, ...], place: str, is_fresh: Callable[[str], bool]
 ) -> scopes.Selection:
     """Applies a stage's scopes. What no live loss reaches is idle and counts as frozen.
 

@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import check
+from stagetrain.config import check, specs
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.stores import features
@@ -158,8 +158,12 @@ class _Trainer:
         )
         return build_step(task, self._context.strategy)
 
-    def _input(self, should_stop: Callable[[], bool]) -> TrainingInput:
+    def _input(self, should_stop: Callable[[], bool]) -> Any:
+        """Returns what gives the batches: a `TrainingInput`, or the network's own."""
         data, stage = self._context.pipeline.data, self._context.stage
+        own_input = specs.spec_of(self._context.pipeline.model).own_input
+        if own_input:
+            return specs.load_implementation(own_input)(self._context, self._detector)
         seed = randomness.stage_seed(self._context.seed, stage.name)
         views = Views(self._images.geometry, seed, stage.features.views)
         extra: dict[str, Callable[[tf.Tensor, View], Any]] = {}
@@ -185,6 +189,8 @@ class _Trainer:
         )
 
     def _image_ids(self, batch: Mapping[str, Any]) -> list[str]:
+        if 'image_index' not in batch:
+            return ['unknown, for the network reads its own files']
         return [self._images.dataset.examples[int(index)].image_id for index in batch['image_index'].numpy()]
 
     # ---- proofs and results ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain.config import schema
-from stagetrain.detectors.detector import Batch, Detector
+from stagetrain.detectors.detector import Batch, Network
 from stagetrain.training.averages import Averages
 
 Result = dict[str, tf.Tensor]
@@ -19,7 +19,7 @@ Result = dict[str, tf.Tensor]
 class Task:
     """What a stage's step computes."""
 
-    detector: Detector
+    detector: Network
     optimizer: Any
     loss_weights: Mapping[str, float]
     """Live terms only: weight > 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
-from stagetrain.config import check
+from stagetrain.config import check, specs
 from stagetrain.evaluation.evaluate import Evaluator, Outcome
 from stagetrain.stores.proposals import ValidationProposals
 from stagetrain.training import job_files
@@ -17,13 +17,17 @@ class Validation:
     def __init__(self, context: job_files.Context, detector: Any):
         """Decides what can be measured with the modules that the stage holds."""
         pipeline, store = context.pipeline, context.job.get('proposals')
+        spec = specs.spec_of(pipeline.model)
         self.images = context.validation_images()
+        if spec.own_input:
+            self._evaluator: Any = specs.load_implementation(spec.own_input)(context, detector)
+            return
         self._evaluator = Evaluator(
             detector,
             self.images,
             batch_size=pipeline.evaluation.batch_size,
-            can_detect=check.can_detect(pipeline, detector.modules, has_proposals=store is not None),
-            proposal_counts=tuple(pipeline.evaluation.num_proposals) if check.can_propose(pipeline, detector.modules) else (),
+            can_detect=check.can_detect(spec, detector.modules, has_proposals=store is not None),
+            proposal_counts=tuple(pipeline.evaluation.num_proposals) if check.can_propose(spec, detector.modules) else (),
             proposals=ValidationProposals(pathlib.Path(store), self.images).read if store else None,
             voc_ap=pipeline.evaluation.voc_ap,
         )

@@ -63,7 +63,7 @@ def test_a_resolved_pipeline_loads_back_equal(load: Any, tmp_path: pathlib.Path)
 def test_a_resolved_pipeline_has_no_base_and_no_top_level_train(load: Any) -> None:
     resolved = {**load().resolved, 'train': {'steps': 5}}
     with pytest.raises(
-        ConfigError, match=r'resolved pipeline: train: unknown key\. Known here: compare, data, evaluation, model, name'
+        ConfigError, match=r'resolved pipeline: train: unknown key\. Known here: compare, data, evaluation, model, models, name'
     ):
         load_resolved(resolved)
 

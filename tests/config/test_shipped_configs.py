@@ -37,6 +37,7 @@ def load(name: str, root: pathlib.Path = CONFIGS) -> Loaded:
 def test_the_recipes_are_all_here() -> None:
     assert RECIPES == [
         'bccd/centernet.yaml',
+        'bccd/classify_then_detect.yaml',
         'bccd/continue_from_run.yaml',
         'bccd/end_to_end.yaml',
         'bccd/four_step.yaml',

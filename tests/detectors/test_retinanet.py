@@ -121,9 +121,9 @@ def test_losses_and_gradients_equal_the_model_gardens(detector, batch):
 @pytest.mark.slow
 def test_detections_equal_the_model_gardens(detector, batch):
     # New heads give every anchor nearly the same score; weights of this size give scores to tell apart.
-    for variable in detector.modules['head'].trainable_variables:
-        if variable.name.startswith('classnet') or 'classifier' in variable.name:
-            variable.assign(tf.random.stateless_normal(variable.shape, [1, variable.shape[0]], stddev=0.3))
+    for name, variable in named_variables({'head': detector.modules['head']}).items():
+        if name in ('head/classifier/kernel', 'head/cls_convs/0/kernel'):
+            variable.assign(tf.random.stateless_normal(variable.shape, [1, variable.shape[-1]], stddev=0.3))
     theirs = model_garden(detector)(batch['image'], image_shape=batch['image_shape'], training=False)
     ours = detector.detect(batch)
     np.testing.assert_array_equal(ours.num_valid, theirs['num_detections'])

@@ -9,6 +9,7 @@ import pytest
 import rich.console
 
 from stagetrain.evaluation import compare
+from tests.evaluation.conftest import TRAIN
 
 
 def test_costs_are_summed_over_the_stages_and_the_stores_they_used(finished_run):
@@ -25,6 +26,25 @@ def test_metrics_are_the_results_and_recall_that_of_its_proposals(finished_run):
     rows = {row.name: row.metrics for row in compare.comparison(*compare.load_summaries(finished_run)).rows}
     assert rows['four_step'] == {'AP': 0.5, 'AP50': 0.85, 'AP75': None, 'AR100': 0.6, 'recall_0.5': 0.95}
     assert rows['unshared'] == {'AP': 0.4, 'AP50': 0.8, 'AP75': 0.3, 'AR100': 0.5, 'recall_0.5': 0.9}
+
+
+CLASSIFIER = """
+models: {classifier: {type: experiment, name: image_classification, modules: [backbone, top]}}
+compare:
+  classified:
+    stages: [{name: classify, model: classifier, loss_weights: {loss: 1.0}, train: TRAIN}]
+"""
+
+
+def test_an_experiment_is_compared_by_the_metrics_of_its_task(make_run, all_results):
+    measured = {'classified.classify': {'metrics': {'accuracy': 0.9, 'validation_loss': 0.25}}}
+    run_dir = make_run({**all_results, **measured})
+    text = (run_dir / 'run.yaml').read_text()
+    (run_dir / 'run.yaml').write_text(text.replace('\ncompare:\n', CLASSIFIER.replace('TRAIN', TRAIN)))
+    found = compare.comparison(*compare.load_summaries(run_dir))
+    assert [row.metrics.get('accuracy') for row in found.rows][:2] == [None, 0.9]
+    assert '| accuracy | – | 0.900 | – | – |' in compare.markdown(found)
+    assert '| validation_loss | – | 0.250 | – | – |' in compare.markdown(found)
 
 
 def test_store_used_twice_counts_once(finished_run):
