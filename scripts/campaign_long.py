@@ -5,7 +5,7 @@
 
 Watched are the command and all its child processes. In the last stage the command is killed with SIGKILL: its children must save
 and end within 10 s, and the same command must then go on to the end. Prints one JSON object; the exit code is 1 when something
-grew by more than 5 % from the third stage on, stayed behind, or listened on the network.
+grew by more than 5 % from the third stage on (medians of the later against the earlier half), stayed behind, or listened.
 """
 
 from __future__ import annotations

@@ -67,15 +67,23 @@ def test_calls_in_another_order_are_found(first: int, second: int, fault: str) -
     assert fault in calls.disorder(swapped)[0]
 
 
-def test_a_handle_left_open_by_every_stage_is_growth() -> None:
-    peaks = {f'stage_{n}': Usage(bytes=100 << 20, handles=20 + n, threads=5, processes=3) for n in range(8)}
-    assert process_tree.growth(dict(list(peaks.items())[:5])) == []
-    assert process_tree.growth(peaks)[-1] == 'stage_7: handles 27; in stage_2 it was 22'
+def watched(*, mib: list[int], handles: list[int]) -> dict[str, Usage]:
+    pairs = enumerate(zip(mib, handles, strict=True))
+    return {f'stage_{n}': Usage(bytes=size << 20, handles=count, threads=5, processes=3) for n, (size, count) in pairs}
 
 
-def test_memory_that_rises_is_growth() -> None:
-    peaks = {f'stage_{n}': Usage(bytes=(100 + n) << 20, handles=20, threads=5, processes=3) for n in range(9)}
-    assert [line.partition(';')[0] for line in process_tree.growth(peaks)] == [f'stage_8: bytes {108 << 20}']
+def test_peaks_that_differ_by_chance_are_no_growth() -> None:
+    peaks = watched(mib=[1, 1, 532, 588, 546, 561, 532, 566], handles=[20, 20, 21, 20, 20, 21, 22, 20])
+    assert process_tree.growth(peaks) == []
+
+
+def test_memory_and_handles_that_rise_with_every_stage_are_growth() -> None:
+    peaks = watched(mib=[100 + 2 * n for n in range(12)], handles=[20 + n for n in range(12)])
+    found = [
+        'bytes: 113246208 in the earlier stages, 123731968 in the later ones',
+        'handles: 24 in the earlier stages, 29 in the later ones',
+    ]
+    assert process_tree.growth(peaks) == found
 
 
 def test_a_listening_socket_and_an_open_file_are_seen(tmp_path: pathlib.Path) -> None:
