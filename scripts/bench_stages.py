@@ -34,7 +34,7 @@ from stagetrain.config import check, load
 from stagetrain.data import synthetic
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
-from stagetrain.detectors.anchors import RpnTargets
+from stagetrain.detectors.anchors import anchor_boxes
 from stagetrain.detectors.detector import Cut
 from stagetrain.errors import BadInput, StageFailed, StagetrainError
 from stagetrain.evaluation import evaluate
@@ -254,7 +254,7 @@ class Steps:
         self._views = Views(geometry, randomness.stage_seed(0, 'bench'), None)
         self._batches = self._input(list(check.live_losses(joint)))
         self._model = bench_model_garden.build_task(self._pipeline, joint).build_model()
-        anchors = RpnTargets(self._pipeline.model).anchor_boxes
+        anchors = anchor_boxes(self._pipeline.model)
         self._inputs = [
             bench_model_garden.inputs_of(batch, anchors, self._pipeline.model.parser.max_num_instances) for batch in self._batches
         ]

@@ -91,12 +91,19 @@ def can_propose(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
     return bool(spec.proposal_modules) and set(spec.proposal_modules) <= set(modules)
 
 
+def gives_masks(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
+    """Returns whether detections made with `modules` have masks."""
+    return any(set(spec.loss_modules[term]) <= set(modules) for term in spec.mask_losses)
+
+
 def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     """Returns the names of what is measured of a stage: see `evaluation.json`."""
     held, spec = stage_modules(pipeline, stage), spec_of(pipeline, stage)
     names: tuple[str, ...] = ()
     if can_detect(spec, held, has_proposals=stage.proposals is not None):
         names += metric_names.of_detections(pipeline.data.classes, pipeline.evaluation.voc_ap)
+        if pipeline.data.validation.masks and gives_masks(spec, held):
+            names += metric_names.of_masks(pipeline.data.classes)
     if can_propose(spec, held):
         names += metric_names.of_proposals(pipeline.evaluation.num_proposals)
     return names
@@ -205,6 +212,9 @@ def _data(pipeline: PipelineBase) -> Iterator[Problem]:
             known = specs.formats()
             text = f"found '{source.format}'. Known here: {known_names(known)}.{suggestion(source.format, known)}"
             yield ('data', part, 'format'), text
+        elif source.masks and not specs.data_format(source.format).has_masks:
+            able = known_names(name for name in specs.formats() if specs.data_format(name).has_masks)
+            yield ('data', part, 'masks'), f"format '{source.format}' has no masks; remove it. Formats with masks: {able}."
         if not source.path:
             yield ('data', part, 'path'), 'is empty; expected a path'
 
@@ -328,6 +338,10 @@ def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
             live = known_names(live_losses(entry.stage))
             text = f'has no weight above 0 in loss_weights, so there is nothing to raise. With a weight here: {live}'
             yield (*_path(pipeline, entry), 'loss_ramps', term), text
+    masks = [term for term in live_losses(entry.stage) if term in spec_of(pipeline, entry.stage).mask_losses]
+    if masks and not pipeline.data.train.masks:
+        text = 'needs the masks of the objects; set data.train.masks: true (and data.validation.masks, to measure them)'
+        yield (*_path(pipeline, entry), 'loss_weights', masks[0]), text
     if not live_losses(entry.stage):
         text = f'no loss has a weight above 0, so nothing would be trained. Known here: {known_names(known)}.'
         yield (*_path(pipeline, entry), 'loss_weights'), text

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 COCO_METRICS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
 """In the order of pycocotools' `stats`; s, m and l are objects below 32^2, below 96^2 and from 96^2 pixels on."""
+MASK_PREFIX = 'mask_'
 VOC_METRICS = ('VOC_AP', 'VOC_AP11')
 _PROPOSAL_PREFIX = 'proposal_'
 
@@ -18,6 +19,11 @@ def of_detections(classes: Sequence[str], voc_ap: bool) -> tuple[str, ...]:
     """Returns the metrics of detections: COCO's, Pascal VOC's when asked for, and those of each class."""
     voc = VOC_METRICS if voc_ap else ()
     return (*COCO_METRICS, *voc, *(f'{metric}/{name}' for metric in ('AP', *voc) for name in classes))
+
+
+def of_masks(classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns the metrics of detections by the overlap of their masks."""
+    return tuple(f'{MASK_PREFIX}{name}' for name in of_detections(classes, voc_ap=False))
 
 
 def of_proposals(counts: Sequence[int]) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ class DataSource(Strict):
     file."""
     class_file: str | None = None
     """csv: the class file (`name,id`), `classes.csv` beside the file by default. tfrecord: the label map (`.pbtxt`)."""
+    masks: bool = False
+    """coco: read the objects' masks too (`segmentation`), as Mask R-CNN needs them; an object without one is a bad item."""
     include_difficult: bool = False
     """voc: train on objects that the annotator marked as difficult. In evaluation they always count as 'ignore'."""
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from stagetrain.config import augmentation, centernet, experiments, options
+from stagetrain.config import augmentation, centernet, experiments, options, single_scale, two_stage
 from stagetrain.config.surgery import Operation
 from stagetrain.errors import ConfigError, known_names, suggestion
 
@@ -39,6 +39,8 @@ class DetectorSpec:
     """The modules that give proposals; empty for a detector without a region proposal network."""
     proposal_losses: tuple[str, ...] = ()
     """The loss terms that can be computed on stored proposals instead of `proposal_modules`."""
+    mask_losses: tuple[str, ...] = ()
+    """The loss terms that learn from objects' masks."""
     fixed_options: tuple[str, ...] = ()
     """Options of the Model Garden that `implementation` does not read; a value other than the default is refused."""
     loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -77,6 +79,8 @@ class FormatSpec:
     """A function `class_names(source) -> tuple[str, ...]`: what classes the data set tells of, for `stagetrain data`."""
     recognise: str = ''
     """A function `recognise(source) -> (source, reason) | None` for `format: auto`: how to read `source.path` in this format."""
+    has_masks: bool = False
+    """Whether `masks: true` of a data source gives its objects masks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,22 +232,6 @@ class KerasEfficientNet(KerasBackbone):
     that were trained from `weights=None` must not have it."""
 
 
-def _faster_rcnn_options() -> type[pydantic.BaseModel]:
-    """The Model Garden's `MaskRCNN` with its `Losses` and `Parser`, less what a stage or the data decides."""
-    masks = ('include_mask', 'mask_head', 'mask_sampler', 'mask_roi_aligner', 'outer_boxes_scale')
-    weights = ('rpn_score_weight', 'rpn_box_weight', 'frcnn_class_weight', 'frcnn_box_weight', 'mask_weight', 'loss_weight')
-    losses = options.options_model('faster_rcnn_losses', weights)
-    fixed = options.options_model('faster_rcnn_parser', ('mask_crop_size', 'aug_type', 'match_threshold', 'unmatched_threshold'))
-    parser: Any = pydantic.create_model('Parser', __base__=fixed, **augmentation.parser_fields())
-    fields: dict[str, Any] = {
-        'type': (Literal['faster_rcnn'], ...),
-        'losses': (losses, pydantic.Field(default_factory=losses)),
-        'parser': (parser, pydantic.Field(default_factory=parser)),
-    }
-    base = options.options_model('faster_rcnn', ('num_classes', *masks))
-    return pydantic.create_model('FasterRcnn', __base__=base, __doc__="The Model Garden's Faster R-CNN.", **fields)
-
-
 def _retinanet_options() -> type[pydantic.BaseModel]:
     """The Model Garden's `RetinaNet` with its `Losses` and `Parser`, less what a stage or the data decides."""
     losses = options.options_model('retinanet_losses', ('loss_weight', 'box_loss_weight'))
@@ -294,22 +282,48 @@ def _register_built_in() -> None:
         register_backbone(BackboneSpec(f'keras_{name}', backbone_options, place, preprocessing_name))
     rpn = ('backbone', 'decoder', 'rpn_head')
     head = ('backbone', 'decoder', 'detection_head')
+    faster_rcnn = DetectorSpec(
+        name='faster_rcnn',
+        options=two_stage.faster_rcnn_options,
+        modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
+        loss_modules={'rpn_score': rpn, 'rpn_box': rpn, 'frcnn_class': head, 'frcnn_box': head},
+        implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
+        detection_modules=head,
+        proposal_modules=rpn,
+        proposal_losses=('frcnn_class', 'frcnn_box'),
+        fixed_options=(*_FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS),
+        rules=two_stage.rules,
+    )
+    register_detector(faster_rcnn)
     register_detector(
-        DetectorSpec(
-            name='faster_rcnn',
-            options=_faster_rcnn_options,
-            modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
-            loss_modules={'rpn_score': rpn, 'rpn_box': rpn, 'frcnn_class': head, 'frcnn_box': head},
-            implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
-            detection_modules=head,
-            proposal_modules=rpn,
-            proposal_losses=('frcnn_class', 'frcnn_box'),
-            fixed_options=(
-                'detection_head.cascade_class_ensemble',
-                *_FIXED_IN_PARSERS,
-                'roi_generator.use_batched_nms',
-                'roi_sampler.cascade_iou_thresholds',
-            ),
+        dataclasses.replace(
+            faster_rcnn,
+            name='mask_rcnn',
+            options=two_stage.mask_rcnn_options,
+            modules=(*faster_rcnn.modules, 'mask_head'),
+            loss_modules={**faster_rcnn.loss_modules, 'mask': ('backbone', 'decoder', 'mask_head')},
+            proposal_losses=(*faster_rcnn.proposal_losses, 'mask'),
+            mask_losses=('mask',),
+            fixed_options=(*faster_rcnn.fixed_options, *two_stage.CASCADE_OPTIONS),
+        )
+    )
+    single_scale_rpn = ('backbone', 'rpn_head')
+    single_scale_head = ('backbone', 'roi_head', 'detection_head')
+    register_detector(
+        dataclasses.replace(
+            faster_rcnn,
+            name='faster_rcnn_single_scale',
+            options=single_scale.single_scale_options,
+            modules=('backbone', 'rpn_head', 'roi_head', 'detection_head'),
+            loss_modules={
+                **dict.fromkeys(('rpn_score', 'rpn_box'), single_scale_rpn),
+                **dict.fromkeys(('frcnn_class', 'frcnn_box'), single_scale_head),
+            },
+            implementation='stagetrain.detectors.faster_rcnn_single_scale:FasterRcnnSingleScale',
+            detection_modules=single_scale_head,
+            proposal_modules=single_scale_rpn,
+            fixed_options=(*faster_rcnn.fixed_options, two_stage.CASCADE_OPTIONS[0]),
+            rules=None,
         )
     )
     register_detector(
@@ -358,7 +372,8 @@ def _register_built_in() -> None:
     )
     for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):
         place = f'stagetrain.data.{module}'
-        register_format(FormatSpec(name, f'{place}:read', f'{place}:inputs', f'{place}:class_names', f'{place}:recognise'))
+        functions = (f'{place}:read', f'{place}:inputs', f'{place}:class_names', f'{place}:recognise')
+        register_format(FormatSpec(name, *functions, has_masks=name == 'coco'))
     for name in ('keras_h5', 'checkpoint', 'saved_model', 'tf1_checkpoint'):
         register_source(SourceSpec(name, f'stagetrain.weights.sources:read_{name}'))
     auto = 'stagetrain.data.recognise'

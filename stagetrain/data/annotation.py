@@ -13,6 +13,7 @@ reason, and is left out. Legend: N boxes of an image.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import pathlib
 
@@ -48,6 +49,7 @@ class Example:
       classes: int32 `[N]`, from 1 in the order of the configured class names.
       difficult: bool `[N]`: hard to recognise by the annotator's word; 'ignore' in evaluation.
       is_crowd: bool `[N]`: one box around a group; 'ignore' in evaluation.
+      masks: The objects' masks, `N` texts as `stagetrain.data.masks` has them; None: they were not read.
     """
 
     image_id: str
@@ -60,6 +62,13 @@ class Example:
     classes: np.ndarray
     difficult: np.ndarray
     is_crowd: np.ndarray
+    masks: tuple[str, ...] | None = None
+
+    def select(self, kept: np.ndarray) -> Example:
+        """Returns the image with some of its objects: those where `kept`, bool `[N]`, is true."""
+        columns = {name: getattr(self, name)[kept] for name in ('boxes_yxyx_px', 'classes', 'difficult', 'is_crowd')}
+        masks = None if self.masks is None else tuple(itertools.compress(self.masks, kept))
+        return dataclasses.replace(self, **columns, masks=masks)
 
     def read_bytes(self) -> bytes:
         """Returns the encoded image.

@@ -3,8 +3,9 @@
     {"images": [{"id", "file_name", "height", "width"}], "categories": [{"id", "name"}],
      "annotations": [{"image_id", "category_id", "bbox": [x, y, width, height], "iscrowd"}]}
 
-Categories are matched by name, so holes in their ids do not matter. `segmentation`, polygons and run lengths alike, is passed
-over: `bbox` counts. `iscrowd` marks a box around a group. `difficult`, which COCO itself does not have, is read where given.
+Categories are matched by name, so holes in their ids do not matter. `segmentation`, polygons and run lengths alike, is read where
+the data source says `masks: true`; otherwise `bbox` alone counts. `iscrowd` marks a box around a group. `difficult`, which COCO
+itself does not have, is read where given.
 Images without annotations are kept. Elements are counted from 0, as in JSON paths: `annotations[3]`.
 
 The image folder is `images` of the data source, or else the first of these that holds the images: the JSON's own folder;
@@ -15,12 +16,14 @@ The image folder is `images` of the data source, or else the first of these that
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from stagetrain.config import schema
+from stagetrain.data import masks
 from stagetrain.data.annotation import BadItem, Example, Unusable
 from stagetrain.data.listed import ListedImage, ListedObject, read_images
 from stagetrain.errors import DataError, known_names, suggestion
@@ -45,8 +48,9 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
     """
     file = annotation_file(source)
     content = _content(file)
-    listed, bad = _listed(str(file), content)
-    examples, more = read_images(str(file), _image_folder(source, file, content), listed, classes, max_image_pixels)
+    listed, bad = _listed(str(file), content, source.masks)
+    folder = _image_folder(source, file, content)
+    examples, more = read_images(str(file), folder, listed, classes, max_image_pixels, with_masks=source.masks)
     return examples, bad + more
 
 
@@ -164,7 +168,7 @@ def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mappin
     return str(max(folders, key=lambda folder: sum((folder / name).is_file() for name in names)))
 
 
-def _listed(file: str, content: Mapping[str, Any]) -> tuple[list[ListedImage], list[BadItem]]:
+def _listed(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[list[ListedImage], list[BadItem]]:
     images: dict[int | str, ListedImage] = {}
     objects: dict[int | str, list[ListedObject]] = {}
     bad = []
@@ -180,7 +184,7 @@ def _listed(file: str, content: Mapping[str, Any]) -> tuple[list[ListedImage], l
     names = _categories(file, content)
     for index, annotation in enumerate(content['annotations']):
         try:
-            key, found = _object(f'annotations[{index}]', annotation, names, stated)
+            key, found = _object(f'annotations[{index}]', annotation, names, stated, with_masks)
         except Unusable as error:
             bad.append(BadItem(file, error.element, error.reason))
             continue
@@ -205,7 +209,9 @@ def _image(place: str, image: Any, objects: dict[int | str, list[ListedObject]])
     return key, ListedImage(place, name, size, objects.setdefault(key, []))
 
 
-def _object(place: str, annotation: Any, names: Mapping[int, str], images: set[Any]) -> tuple[int | str, ListedObject]:
+def _object(
+    place: str, annotation: Any, names: Mapping[int, str], images: set[Any], with_masks: bool
+) -> tuple[int | str, ListedObject]:
     """Returns the key of the image, and the object."""
     if not isinstance(annotation, dict):
         raise Unusable(place, f'expected an object, found {type(annotation).__name__}')
@@ -221,8 +227,12 @@ def _object(place: str, annotation: Any, names: Mapping[int, str], images: set[A
     if not isinstance(bbox, list) or len(bbox) != 4:
         raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}')
     x, y, width, height = (_number(value, f'{place}.bbox') for value in bbox)
-    flags = [_flag(annotation, name, place) for name in ('difficult', 'iscrowd')]
-    return key, ListedObject(f'{place}.bbox', (y, x, y + height, x + width), names[category], *flags)
+    difficult, is_crowd = (_flag(annotation, name, place) for name in ('difficult', 'iscrowd'))
+    mask = None
+    if with_masks:
+        segmentation = annotation.get('segmentation')
+        mask = functools.partial(masks.from_segmentation, segmentation, element=f'{place}.segmentation')
+    return key, ListedObject(f'{place}.bbox', (y, x, y + height, x + width), names[category], difficult, is_crowd, mask)
 
 
 def _shown(names: Mapping[int, str]) -> str:

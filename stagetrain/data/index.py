@@ -92,6 +92,8 @@ def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
             digest.update(example.boxes_yxyx_px.astype('<f4').tobytes() + example.classes.astype('<i4').tobytes())
             digest.update(example.difficult.astype('u1').tobytes() + example.is_crowd.astype('u1').tobytes())
             digest.update(content)
+            if example.masks is not None:
+                digest.update(_length_framed(json.dumps(example.masks).encode()))
     return digest.hexdigest()
 
 
@@ -116,10 +118,7 @@ def _read(spec: specs.FormatSpec, source: schema.DataSource, data: schema.Data) 
 def _of_classes(example: Example, num_classes: int) -> Example:
     """Leaves out the objects of ignored classes, whose ids come behind those of the others."""
     kept = example.classes <= num_classes
-    if kept.all():
-        return example
-    names = ('boxes_yxyx_px', 'classes', 'difficult', 'is_crowd')
-    return dataclasses.replace(example, **{name: getattr(example, name)[kept] for name in names})
+    return example if kept.all() else example.select(kept)
 
 
 def _refuse_bad(contents: _Contents, source: schema.DataSource, data: schema.Data, split_name: str) -> None:
@@ -194,6 +193,7 @@ def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str
         'digest': contents.digest,
         'ids': [example.image_id for example in examples],
         'paths': [example.path for example in examples],
+        'masks': [example.masks for example in examples],
         'bad': [dataclasses.astuple(item) for item in contents.bad],
         'stat_paths': paths,
     }
@@ -216,7 +216,9 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[_Contents, list[str], list[_
     text: dict[str, Any] = json.loads(arrays['text'].tobytes())
     ends = np.cumsum(arrays['counts']).tolist()
     boxes, classes, difficult, is_crowd = (arrays[name] for name in ('boxes', 'classes', 'difficult', 'is_crowd'))
-    rows = zip(text['ids'], text['paths'], arrays['spans'].tolist(), arrays['sizes'].tolist(), [0, *ends], ends, strict=False)
+    masks = [None if found is None else tuple(found) for found in text['masks']]
+    spans, sizes = arrays['spans'].tolist(), arrays['sizes'].tolist()
+    rows = zip(text['ids'], text['paths'], spans, sizes, [0, *ends], ends, masks, strict=False)
     examples = tuple(
         Example(
             image_id=image_id,
@@ -229,8 +231,9 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[_Contents, list[str], list[_
             classes=classes[start:end],
             difficult=difficult[start:end],
             is_crowd=is_crowd[start:end],
+            masks=found,
         )
-        for image_id, path, (offset, length), (height, width), start, end in rows
+        for image_id, path, (offset, length), (height, width), start, end, found in rows
     )
     stats: list[_Stat] = [None if size < 0 else (size, time_ns, inode) for size, time_ns, inode in arrays['stats'].tolist()]
     bad = tuple(BadItem(*item) for item in text['bad'])

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -24,13 +24,17 @@ from stagetrain.errors import DataError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object as it is listed; `box_yxyx_px` is (ymin, xmin, ymax, xmax) in pixels, edges, not yet looked at."""
+    """An object as it is listed; `box_yxyx_px` is (ymin, xmin, ymax, xmax) in pixels, edges, not yet looked at.
+
+    `mask` makes its mask from the image's height and width, or raises `Unusable`; None: masks are not read.
+    """
 
     element: str
     box_yxyx_px: tuple[float, float, float, float]
     class_name: str
     difficult: bool = False
     is_crowd: bool = False
+    mask: Callable[[int, int], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,10 +53,17 @@ class _Context:
     folder: str
     classes: tuple[str, ...]
     max_image_pixels: int
+    with_masks: bool
 
 
 def read_images(
-    file: str, folder: str, listed: Sequence[ListedImage], classes: tuple[str, ...], max_image_pixels: int
+    file: str,
+    folder: str,
+    listed: Sequence[ListedImage],
+    classes: tuple[str, ...],
+    max_image_pixels: int,
+    *,
+    with_masks: bool = False,
 ) -> tuple[list[Example], list[BadItem]]:
     """Looks at every image and object; each image is decoded once, so that a broken one shows now.
 
@@ -62,6 +73,7 @@ def read_images(
       listed: What the file lists.
       classes: Class names; the first gets id 1.
       max_image_pixels: Larger images are bad.
+      with_masks: Every listed object has a mask.
 
     Returns:
       Usable images, and boxes and images that were left out.
@@ -71,7 +83,7 @@ def read_images(
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder; expected the images of {file}: set 'images' to where they lie")
-    context = _Context(file, os.path.realpath(folder), classes, max_image_pixels)
+    context = _Context(file, os.path.realpath(folder), classes, max_image_pixels, with_masks)
     kept, bad = _without_repeated_ids(file, listed)
     # Decoding releases the interpreter lock; `map` keeps the order.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -117,14 +129,16 @@ def _read_image(context: _Context, image: ListedImage) -> tuple[Example | None, 
 
 
 def _example(context: _Context, image: ListedImage, path: str, info: images.ImageInfo) -> tuple[Example, list[BadItem]]:
-    boxes, classes, flags, bad = [], [], [], []
+    boxes, classes, flags, masks, bad = [], [], [], [], []
     for found in image.objects:
         try:
             number = class_id(found.class_name, context.classes, found.element)
-            boxes.append(usable_box(found.box_yxyx_px, info.height, info.width, found.element))
+            box = usable_box(found.box_yxyx_px, info.height, info.width, found.element)
+            masks += [found.mask(info.height, info.width)] if found.mask else []
         except Unusable as error:
             bad.append(BadItem(context.file, error.element, error.reason))
             continue
+        boxes.append(box)
         classes.append(number)
         flags.append((found.difficult, found.is_crowd))
     flag_columns = np.asarray(flags, np.bool_).reshape(-1, 2)
@@ -139,5 +153,6 @@ def _example(context: _Context, image: ListedImage, path: str, info: images.Imag
         classes=np.asarray(classes, np.int32),
         difficult=flag_columns[:, 0],
         is_crowd=flag_columns[:, 1],
+        masks=tuple(masks) if context.with_masks else None,
     )
     return example, bad

@@ -37,6 +37,8 @@ class Detections:
     """int32 `[B, D]`, from 1."""
     num_valid: tf.Tensor
     """int32 `[B]`."""
+    masks: tf.Tensor | None = None
+    """float32 `[B, D, m, m]`: the probability of the object at each point of its box; None where masks are not predicted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,10 @@ class Detector(Network):
         """
         raise AssertionError(f'{type(self).__name__} gives no proposals')
 
+    def mask_size(self, terms: Sequence[str]) -> int | None:
+        """Returns S where `terms` need `gt_masks` in a batch, float32 `[B, G, S, S]` padded with -1: masks inside their boxes."""
+        return None
+
     @abc.abstractmethod
     def variables_before(self, cut: Cut) -> dict[str, tf.Variable]:
         """Returns canonical name -> variable of all that computes what stands at a cut."""
@@ -125,8 +131,8 @@ class Detector(Network):
         """Returns the part of one image's targets that no random number decides, so that it can be kept.
 
         Args:
-          known: `gt_boxes` float32 `[G, 4]` and `gt_classes` int32 `[G]`, padded with -1 behind the first `num_objects`; and
-            stored `proposals` float32 `[P, 4]`, padded with -1.
+          known: `gt_boxes` float32 `[G, 4]` and `gt_classes` int32 `[G]`, padded with -1 behind the first `num_objects`;
+            `image_shape` float32 `[2]` as in a batch; and stored `proposals` float32 `[P, 4]`, padded with -1.
           terms: the loss terms that need targets.
         """
 

@@ -10,7 +10,7 @@ B images, C channels.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -43,7 +43,7 @@ class PyramidDetector(Detector):
         self._seed = seed
         self.modules = dict(self._build(tuple(wanted)))
         self._neck = neck(self.modules['decoder']) if 'decoder' in self.modules else None
-        self._trunk = trunk(self.modules['backbone'], self._neck)
+        self._trunk = trunk(self.modules['backbone'], set(self._neck.input) if self._neck is not None else self._head_levels())
         self._rests: dict[tuple[str, ...], border.Rest] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------------
@@ -90,6 +90,10 @@ class PyramidDetector(Detector):
         return model_garden_decoders.factory.build_decoder(
             input_specs=levels, model_config=self._config, l2_regularizer=self._regularizer()
         )
+
+    def _head_levels(self) -> set[str]:
+        """Returns the levels that the heads read where there is no decoder."""
+        return set(map(str, range(self.model.min_level, self.model.max_level + 1)))
 
     def _regularizer(self) -> tf_keras.regularizers.Regularizer | None:
         """Returns the L2 of the option `losses.l2_weight_decay`, halved as in the Model Garden."""
@@ -163,8 +167,8 @@ class PyramidDetector(Detector):
         """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
         needs = specs.detector(self.model.type).loss_modules
         used = [self.modules[module] for module in {module for term in terms for module in needs[term]} & set(self.modules)]
-        parts = [self._trunk if part is self.modules['backbone'] else part for part in used]
-        inside = {id(variable) for part in parts for variable in part.variables if variable.trainable}
+        parts = {str(number): self._trunk if part is self.modules['backbone'] else part for number, part in enumerate(used)}
+        inside = {id(variable) for variable in named_variables(parts).values() if variable.trainable}
         return {name for name, variable in named_variables(self.modules).items() if id(variable) in inside}
 
 
@@ -179,13 +183,12 @@ def neck(decoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
     return tf_keras.Model({level: tensor for level, tensor in decoder.input.items() if id(tensor) in read}, decoder.output)
 
 
-def trunk(backbone: tf_keras.Model, decoder: tf_keras.layers.Layer | None) -> tf_keras.Model:
-    """Returns the part of a backbone that the decoder reads, around the same layers.
+def trunk(backbone: tf_keras.Model, levels: Collection[str]) -> tf_keras.Model:
+    """Returns the part of a backbone that gives `levels`, around the same layers.
 
     What lies behind it, as a Model Garden backbone's classification layers, would be computed, and its BatchNorm would drift.
     """
-    used = set(decoder.input if decoder is not None else backbone.output)
-    return tf_keras.Model(backbone.inputs, {level: output for level, output in backbone.output.items() if level in used})
+    return tf_keras.Model(backbone.inputs, {level: output for level, output in backbone.output.items() if level in levels})
 
 
 def override(config: Any, model: Any) -> Any:

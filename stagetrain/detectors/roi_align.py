@@ -10,12 +10,34 @@ B images, R RoIs, S crop size, C channels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import tensorflow as tf
+from official.vision.modeling.layers import roi_aligner
+
+from stagetrain.detectors.boxes import runs_on_cpu
 
 # Boxes of 224 pixels belong to level 4 (Lin et al. 2017, Feature Pyramid Networks, equation 1), as in the Model Garden.
 CANONICAL_SIZE_PX, CANONICAL_LEVEL = 224.0, 4.0
+
+
+class Aligner:
+    """Cuts out the features of RoIs: on CPU by the native kernel, elsewhere by the Model Garden's layer."""
+
+    def __init__(self, crop_size: int, sample_offset: float):
+        """Args: crop_size: S; sample_offset: where in its cell a point is sampled, in [0, 1]."""
+        self._crop_size, self._sample_offset = crop_size, sample_offset
+
+    def __call__(self, features: Mapping[str, tf.Tensor], rois: tf.Tensor) -> tf.Tensor:
+        """Returns float32 `[B, R, S, S, C]`; see `align`."""
+        if runs_on_cpu():
+            return align(features, rois, self._crop_size, self._sample_offset)
+        return self._layer(features, rois)
+
+    @functools.cached_property
+    def _layer(self) -> roi_aligner.MultilevelROIAligner:
+        return roi_aligner.MultilevelROIAligner(crop_size=self._crop_size, sample_offset=self._sample_offset)
 
 
 def align(features: Mapping[str, tf.Tensor], rois: tf.Tensor, crop_size: int, sample_offset: float) -> tf.Tensor:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
+from official.vision.ops.mask_ops import paste_instance_masks
 
+from stagetrain.data import masks
 from stagetrain.detectors.detector import Batch, Detector
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
@@ -76,10 +78,13 @@ class Evaluator:
 
     def _outputs(self) -> dict[str, np.ndarray]:
         """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
-        found = [
-            {key: value.numpy() for key, value in self._infer(batch).items()} | {'scale': _scales(self._images, batch)}
-            for batch in evaluation_batches(self._images, self._batch_size, self._extra)
-        ]
+        found = []
+        for batch in evaluation_batches(self._images, self._batch_size, self._extra):
+            outputs = {key: value.numpy() for key, value in self._infer(batch).items()}
+            outputs['scale'] = _scales(self._images, batch)
+            if 'masks' in outputs:  # Masks of a whole data set would fill the memory; their run lengths do not.
+                outputs['masks'] = _pasted(outputs, self._images, batch['image_index'].numpy())
+            found.append(outputs)
         return {key: np.concatenate([part[key] for part in found])[: len(self._images)] for key in found[0]}
 
 
@@ -109,6 +114,7 @@ def build_inference(detector: Detector, can_detect: bool, num_proposals: int) ->
                 'scores': found.scores,
                 'classes': found.classes,
                 'num_valid': found.num_valid,
+                **({} if found.masks is None else {'masks': found.masks}),
             }
         return result
 
@@ -118,6 +124,20 @@ def build_inference(detector: Detector, can_detect: bool, num_proposals: int) ->
 def _scales(images: Images, batch: Batch) -> np.ndarray:
     """Returns float32 `[B, 2]`: scaled size / stored size."""
     return batch['image_shape'].numpy() / images.sizes[batch['image_index'].numpy()]
+
+
+def _pasted(outputs: Mapping[str, np.ndarray], images: Images, image_index: np.ndarray) -> np.ndarray:
+    """Returns the masks of detections over the stored images, objects `[B, D]`: texts as `stagetrain.data.masks` has them."""
+    pasted = np.full(outputs['scores'].shape, '', object)
+    for row, index in enumerate(image_index):
+        example, count = images.dataset.examples[index], outputs['num_valid'][row]
+        ymin, xmin, ymax, xmax = (outputs['boxes'][row, :count] / np.tile(outputs['scale'][row], 2)).T
+        boxes_xywh = np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
+        for number in range(count):  # One at a time: each fills a whole image.
+            one = slice(number, number + 1)
+            pixels = paste_instance_masks(outputs['masks'][row, one], boxes_xywh[one], example.height, example.width)
+            pasted[row, number] = masks.from_pixels(pixels)[0]
+    return pasted
 
 
 def _collect(merged: Mapping[str, np.ndarray]) -> Detections:
@@ -130,4 +150,5 @@ def _collect(merged: Mapping[str, np.ndarray]) -> Detections:
         boxes_yxyx_px=boxes[keep].astype(np.float32),
         scores=merged['scores'][keep].astype(np.float32),
         classes=merged['classes'][keep].astype(np.int32),
+        masks=tuple(merged['masks'][keep]) if 'masks' in merged else None,
     )

@@ -14,14 +14,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from stagetrain.config.metric_names import COCO_METRICS
+from stagetrain.config.metric_names import COCO_METRICS, MASK_PREFIX
+from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset
 from stagetrain.errors import DataError, suggestion
 from stagetrain.evaluation.coco_eval import ArrayEvaluation
@@ -46,6 +49,16 @@ class Detections:
     """float32 `[D]`."""
     classes: NDArray[np.int32]
     """int32 `[D]`: from 1."""
+    masks: tuple[str, ...] | None = None
+    """`D` masks over the stored image, as `stagetrain.data.masks` has them; None where the detector predicts none."""
+
+    def mask_pixels(self, dataset: Dataset, image: int) -> NDArray[np.uint8] | None:
+        """Returns the masks of one image's detections, uint8 `[d, height, width]`: 1 where the object is."""
+        if self.masks is None:
+            return None
+        example = dataset.examples[image]
+        found = list(itertools.compress(self.masks, self.image_index == image))
+        return masks.pixels(found, example.height, example.width)
 
     def to_coco(self, dataset: Dataset) -> list[dict[str, Any]]:
         """Returns COCO result records; `image_id` is the example's, `bbox` is (x, y, width, height) in pixels."""
@@ -55,9 +68,15 @@ class Detections:
                 'category_id': int(category),
                 'bbox': [float(value) for value in bbox],
                 'score': float(score),
+                **segmentation,
             }
-            for image, category, bbox, score in zip(
-                self.image_index, self.classes, _xywh(self.boxes_yxyx_px), self.scores, strict=True
+            for image, category, bbox, score, segmentation in zip(
+                self.image_index,
+                self.classes,
+                _xywh(self.boxes_yxyx_px),
+                self.scores,
+                _segmentations(dataset, self.image_index, self.masks),
+                strict=True,
             )
         ]
 
@@ -81,6 +100,7 @@ class Detections:
             boxes_yxyx_px=xyxy[:, [1, 0, 3, 2]].astype(np.float32),
             scores=np.array([row[2] for row in rows], np.float32),
             classes=np.array([row[3] for row in rows], np.int32),
+            masks=_masks_of_records(records),
         )
 
 
@@ -92,15 +112,28 @@ def detection_metrics(dataset: Dataset, detections: Detections) -> Metrics:
       detections: what a detector found; images without a detection count as missed.
 
     Returns:
-      `COCO_METRICS` and the AP of each class (`AP/RBC`); None where there is no such object.
+      `COCO_METRICS` and the AP of each class (`AP/RBC`); None where there is no such object. Where both have masks, the same
+      again by the overlap of masks: `mask_AP`, `mask_AP50`, ..., `mask_AP/RBC`.
 
     Raises:
       DataError: a box or score is not finite; the message names the image.
     """
     require_finite(dataset, detections)
+    metrics = _coco_metrics(dataset, detections, 'bbox')
+    if detections.masks is not None and all(example.masks is not None for example in dataset.examples):
+        metrics |= {f'{MASK_PREFIX}{name}': value for name, value in _coco_metrics(dataset, detections, 'segm').items()}
+    return metrics
+
+
+def _coco_metrics(dataset: Dataset, detections: Detections, kind: str) -> Metrics:
+    """Returns COCO's metrics by the overlap, and the areas, of boxes (`bbox`) or masks (`segm`)."""
+    truth, found = _truth_annotations(dataset), _annotations(dataset, detections)
+    if kind == 'segm':
+        for annotation in (*truth, *found):
+            annotation['area'] = float(coco_mask.area(annotation['segmentation']))
     # pycocotools reports every phase by print; its numbers come back as arrays.
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = ArrayEvaluation(_coco(dataset, _truth_annotations(dataset)), _coco(dataset, _annotations(detections)), 'bbox')
+        evaluator = ArrayEvaluation(_coco(dataset, truth), _coco(dataset, found), kind)
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -218,16 +251,42 @@ def _coco(dataset: Dataset, annotations: list[dict[str, Any]]) -> COCO:
 
 def _truth_annotations(dataset: Dataset) -> list[dict[str, Any]]:
     return [
-        {'image_id': position, 'category_id': int(category), 'bbox': bbox, 'area': bbox[2] * bbox[3], 'iscrowd': int(ignore)}
+        {
+            'image_id': position,
+            'category_id': int(category),
+            'bbox': bbox,
+            'area': bbox[2] * bbox[3],
+            'iscrowd': int(ignore),
+            **segmentation,
+        }
         for position, example in enumerate(dataset.examples)
-        for bbox, category, ignore in zip(
-            _xywh(example.boxes_yxyx_px), example.classes, example.difficult | example.is_crowd, strict=True
+        for bbox, category, ignore, segmentation in zip(
+            _xywh(example.boxes_yxyx_px),
+            example.classes,
+            example.difficult | example.is_crowd,
+            _segmentations(dataset, [position] * len(example.classes), example.masks),
+            strict=True,
         )
     ]
 
 
-def _annotations(detections: Detections) -> list[dict[str, Any]]:
-    columns = (detections.image_index, detections.classes, _xywh(detections.boxes_yxyx_px), detections.scores)
+def _segmentations(dataset: Dataset, image_index: Iterable[int], found: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Returns what a record of COCO has beside the box: its mask, or nothing."""
+    if found is None:
+        return [{} for _ in image_index]
+    sizes = [(dataset.examples[index].height, dataset.examples[index].width) for index in image_index]
+    return [{'segmentation': masks.as_coco(mask, *size)} for mask, size in zip(found, sizes, strict=True)]
+
+
+def _masks_of_records(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+    if not records or any('segmentation' not in record for record in records):
+        return None
+    return tuple(record['segmentation']['counts'] for record in records)
+
+
+def _annotations(dataset: Dataset, detections: Detections) -> list[dict[str, Any]]:
+    segmentations = _segmentations(dataset, detections.image_index, detections.masks)
+    columns = (detections.image_index, detections.classes, _xywh(detections.boxes_yxyx_px), detections.scores, segmentations)
     return [
         {
             'image_id': int(image),
@@ -236,8 +295,9 @@ def _annotations(detections: Detections) -> list[dict[str, Any]]:
             'area': bbox[2] * bbox[3],
             'iscrowd': 0,
             'score': float(score),
+            **segmentation,
         }
-        for image, category, bbox, score in zip(*columns, strict=True)
+        for image, category, bbox, score, segmentation in zip(*columns, strict=True)
     ]
 
 

@@ -53,5 +53,6 @@ def _picture(dataset: Dataset, found: Detections, index: int) -> Image.Image:
         dataset.classes,
         MIN_SCORE,
         truth_yxyx_px=example.boxes_yxyx_px,
+        masks=found.mask_pixels(dataset, index),
         scale=max(1.0, LEGIBLE_PX / min(example.height, example.width)),
     )

@@ -136,8 +136,14 @@ def _write(out: pathlib.Path, dataset: Dataset, found: Detections) -> list[pathl
     pictures = []
     for index, example in enumerate(dataset.examples):
         mine = found.image_index == index
-        picture = image_files.picture(example.read_bytes())
-        drawn = draw_detections(picture, found.boxes_yxyx_px[mine], found.classes[mine], found.scores[mine], dataset.classes)
+        drawn = draw_detections(
+            image_files.picture(example.read_bytes()),
+            found.boxes_yxyx_px[mine],
+            found.classes[mine],
+            found.scores[mine],
+            dataset.classes,
+            masks=found.mask_pixels(dataset, index),
+        )
         path = out / f'{pathlib.Path(example.path).stem}.png'
         drawn.save(path)
         pictures.append(path)

@@ -30,6 +30,7 @@ _PALETTE: tuple[Colour, ...] = (
     (204, 121, 167),
 )
 _GOLDEN_RATIO = 0.618034
+_MASK_OPACITY = np.uint8(110)
 _TRUTH_LIGHT: Colour = (255, 255, 255)
 _TRUTH_DARK: Colour = (20, 20, 20)
 
@@ -43,6 +44,7 @@ def draw_detections(
     min_score: float = 0.5,
     *,
     truth_yxyx_px: NDArray[np.floating] | None = None,
+    masks: NDArray[np.uint8] | None = None,
     scale: float = 1.0,
 ) -> Image.Image:
     """Draws boxes with `name score`, surer ones on top; true boxes are dashed in black and white.
@@ -55,6 +57,7 @@ def draw_detections(
       class_names: the name of class 1 first.
       min_score: detections below are left out.
       truth_yxyx_px: `[N, 4]`, drawn too when given.
+      masks: uint8 `[D, height, width]`, 1 where the object is, which is tinted.
       scale: the picture is enlarged so much before anything is drawn, so that labels of small images are legible.
 
     Returns:
@@ -68,6 +71,10 @@ def draw_detections(
         _dashed_rectangle(draw, box, max(1, width // 2))
     shown = np.flatnonzero(np.asarray(scores) >= min_score)
     order = shown[np.argsort(np.asarray(scores)[shown], kind='stable')]
+    if masks is not None:
+        for index in order:
+            tint = Image.fromarray(masks[index] * _MASK_OPACITY).resize(size, Image.Resampling.BILINEAR)
+            picture.paste(class_colour(int(classes[index])), mask=tint)
     for index in order:
         ymin, xmin, ymax, xmax = (float(value) for value in boxes_yxyx_px[index] * scale)
         draw.rectangle((xmin, ymin, max(xmin, xmax), max(ymin, ymax)), outline=class_colour(int(classes[index])), width=width)

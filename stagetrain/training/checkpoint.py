@@ -34,9 +34,10 @@ class State:
 
     def trackable(self) -> tf.train.Checkpoint:
         """Returns the object graph that is saved: the Model Garden's items, and its `model` around them."""
-        model = tf.train.Checkpoint(
-            **{name: [module] if name == 'detection_head' else module for name, module in self.modules.items()}
-        )
+        items = {**self.modules}
+        if not isinstance(items.get('detection_head', []), list):  # The Model Garden keeps its detection heads in a list.
+            items['detection_head'] = [items['detection_head']]
+        model = tf.train.Checkpoint(**items)
         averages = {} if self.averages is None else {'averages': self.averages.trackable()}
         return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **averages, **self.modules)
 

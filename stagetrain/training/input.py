@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from official.vision.ops import box_ops, preprocess_ops
 
+from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.data.images import orientation, upright
 from stagetrain.detectors.backbones import normalize
@@ -51,6 +52,8 @@ class Geometry:
     max_num_instances: int
     augmentation: Augmentation | None = None
     """What happens to the stored image before it is scaled."""
+    shorter_side: int | None = None
+    """Pixels that the shorter side is scaled to, as far as the longer one then fits; None: scaled to fit."""
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -167,6 +170,7 @@ class Images:
         self.repeat_factors: np.ndarray | None = None
         if repeat_threshold is not None:
             self.repeat_factors = oversampling.repeat_factors([classes for _, classes in kept], repeat_threshold)
+        self._masks = [_training_masks(example, include_difficult) for example in dataset.examples]
         self.sizes = np.array([(e.height, e.width) for e in dataset.examples], np.float32).reshape(-1, 2)
 
     def __len__(self) -> int:
@@ -248,11 +252,14 @@ class Images:
     def placement(self, view: View, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the scaled size, the scale, the crop's offset and the shown size, float32 `[2]` each (height, width).
 
-        The arithmetic is that of the Model Garden's `resize_and_crop_image`.
+        The arithmetic is that of the Model Garden's `resize_and_crop_image`, but for `Geometry.shorter_side`.
         """
         wanted = tf.constant([self.geometry.height, self.geometry.width], tf.float32)
         target = tf.round(view.scale * wanted) if self.geometry.has_jitter else wanted
-        scaled = tf.round(size * tf.reduce_min(target / size))
+        ratio = tf.reduce_min(target / size)
+        if self.geometry.shorter_side is not None:
+            ratio = tf.minimum(ratio, view.scale * self.geometry.shorter_side / tf.reduce_min(size))
+        scaled = tf.round(size * ratio)
         offset = tf.floor(tf.maximum(scaled - wanted, 0.0) * view.crop)
         return scaled, scaled / size, offset, tf.minimum(scaled - offset, wanted)
 
@@ -282,12 +289,36 @@ class Images:
 
     def objects(self, index: tf.Tensor, view: View) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the ground truth of a view: boxes float32 `[G, 4]`, classes int32 `[G]`, less what the crop cut away."""
-        count = tf.gather(self.num_boxes, index)
-        boxes = tf.gather(self.boxes, index)[:count]
-        classes = tf.gather(self.classes, index)[:count]
+        boxes, kept = self._shown_boxes(index, view)
+        return tf.gather(boxes, kept), tf.gather(tf.gather(self.classes, index), kept)
+
+    def _shown_boxes(self, index: tf.Tensor, view: View) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns all boxes of an image in a view, and int32 `[G]`: those that the crop left something of."""
+        boxes = tf.gather(self.boxes, index)[: tf.gather(self.num_boxes, index)]
         boxes = self.place_boxes(boxes, view, tf.gather(self.sizes, index))
-        kept = box_ops.get_non_empty_box_indices(boxes)
-        return tf.gather(boxes, kept), tf.gather(classes, kept)
+        return boxes, box_ops.get_non_empty_box_indices(boxes)
+
+    def masks(self, index: tf.Tensor, view: View, crop_size: int) -> tf.Tensor:
+        """Returns the masks of the objects of a view, each inside its box: float32 `[G, crop_size, crop_size]` in [0, 1].
+
+        As in the Model Garden's parser they are cut out of the stored image's masks; a mirrored view's are mirrored last.
+        """
+        size = tf.gather(self.sizes, index)
+        _, scale, offset, _ = self.placement(view, size)
+        upright, kept = self._shown_boxes(index, dataclasses.replace(view, flip=tf.constant(0)))
+        stored = (upright + tf.tile(offset, [2])) / tf.tile(scale, [2])
+        pixels = tf.py_function(lambda i: self._mask_pixels(int(i)), [index], tf.uint8)
+        pixels = tf.gather(tf.cast(tf.ensure_shape(pixels, [None, None, None]), tf.float32), kept)[..., tf.newaxis]
+        boxes = box_ops.normalize_boxes(tf.gather(stored, kept), size)
+        crops = tf.image.crop_and_resize(pixels, boxes, tf.range(tf.shape(kept)[0]), [crop_size, crop_size])[..., 0]
+        for axis, is_flipped in ((2, self._is_flipped(view.flip, 0)), (1, self._is_flipped(view.flip, 1))):
+            if is_flipped is not None:
+                crops = tf.where(is_flipped, tf.reverse(crops, [axis]), crops)
+        return crops
+
+    def _mask_pixels(self, index: int) -> np.ndarray:
+        example = self.dataset.examples[index]
+        return masks.pixels(self._masks[index], example.height, example.width)
 
 
 class TrainingInput:
@@ -365,6 +396,10 @@ class TrainingInput:
             'gt_classes': known['gt_classes'],
             **self._detector.targets(known, self._match(index, view, known), seeds, self._terms),
         }
+        mask_size = self._detector.mask_size(self._terms)
+        if mask_size is not None:
+            shown = self._images.masks(index, view, mask_size)
+            sample['gt_masks'] = preprocess_ops.clip_or_pad_to_fixed_size(shown, self._images.boxes.shape[1], -1)
         if self._needs_images:
             sample['image'] = self._image(index, view, shape)
         for key, read in self._extra.items():
@@ -383,6 +418,7 @@ class TrainingInput:
         width = self._images.boxes.shape[1]
         known = {
             'num_objects': tf.shape(classes)[0],
+            'image_shape': self._images.shown_size(view, tf.gather(self._images.sizes, index)),
             'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, width, -1),
             'gt_classes': preprocess_ops.clip_or_pad_to_fixed_size(classes, width, -1),
         }
@@ -489,8 +525,17 @@ def evaluation_batches(
         raise images.fault or error from error
 
 
+def _for_training(example: Example, include_difficult: bool) -> np.ndarray:
+    """Returns bool `[N]`: the objects that training sees."""
+    return ~example.is_crowd & (include_difficult | ~example.difficult)
+
+
+def _training_masks(example: Example, include_difficult: bool) -> tuple[str, ...]:
+    return example.select(_for_training(example, include_difficult)).masks or ()
+
+
 def _training_boxes(example: Example, include_difficult: bool, max_num_instances: int) -> tuple[np.ndarray, np.ndarray]:
-    kept = ~example.is_crowd & (include_difficult | ~example.difficult)
+    kept = _for_training(example, include_difficult)
     if int(kept.sum()) > max_num_instances:
         raise DataError(
             f'{example.path}: {int(kept.sum())} objects, but model.parser.max_num_instances is {max_num_instances}; the rest '

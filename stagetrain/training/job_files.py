@@ -92,4 +92,5 @@ def geometry_of(model: Any, training: bool) -> Geometry:
         scale_max=parser.aug_scale_max if training else 1.0,
         max_num_instances=parser.max_num_instances if training else NO_LIMIT,
         augmentation=augment.of_parser(parser) if training else None,
+        shorter_side=getattr(parser, 'shorter_side', None),
     )

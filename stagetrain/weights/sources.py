@@ -161,5 +161,9 @@ def object_paths(root: object, prefix: str) -> Mapping[int, tuple[str, ...]]:
             if name not in ('keras_api', '_functional_api_keras'):
                 visit(child, f'{path}/{name}', above | {id(node)})
 
-    visit(root, prefix, frozenset())
+    if isinstance(root, (list, tuple)):
+        for number, part in enumerate(root):
+            visit(part, f'{prefix}/{number}', frozenset())
+    else:
+        visit(root, prefix, frozenset())
     return {key: tuple(value) for key, value in paths.items()}

@@ -106,16 +106,22 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
             r"train_variables\[0\]: 'bakbone/\.\*': the stage holds no 'bakbone'.*'backbone'\?",
         ),
         ('stages.rpn.allow_frozen_fresh=[detection_head/.*]', r"allow_frozen_fresh\[0\]: .* the stage holds no 'detection_head'"),
+        (
+            'model.roi_sampler.cascade_iou_thresholds=[0.6, 0.7, 0.8]',
+            r'cascade_iou_thresholds: found \[0\.6, 0\.7, 0\.8\]; expected at most 2 numbers between 0 and 1',
+        ),
+        (
+            'model.roi_sampler.cascade_iou_thresholds=[0.6]',
+            r'model\.detection_head\.class_agnostic_bbox_pred: must be true with roi_sampler\.cascade_iou_thresholds',
+        ),
+        ('data.train.masks=true', r"data\.train\.masks: format 'voc' has no masks; remove it\. Formats with masks: coco\."),
         ('model.input_size=[64, 64]', r'model\.input_size: found \[64, 64\]; expected \[height, width, 3\]'),
         ('model.input_size=[64, 64, 1]', r'expected \[height, width, 3\]'),
         ('model.input_size=[64, 48, 3]', r'must be multiples of 32 \(2 to the power of max_level, 5\)'),
         ('model.input_size=[0, 64, 3]', 'must be multiples of 32'),
         ('model.min_level=6', r'model\.min_level: found 6; expected at most max_level, which is 5'),
         ('model.decoder={}', r'model\.decoder: type: missing; expected one of aspp, fpn, identity, nasfpn'),
-        (
-            'model.roi_sampler.cascade_iou_thresholds=[0.6]',
-            r'cascade_iou_thresholds: found \[0\.6\]; only None is supported, so remove it',
-        ),
+        ('model.roi_generator.use_batched_nms=true', r'use_batched_nms: found True; only False is supported, so remove it'),
         ('model.parser.keep_aspect_ratio=false', r'parser\.keep_aspect_ratio: found False; only True is supported'),
         (
             'model.parser.aug_scale_min=2.0',
@@ -168,3 +174,11 @@ def test_a_problem_is_placed_where_the_value_stands(load: Any) -> None:
 def test_a_problem_of_a_value_that_is_not_given_is_placed_at_the_mapping_around_it(load: Any) -> None:
     text = refused(load, 'missing', 'train.learning_rate.type=cosine', 'model.decoder.type=')
     assert [line.split(': ')[0].rpartition('/')[2] for line in text.splitlines()][0] == 'a.yaml:7'
+
+
+def test_a_mask_loss_needs_masks_in_the_data(load):
+    masks = {'type: faster_rcnn': 'type: mask_rcnn', 'rpn_score: 1.0': 'mask: 1.0'}
+    with pytest.raises(ConfigError, match=r'loss_weights\.mask: needs the masks of the objects; set data\.train\.masks: true'):
+        check_pipeline(load(replace=masks))
+    coco = {'train: {format: voc, path: images}': 'train: {format: coco, path: images, masks: true}'}
+    check_pipeline(load(replace=masks | coco))

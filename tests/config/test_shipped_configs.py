@@ -50,6 +50,7 @@ def test_the_recipes_are_all_here() -> None:
         'demo/four_step.yaml',
         'voc07/centernet_resnet50.yaml',
         'voc07/four_step_resnet50_fpn.yaml',
+        'voc07/four_step_vgg16.yaml',
     ]
 
 
@@ -86,8 +87,9 @@ def test_the_four_steps_are_those_of_the_paper() -> None:
     assert [stage.proposals and stage.proposals.origin for stage in pipeline.stages] == [None, 'rpn_1', None, 'rpn_2']
 
 
-def test_voc07_has_the_papers_steps_and_rates() -> None:
-    stages = load('voc07/four_step_resnet50_fpn.yaml').pipeline.stages
+@pytest.mark.parametrize('name', ['voc07/four_step_resnet50_fpn.yaml', 'voc07/four_step_vgg16.yaml'])
+def test_voc07_has_the_papers_steps_and_rates(name: str) -> None:
+    stages = load(name).pipeline.stages
     assert [stage.train.steps for stage in stages] == [80000, 40000, 80000, 40000]
     assert [stage.train.batch_size for stage in stages] == [1, 2, 1, 2]
     schedules = [stage.train.learning_rate.stepwise for stage in stages]
@@ -97,6 +99,15 @@ def test_voc07_has_the_papers_steps_and_rates() -> None:
         ([60000], [1e-3, 1e-4]),
         ([30000], [1e-3, 1e-4]),
     ]
+
+
+def test_vgg16_has_the_papers_anchors_heads_and_images() -> None:
+    model = load('voc07/four_step_vgg16.yaml').pipeline.model
+    assert (model.anchor.sizes, model.anchor.aspect_ratios, model.anchor.allowed_border) == ([128, 256, 512], [0.5, 1, 2], 0)
+    assert (model.rpn_head.num_filters, model.roi_head.fc.fc_dims, model.roi_head.fc.dropout) == (512, 4096, 0.5)
+    assert model.roi_aligner.crop_size // model.roi_aligner.pool_size == 7
+    assert (model.parser.shorter_side, model.parser.rpn_batch_size_per_im, model.parser.rpn_fg_fraction) == (600, 256, 0.5)
+    assert (model.roi_generator.test_num_proposals, model.detection_generator.nms_iou_threshold) == (300, 0.3)
 
 
 def keys(name: str) -> Iterator[tuple[int, int, str]]:

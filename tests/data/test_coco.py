@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stagetrain.config import schema
-from stagetrain.data import coco
+from stagetrain.data import coco, masks
 from stagetrain.data.annotation import BadItem, Example
 from stagetrain.errors import DataError
 from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
@@ -41,6 +41,20 @@ def test_boxes_classes_and_flags_are_read(tmp_path: pathlib.Path) -> None:
 def test_segmentation_is_passed_over(tmp_path: pathlib.Path, segmentation: Any) -> None:
     (found,), bad = one_image(tmp_path, coco_object(1, 5, segmentation=segmentation))
     assert (len(found.classes), bad) == (1, [])
+
+
+def test_masks_are_read_where_asked_for(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    objects = [
+        coco_object(1, 5, [30, 10, 15, 10], segmentation=[[30, 10, 45, 10, 45, 20, 30, 20]]),
+        coco_object(2, 5, segmentation={'counts': [3, 4], 'size': [40, 60]}),
+        coco_object(3, 5, [0, 0, 1, 2], segmentation={'counts': [0, 2, 2398], 'size': [40, 60]}),
+    ]
+    (found,), (bad,) = read(write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg')], objects), masks=True)
+    pixels = masks.pixels(found.masks, found.height, found.width)
+    assert pixels.sum(axis=(1, 2)).tolist() == [150, 2] and pixels[0, 10:20, 30:45].all()
+    assert (bad.element, bad.reason[:25]) == ('annotations[1] (id 2).segmentation', 'run lengths over 7 pixels')
+    assert found.select(np.array([False, True])).masks == found.masks[1:]
 
 
 def test_an_image_without_annotations_is_kept(tmp_path: pathlib.Path) -> None:

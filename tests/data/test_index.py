@@ -17,6 +17,7 @@ from stagetrain.config import schema, specs
 from stagetrain.data import index, voc
 from stagetrain.data.annotation import BadItem, Dataset, Example
 from stagetrain.errors import ConfigError, DataError
+from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
 
 if TYPE_CHECKING:
     from tests.data.conftest import VocFolder
@@ -42,6 +43,22 @@ def aged(folder: VocFolder) -> VocFolder:
     folder.add('b', folder.box(1, 2, 3, 4)).add('a', folder.box(5, 6, 7, 8, 'dog', difficult=1) + folder.box(9, 9, 9, 9))
     age(folder.root)
     return folder
+
+
+def test_masks_count_for_the_digest_and_come_back_from_the_cache(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path / 'data', 'a.jpg')
+    objects = [coco_object(1, 5, segmentation=[[30, 10, 45, 10, 45, 20]]), coco_object(2, 5, segmentation=[[1, 1, 9, 1, 9, 9]])]
+    file = write_coco(tmp_path / 'data' / 'a.json', [coco_image(5, 'a.jpg')], objects)
+    age(tmp_path / 'data')
+    digests = set()
+    for with_masks in (False, True):
+        source = schema.DataSource(format='coco', path=str(file), masks=with_masks)
+        data = schema.Data(classes=['cat', 'dog'], train=source, validation=source)
+        first, again = (index.load_dataset(source, data, 'train', tmp_path / 'cache') for _ in range(2))
+        assert again.examples[0].masks == first.examples[0].masks
+        assert (first.examples[0].masks is not None) == with_masks
+        digests.add(first.digest)
+    assert len(list((tmp_path / 'cache').iterdir())) == len(digests) == 2
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tensorflow as tf
 from stagetrain.config import specs
 from stagetrain.detectors.faster_rcnn import FasterRcnn
 
-ALL = ('backbone', 'decoder', 'rpn_head', 'detection_head')
+ALL = ('backbone', 'decoder', 'rpn_head', 'detection_head', 'mask_head')
 
 
 def small_model(**changes):
@@ -29,12 +29,14 @@ def small_model(**changes):
         'losses': {'l2_weight_decay': 4e-5},
         'norm_activation': {'use_sync_bn': False},
     }
-    return specs.detector('faster_rcnn').options().model_validate({**options, **changes})
+    chosen = {**options, **changes}
+    return specs.detector(chosen['type']).options().model_validate(chosen)
 
 
 @pytest.fixture
-def detector():
-    return FasterRcnn(small_model(), num_classes=2, modules=ALL, seed=1)
+def detector(request):
+    """Options can be changed by indirect parameters."""
+    return FasterRcnn(small_model(**getattr(request, 'param', {})), num_classes=2, modules=ALL, seed=1)
 
 
 @pytest.fixture
@@ -46,7 +48,12 @@ def batch(detector):
     classes = np.array([[1, 2, 1, -1, -1]] * 2, np.int32)
     seeds = tf.constant([[1, 2], [3, 4]], tf.int32)
     terms = ('rpn_score', 'rpn_box')
-    known = {'gt_boxes': tf.constant(boxes[0]), 'gt_classes': tf.constant(classes[0]), 'num_objects': tf.constant(3)}
+    known = {
+        'gt_boxes': tf.constant(boxes[0]),
+        'gt_classes': tf.constant(classes[0]),
+        'num_objects': tf.constant(3),
+        'image_shape': tf.constant([128.0, 128.0]),
+    }
     matched = detector.match(known, terms)
     targets = [detector.targets(known, matched, {'anchors': seed, 'rois': seed}, terms) for seed in seeds]
     return {
@@ -56,5 +63,6 @@ def batch(detector):
         'seed': seeds,
         'gt_boxes': tf.constant(boxes),
         'gt_classes': tf.constant(classes),
+        'gt_masks': tf.constant(random.uniform(size=[2, 5, 112, 112]) < 0.5, tf.float32),
         **tf.nest.map_structure(lambda *parts: tf.stack(parts), *targets),
     }

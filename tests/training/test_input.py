@@ -15,7 +15,7 @@ from official.vision.dataloaders import maskrcnn_input
 
 from stagetrain.config import specs
 from stagetrain.data.annotation import Dataset, Example
-from stagetrain.detectors.anchors import RpnTargets
+from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
 from stagetrain.errors import DataError
 from stagetrain.training import randomness
 from stagetrain.training.input import Geometry, Images, View, evaluation_batches, plain_view
@@ -207,8 +207,8 @@ def test_image_boxes_and_matches_are_those_of_the_model_gardens_parser(mirrored_
     np.testing.assert_allclose(boxes, labels['gt_boxes'][: len(boxes)], atol=1e-4)
     np.testing.assert_array_equal(classes, labels['gt_classes'][: len(boxes)])
     assert len(boxes) >= 2 and float(labels['gt_boxes'][len(boxes)][0]) == -1.0
-    targets = RpnTargets(model)
-    indicators, encoded = targets.match(boxes)
+    targets = RpnTargets(model.parser, anchor_boxes(model))
+    indicators, encoded = targets.match(boxes, tf.constant([80.0, 96.0]))
     # With room for all anchors the parser's sample is its match: 1 positive, 0 negative, -1 neither.
     expected = np.concatenate([tf.reshape(part, [-1]) for part in labels['rpn_score_targets'].values()])
     np.testing.assert_array_equal(indicators.numpy() == 1, expected == 1)

@@ -1,0 +1,238 @@
+"""The part that detectors share which propose regions and then classify them: the Faster R-CNN family.
+
+    class FasterRcnn(TwoStageDetector):
+        def _build_heads(self, wanted, levels): ...
+        def rpn_losses(self, scores, encoded, batch, terms): ...
+        def head_losses(self, features, rois, batch, terms): ...
+        def classify(self, features, rois, image_shape): ...
+
+B images, P proposals, R RoIs, S x S points of a RoI, C channels, K classes with background.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from official.vision.losses import maskrcnn_losses
+from official.vision.modeling.layers import detection_generator
+
+from stagetrain.detectors import boxes
+from stagetrain.detectors.anchors import RpnTargets
+from stagetrain.detectors.detector import Batch, Detections, feature_key
+from stagetrain.detectors.pyramid import PyramidDetector
+from stagetrain.detectors.roi_align import Aligner
+from stagetrain.detectors.roi_sampler import SAMPLED, Rois, RoiSampler
+
+RPN_TERMS = ('rpn_score', 'rpn_box')
+HEAD_TERMS = ('frcnn_class', 'frcnn_box')
+ROI_TERMS = (*HEAD_TERMS, 'mask')
+"""The loss terms on sampled RoIs."""
+Levels = Mapping[str, tf.Tensor]
+
+
+class Classified(NamedTuple):
+    """What the detection head says about RoIs."""
+
+    rois: tf.Tensor
+    """float32 `[B, R, 4]` yxyx in pixels of the scaled image, which the boxes are relative to."""
+    logits: tf.Tensor
+    """float32 `[B, R, K]`."""
+    encoded: tf.Tensor
+    """float32 `[B, R, K * 4]`, or `[B, R, 4]` where boxes do not depend on the class."""
+    box_weights: list[float]
+    """By which the encoded boxes are divided."""
+
+
+class TwoStageDetector(PyramidDetector):
+    """A detector with a region proposal network; see `PyramidDetector` for its modules and features."""
+
+    def __init__(self, model: Any, config: Any, num_classes: int, modules: Sequence[str], seed: int, rpn_targets: RpnTargets):
+        """Builds the modules; see `PyramidDetector`.
+
+        Args:
+          model: the detector's options in a pipeline.
+          config: as for `PyramidDetector`.
+          num_classes: classes without background.
+          modules: which to build.
+          seed: of the initialisers.
+          rpn_targets: knows the anchors.
+        """
+        self.num_classes = num_classes + 1
+        self._rpn_targets = rpn_targets
+        self._sampler = RoiSampler(model.roi_sampler)
+        self.roi_features = Aligner(model.roi_aligner.crop_size, model.roi_aligner.sample_offset)
+        super().__init__(model, config, modules, seed)
+
+    # ---- what kinds differ in -------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def rpn(self, features: Levels, training: bool) -> tuple[Levels, Levels]:
+        """Returns level -> scores (logits) float32 `[B, h, w, anchors]` and level -> encoded boxes `[B, h, w, anchors * 4]`."""
+
+    @abc.abstractmethod
+    def rpn_losses(self, scores: Levels, encoded: Levels, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns those of `RPN_TERMS` that are in `terms`, from the outputs of `rpn`."""
+
+    @abc.abstractmethod
+    def head_losses(self, features: Levels, rois: Rois, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns those of `ROI_TERMS` that are in `terms`, on sampled RoIs."""
+
+    @abc.abstractmethod
+    def classify(self, features: Levels, rois: tf.Tensor, image_shape: tf.Tensor) -> Classified:
+        """Returns what the detection head says, in inference mode, about RoIs float32 `[B, R, 4]`."""
+
+    def predict_masks(self, features: Levels, detected: tf.Tensor, classes: tf.Tensor) -> tf.Tensor | None:
+        """Returns `Detections.masks` of boxes float32 `[B, D, 4]` and classes `[B, D]`, or None without a head for them."""
+        return None
+
+    @property
+    def is_class_agnostic(self) -> bool:
+        """Whether the detection head gives one box for all classes."""
+        return False
+
+    # ---- computing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def anchor_boxes(self) -> Levels:
+        """Level -> float32 `[h, w, anchors * 4]`, yxyx in pixels of the scaled image."""
+        return self._rpn_targets.anchor_boxes
+
+    def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns the losses named in `terms`; see `Detector.losses`."""
+        features = self.features(batch, training=True)
+        values: dict[str, tf.Tensor] = {}
+        scores: Any = None
+        encoded: Any = None
+        if set(RPN_TERMS) & set(terms) or not {'proposals', SAMPLED[0]} & set(batch):
+            scores, encoded = self.rpn(features, training=True)
+        if set(RPN_TERMS) & set(terms):
+            values.update(self.rpn_losses(scores, encoded, batch, terms))
+        if set(ROI_TERMS) & set(terms):
+            values.update(self.head_losses(features, self._sampled(scores, encoded, batch), batch, terms))
+        return values
+
+    def _sampled(self, scores: Any, encoded: Any, batch: Batch) -> Rois:
+        if SAMPLED[0] in batch:
+            return Rois(*(batch[key] for key in SAMPLED))
+        rois = batch['proposals'] if 'proposals' in batch else self._training_rois(scores, encoded, batch['image_shape'])
+        return self._sampler(rois, batch['gt_boxes'], batch['gt_classes'], batch['seed'])
+
+    def class_loss(self, logits: tf.Tensor, rois: Rois) -> tf.Tensor:
+        """Returns the Model Garden's `frcnn_class` of logits float32 `[B, R, K]`: the mean over RoIs."""
+        options = self.model.losses
+        loss = maskrcnn_losses.FastrcnnClassLoss(
+            use_binary_cross_entropy=options.frcnn_class_use_binary_cross_entropy,
+            top_k_percent=options.frcnn_class_loss_top_k_percent,
+        )
+        return tf.reduce_mean(loss(logits, rois.classes, options.class_weights))
+
+    def _training_rois(self, scores: Any, encoded: Any, image_shape: tf.Tensor) -> tf.Tensor:
+        """Proposes RoIs for approximate joint training: no gradient flows through the boxes."""
+        options = self.model.roi_generator
+        rois, _ = boxes.multilevel_proposals(
+            encoded,
+            scores,
+            self.anchor_boxes,
+            image_shape,
+            pre_nms_top_k=options.pre_nms_top_k,
+            nms_iou=options.nms_iou_threshold,
+            num_proposals=options.num_proposals,
+            min_score=options.pre_nms_score_threshold,
+            min_size_px=options.pre_nms_min_size_threshold,
+        )
+        return tf.stop_gradient(rois)
+
+    def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the RPN's proposals in inference mode: float32 `[B, P, 4]` yxyx pixels of the scaled image, scores `[B, P]`."""
+        scores, encoded = self.rpn(self.features(batch, training=False), training=False)
+        return boxes.multilevel_proposals(
+            encoded,
+            scores,
+            self.anchor_boxes,
+            batch['image_shape'],
+            pre_nms_top_k=pre_nms_top_k,
+            nms_iou=nms_iou,
+            num_proposals=num_proposals,
+            min_score=self.model.roi_generator.test_pre_nms_score_threshold,
+            min_size_px=self.model.roi_generator.test_pre_nms_min_size_threshold,
+        )
+
+    def detect(self, batch: Batch) -> Detections:
+        """Returns detections on stored proposals where the batch has them, else on the detector's own; see `Detector.detect`."""
+        features = self.features(batch, training=False)
+        rois = batch.get('proposals')
+        if rois is None:
+            options = self.model.roi_generator
+            rois, _ = self.propose(
+                {feature_key(self._last_module): features, 'image_shape': batch['image_shape']},
+                pre_nms_top_k=options.test_pre_nms_top_k,
+                nms_iou=options.test_nms_iou_threshold,
+                num_proposals=options.test_num_proposals,
+            )
+        classified = self.classify(features, rois, batch['image_shape'])
+        # A padded proposal has no area; the head would see a corner of the image and might find something there.
+        is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1, keepdims=True)
+        found = self._detection_generator(int(rois.shape[1]))(
+            classified.encoded,
+            tf.where(is_padding, tf.one_hot([[0]], self.num_classes, on_value=1e4), classified.logits),
+            classified.rois,
+            batch['image_shape'],
+            classified.box_weights,
+            bbox_per_class=not self.is_class_agnostic,
+        )
+        return Detections(
+            boxes_yxyx_px=found['detection_boxes'],
+            scores=found['detection_scores'],
+            classes=tf.cast(found['detection_classes'], tf.int32),
+            num_valid=tf.cast(found['num_detections'], tf.int32),
+            masks=self.predict_masks(features, found['detection_boxes'], found['detection_classes']),
+        )
+
+    def _detection_generator(self, num_rois: int) -> detection_generator.DetectionGenerator:
+        """Returns the Model Garden's generator, on the native kernel where that gives the same boxes (see `boxes`)."""
+        options = self.model.detection_generator.model_dump()
+        if options['nms_version'] == 'v2' and num_rois <= options['pre_nms_top_k'] and boxes.runs_on_cpu():
+            options['nms_version'] = 'batched'
+        return detection_generator.DetectionGenerator(**options)
+
+    # ---- targets --------------------------------------------------------------------------------------------------------
+
+    def match(self, known: Levels, terms: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Returns each anchor's match and encoded box, and each stored proposal's match; see `Detector.match`."""
+        matched = {}
+        if set(RPN_TERMS) & set(terms):
+            gt_boxes = known['gt_boxes'][: known['num_objects']]
+            matched['rpn_indicators'], matched['rpn_encoded'] = self._rpn_targets.match(gt_boxes, known['image_shape'])
+        if set(ROI_TERMS) & set(terms) and 'proposals' in known:
+            indices, indicators = self._sampler.match(known['proposals'][tf.newaxis], known['gt_boxes'][tf.newaxis])
+            matched['roi_indices'] = tf.cast(indices[0], tf.int16)
+            matched['roi_indicators'] = tf.cast(indicators[0], tf.int8)
+        return matched
+
+    def targets(
+        self,
+        known: Mapping[str, tf.Tensor],
+        matched: Mapping[str, tf.Tensor],
+        seeds: Mapping[str, tf.Tensor],
+        terms: Sequence[str],
+    ) -> dict[str, Any]:
+        """Returns sampled score targets and box targets by level, and sampled RoIs; see `Detector.targets`."""
+        values: dict[str, Any] = {}
+        if set(RPN_TERMS) & set(terms):
+            sampled = self._rpn_targets.sample(matched['rpn_indicators'], seeds['anchors'])
+            values['rpn_score_targets'] = dict(self._rpn_targets.by_level(sampled))
+            values['rpn_box_targets'] = dict(self._rpn_targets.by_level(matched['rpn_encoded']))
+        if 'roi_indices' in matched:
+            rois = self._sampler.sample(
+                known['proposals'][tf.newaxis],
+                known['gt_boxes'][tf.newaxis],
+                known['gt_classes'][tf.newaxis],
+                tf.cast(matched['roi_indices'], tf.int32)[tf.newaxis],
+                tf.cast(matched['roi_indicators'], tf.int32)[tf.newaxis],
+                seeds['rois'][tf.newaxis],
+            )
+            values.update({key: value[0] for key, value in zip(SAMPLED, rois, strict=True)})
+        return values

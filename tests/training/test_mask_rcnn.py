@@ -1,0 +1,114 @@
+"""Mask R-CNN in stages: masks come from COCO polygons, the mask head trains alone on a frozen detector, masks are measured."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stagetrain import files
+from stagetrain.data import masks
+from stagetrain.errors import Interrupted
+from stagetrain.evaluation.metrics import Detections
+from stagetrain.training.input import Images, View, plain_view
+from stagetrain.weights import assign
+from tests import shapes_with_masks, tiny
+
+pytestmark = pytest.mark.slow
+MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head', 'mask_head')
+
+
+def document(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns a pipeline: boxes first, then the mask head alone."""
+    boxes = tiny.stage('boxes', tiny.RPN | tiny.HEAD, {'steps': 4})
+    frozen = [f'{module}/.*' for module in MODULES[:-1]]
+    only_masks = tiny.stage(
+        'masks', {'mask': 1.0}, {'steps': 4}, init=dict.fromkeys(MODULES[:-1], 'boxes'), freeze_variables=frozen
+    )
+    result = tiny.pipeline(folder, [boxes, only_masks])
+    for part, seed in (('train', 1), ('validation', 2)):
+        file = shapes_with_masks.make(folder / f'{part}.json', 6, seed)
+        result['data'][part] = {'format': 'coco', 'path': str(file), 'masks': True}
+    result['model'] |= {
+        'type': 'mask_rcnn',
+        'mask_head': {'num_convs': 1, 'num_filters': 8},
+        'mask_roi_aligner': {'crop_size': 7},
+        'parser': {**result['model']['parser'], 'mask_crop_size': 28, 'aug_scale_min': 0.8, 'aug_scale_max': 1.25},
+    }
+    return result
+
+
+@pytest.fixture(scope='module')
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tiny.Trained]:
+    """Both stages, one after the other."""
+    folder = tmp_path_factory.mktemp('masks')
+    pipeline = document(folder / 'data')
+    boxes_job = tiny.job(folder, pipeline, 'boxes')
+    boxes = tiny.Trained(boxes_job, *tiny.train(boxes_job))
+    origin = {'kind': 'stage', 'stage': 'boxes', 'path': str(boxes.checkpoint)}
+    masks_job = tiny.job(folder, pipeline, 'masks', origins=dict.fromkeys(MODULES[:-1], origin))
+    return {'boxes': boxes, 'masks': tiny.Trained(masks_job, *tiny.train(masks_job))}
+
+
+def test_the_mask_head_trains_alone(stages: dict[str, tiny.Trained]) -> None:
+    before, after = (assign.read_stage_checkpoint(stages[name].checkpoint) for name in ('boxes', 'masks'))
+    assert 'mask_head' not in {name.split('/')[0] for name in before}
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+    fresh = files.read_json(stages['masks'].folder / 'lineage.json')
+    assert {name.split('/')[0] for name, origin in fresh.items() if origin['kind'] == 'fresh'} == {'mask_head'}
+    lines = [line for line in files.read_json_lines(stages['masks'].folder / 'metrics.jsonl') if 'losses' in line]
+    assert [list(line['losses']) for line in lines] == [['mask']] * 4
+
+
+def test_masks_are_detected_and_measured(stages: dict[str, tiny.Trained]) -> None:
+    assert 'mask_AP' not in stages['boxes'].result['metrics']
+    assert {'AP', 'mask_AP', 'mask_AP50', 'mask_AP/circle'} <= stages['masks'].result['metrics'].keys()
+    dataset = tiny.context(stages['masks'].job).validation_images().dataset
+    records = files.read_json(stages['masks'].folder / 'detections.json')
+    found = Detections.from_coco(records, dataset)
+    assert found.to_coco(dataset) == records and found.masks is not None and len(found.masks) > 6
+    pixels = found.mask_pixels(dataset, 0)
+    for box, mask in zip(found.boxes_yxyx_px[found.image_index == 0], pixels, strict=True):
+        rows, columns = np.nonzero(mask)
+        assert not len(rows) or (rows.min() >= box[0] - 6 and columns.max() <= box[3] + 6)
+
+
+def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(stages: dict[str, tiny.Trained], tmp_path: pathlib.Path) -> None:
+    (tmp_path / 'stages' / 'masks').mkdir(parents=True)
+    (tmp_path / 'cache').mkdir()
+    job = {**stages['masks'].job, 'run_dir': str(tmp_path)}
+    with pytest.raises(Interrupted):
+        tiny.train(job, stop_after=2)
+    result, _ = tiny.train(job)
+    assert tiny.tensors(tmp_path / result['checkpoint']) == tiny.tensors(stages['masks'].checkpoint)
+
+
+def shown_and_drawn(images: Images, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first image's masks in a view, and the same drawn: its masks shown as images, cut out at the view's boxes."""
+    example, index = images.dataset.examples[0], tf.constant(0, tf.int64)
+    boxes, _ = images.objects(index, view)
+    pixels = masks.pixels(example.masks, example.height, example.width)
+    size = tf.constant([example.height, example.width], tf.float32)
+    canvas = tf.stack(
+        [images.render(tf.tile(tf.constant(mask, tf.float32)[..., tf.newaxis], [1, 1, 3]), view, size) for mask in pixels]
+    )
+    normalized = boxes / tf.tile(tf.constant(images.geometry.padded, tf.float32), [2])
+    drawn = tf.image.crop_and_resize(canvas[..., :1], normalized, tf.range(len(boxes)), [28, 28])[..., 0]
+    return images.masks(index, view, 28).numpy(), drawn.numpy()
+
+
+@pytest.mark.parametrize('flip', [0, 1])
+@pytest.mark.parametrize(('scale', 'crop'), [(1.0, [0.0, 0.0]), (0.8, [0.0, 0.0]), (1.25, [0.5, 0.2])])
+def test_masks_follow_the_image_in_every_view(
+    stages: dict[str, tiny.Trained], flip: int, scale: float, crop: list[float]
+) -> None:
+    images = tiny.context(stages['masks'].job).training_images()
+    view = View(tf.constant(0), tf.constant(flip), tf.constant(scale), tf.constant(crop))
+    shown, drawn = shown_and_drawn(images, view)
+    assert shown.shape == drawn.shape and len(shown) >= 2
+    assert ((shown > 0.5) != (drawn > 0.5)).mean() < 0.08
+    if (flip, scale) == (1, 1.0):
+        np.testing.assert_array_equal(shown, images.masks(tf.constant(0, tf.int64), plain_view(), 28).numpy()[:, :, ::-1])
