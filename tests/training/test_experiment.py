@@ -183,7 +183,8 @@ def retinanet(records: pathlib.Path) -> dict[str, Any]:
         'head': {'num_convs': 1, 'num_filters': 8},
         'norm_activation': {'use_sync_bn': False},
     }
-    task = {'model': network, **own_input(f'{records}/boxes/*.tfrecord*')}
+    # The experiment's own is a file of COCO; without one the truth is that of the records.
+    task = {'model': network, 'annotation_file': '', **own_input(f'{records}/boxes/*.tfrecord*')}
     return {
         'type': 'experiment',
         'name': 'retinanet_resnetfpn_coco',
