@@ -24,6 +24,10 @@ def expand(recipe: schema.Recipe, spec: DetectorSpec) -> Stages:
     Raises:
       ConfigError: The detector cannot carry the recipe, or the recipe lacks what it needs or names what the detector lacks.
     """
+    if not spec.modules:
+        raise ConfigError(
+            f"name: the modules of '{spec.name}' are named by its options, so it has no recipes; write its stages out"
+        )
     if recipe.name not in available(spec):
         raise ConfigError(
             f"name: '{recipe.name}' trains region proposals and a detector in turns, and {spec.name} has no proposals. "

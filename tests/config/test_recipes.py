@@ -99,6 +99,11 @@ def test_a_detector_without_proposals_cannot_train_by_turns(name: str) -> None:
         recipes.expand(recipe(name), ONE_STAGE)
 
 
+def test_a_network_whose_options_name_its_modules_has_no_recipes() -> None:
+    with pytest.raises(ConfigError, match="the modules of 'experiment' are named by its options, so it has no recipes"):
+        recipes.expand(recipe('end_to_end'), specs.detector('experiment'))
+
+
 EVERY_RECIPE = [(detector.name, name) for detector in specs.detectors() for name in recipes.available(detector)]
 
 
