@@ -37,6 +37,7 @@ OTHER: dict[Path, Any] = {
     ('model', 'backbone', 'keras_mobilenet_v1', 'surgery'): [{'cut_after': 'conv_pw_11_relu'}],
     ('model', 'roi_sampler', 'cascade_iou_thresholds'): [0.6],
     ('model', 'norm_activation', 'activation'): 'swish',
+    ('model', 'parser', 'aug_type'): {'type': 'randaug'},
     (*STAGE, 'init', 'backbone', 'from'): 'detector_1',
     (*STAGE, 'init', 'decoder', 'from'): 'detector_1',
     (*STAGE, 'init', 'rpn_head', 'from'): 'rpn_1',
@@ -71,7 +72,7 @@ NEEDS_OTHERS = {
     *('model.type', 'model.decoder.type', 'stages[3].train.optimizer.type', 'stages[3].train.learning_rate.type'),
     *('stages[3].train.warmup.type', 'stages[3].train.epochs', 'data.train.format', 'data.validation.format'),
     *('data.train.path', 'data.validation.path', 'data.train.images', 'data.validation.images'),
-    *('data.train.class_file', 'data.validation.class_file'),
+    *('data.train.class_file', 'data.validation.class_file', 'models', 'stages[3].model'),
 }
 """Keys of which no other value is right without changing others; of data and sources counts what they give, not these words."""
 
