@@ -32,7 +32,7 @@ def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(joint: Trained, tmp
     result, _ = tiny.train(job)
     assert tiny.tensors(tmp_path / result['checkpoint']) == tiny.tensors(joint.checkpoint)
     assert result['digests'] == joint.result['digests']
-    assert sum('/.OPTIMIZER_SLOT/' in key for key in tiny.tensors(joint.checkpoint)) > 100
+    assert sum('/.OPTIMIZER_SLOT/' in key for key in tiny.tensors(joint.checkpoint)) > 90
     lines = files.read_json_lines(tmp_path / 'stages' / 'joint' / 'metrics.jsonl')
     assert [line['step'] for line in lines if 'losses' in line] == [1, 2, 3, 4, 5, 6]
 
