@@ -53,6 +53,7 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None) -> F
         sources=fingerprint.source_digests(pipeline, cache / 'sources.json' if cache else None),
         versions=fingerprint.package_versions(),
         inputs=fingerprint.input_digests(pipeline),
+        items={dataset.digest: dataset.items for dataset in (train, validation)},
     )
 
 

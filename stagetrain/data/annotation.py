@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import math
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -116,6 +117,8 @@ class Dataset:
     examples: tuple[Example, ...]
     bad: tuple[BadItem, ...]
     digest: str
+    items: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """`image_id` -> short digests of the image and of its annotation, so that a change can be told by names."""
 
     @property
     def num_boxes(self) -> int:

@@ -29,11 +29,13 @@ from stagetrain.config import schema, specs
 from stagetrain.data.annotation import BadItem, Dataset, Example
 from stagetrain.errors import DamagedFile, DataError
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 """Counted up whenever a reader or the cache's layout changes, so that older caches are made again."""
 RACY_NS = 2_000_000_000
 """A file changed so shortly before it was read can change again within the same tick of a coarse clock: nothing is cached."""
 NUM_BAD_SHOWN = 10
+ITEM_DIGITS = 12
+"""Hexadecimal digits of an image's digest in `Dataset.items`; as many of its annotation's follow."""
 
 _Stat = tuple[int, int, int] | None
 
@@ -45,6 +47,7 @@ class _Contents:
     examples: tuple[Example, ...]
     bad: tuple[BadItem, ...]
     digest: str
+    items: dict[str, str]
 
 
 def load_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
@@ -72,7 +75,7 @@ def load_dataset(source: schema.DataSource, data: schema.Data, split_name: str, 
         if cache:
             cache.store(contents, started_ns)
     _refuse_bad(contents, source, data, split_name)
-    return Dataset(split_name, classes, contents.examples, contents.bad, contents.digest)
+    return Dataset(split_name, classes, contents.examples, contents.bad, contents.digest, contents.items)
 
 
 def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
@@ -82,19 +85,26 @@ def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
       classes: Class names in their order.
       examples: In the order of training's index.
     """
+    return _digests(classes, examples)[0]
+
+
+def _digests(classes: Sequence[str], examples: Sequence[Example]) -> tuple[str, dict[str, str]]:
+    """Returns the digest of a data set, and `Dataset.items`."""
     digest = hashlib.sha256()
     digest.update(_length_framed(json.dumps(list(classes)).encode()))
+    items = {}
     # Hashing and reading release the interpreter lock.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for example, content in zip(examples, pool.map(_content_digest, examples), strict=True):
+            boxes = example.boxes_yxyx_px.astype('<f4').tobytes() + example.classes.astype('<i4').tobytes()
+            flags = example.difficult.astype('u1').tobytes() + example.is_crowd.astype('u1').tobytes()
+            masks = b'' if example.masks is None else _length_framed(json.dumps(example.masks).encode())
             digest.update(_length_framed(example.image_id.encode()))
             digest.update(np.asarray([example.height, example.width, len(example.classes)], '<i8').tobytes())
-            digest.update(example.boxes_yxyx_px.astype('<f4').tobytes() + example.classes.astype('<i4').tobytes())
-            digest.update(example.difficult.astype('u1').tobytes() + example.is_crowd.astype('u1').tobytes())
-            digest.update(content)
-            if example.masks is not None:
-                digest.update(_length_framed(json.dumps(example.masks).encode()))
-    return digest.hexdigest()
+            digest.update(boxes + flags + content + masks)
+            annotation = hashlib.sha256(boxes + flags + masks).hexdigest()
+            items[example.image_id] = content.hex()[:ITEM_DIGITS] + annotation[:ITEM_DIGITS]
+    return digest.hexdigest(), items
 
 
 def _length_framed(data: bytes) -> bytes:
@@ -112,7 +122,7 @@ def _read(spec: specs.FormatSpec, source: schema.DataSource, data: schema.Data) 
     for one, other in itertools.pairwise(examples):
         if one.image_id == other.image_id:
             raise DataError(f"{source.path}: two images have the id '{one.image_id}' ({one.path}, {other.path}); ids must differ")
-    return _Contents(tuple(examples), tuple(sorted(bad)), dataset_digest(data.classes, examples))
+    return _Contents(tuple(examples), tuple(sorted(bad)), *_digests(data.classes, examples))
 
 
 def _of_classes(example: Example, num_classes: int) -> Example:
@@ -191,6 +201,7 @@ def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str
     examples = contents.examples
     text = {
         'digest': contents.digest,
+        'items': list(contents.items.values()),
         'ids': [example.image_id for example in examples],
         'paths': [example.path for example in examples],
         'masks': [example.masks for example in examples],
@@ -237,4 +248,5 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[_Contents, list[str], list[_
     )
     stats: list[_Stat] = [None if size < 0 else (size, time_ns, inode) for size, time_ns, inode in arrays['stats'].tolist()]
     bad = tuple(BadItem(*item) for item in text['bad'])
-    return _Contents(examples, bad, text['digest']), text['stat_paths'], stats
+    items = dict(zip(text['ids'], text['items'], strict=True))
+    return _Contents(examples, bad, text['digest'], items), text['stat_paths'], stats

@@ -15,6 +15,7 @@ import glob
 import importlib.metadata
 import pathlib
 import time
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,11 +25,14 @@ from stagetrain import files
 from stagetrain.config import check, experiments, options, schema
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import other_runs
+from stagetrain.pipeline.data_items import Items
 
 NUMERICS_VERSION = 1
 """Counted up with every change of stagetrain that changes the numbers of a stage; every stage is stale then."""
 PACKAGES = ('tensorflow', 'tf-models-official', 'tf_keras')
 COSMETIC = 'Cosmetic.'
+DATA_SETS = {'data.train': 'training data', 'data.validation': 'validation data'}
+"""Parts that are digests of data sets, and what a person calls them."""
 RACY_NS = 2_000_000_000
 """A file as young as this can change again within the same tick of a coarse clock: its digest is not cached."""
 _MISSING = '(none)'
@@ -58,6 +62,8 @@ class Facts:
     """Package -> version."""
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Pattern of files that a network reads by itself -> digest of what it matches."""
+    items: Mapping[str, Items] = dataclasses.field(default_factory=dict)
+    """Digest of a data set -> its items."""
 
 
 def stage_fingerprint(
@@ -140,10 +146,30 @@ def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, list(value) if isinstance(value, tuple) else value
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> list[str]:
-    """Returns what differs between two sets of parts, in words, by name; `labels` say a part's name in words."""
-    names = sorted(name for name in {*old, *new} if old.get(name, _MISSING) != new.get(name, _MISSING))
-    return [_difference((labels or {}).get(name, name), old.get(name, _MISSING), new.get(name, _MISSING)) for name in names]
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the parts that differ, sorted."""
+    return sorted(name for name in {*old, *new} if old.get(name, _MISSING) != new.get(name, _MISSING))
+
+
+def differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    labels: Mapping[str, str] = types.MappingProxyType({}),
+    details: Mapping[str, str] = types.MappingProxyType({}),
+) -> list[str]:
+    """Returns what differs between two sets of parts, in words, by name.
+
+    Args:
+      old: the former parts.
+      new: the present ones.
+      labels: part -> its name in words.
+      details: part -> what more is known of its change.
+    """
+    return [
+        _difference(labels.get(name, name), old.get(name, _MISSING), new.get(name, _MISSING))
+        + (f': {details[name]}' if name in details else '')
+        for name in differing(old, new)
+    ]
 
 
 def package_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The plan: what runs, what is skipped, and why. Pure: it reads no file, starts nothing and does not import TensorFlow.
+"""The plan: what runs, what is skipped, and why. It writes and starts nothing and does not import TensorFlow.
 
     plan = make_plan(loaded, facts, state, select=Selection(only='rpn_2'))
     for stage in plan.stages:
@@ -11,12 +11,12 @@ cannot be known: it is planned to run, and decided again when its turn comes (`d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stagetrain.config import check, load, schema
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import fingerprint, gates
+from stagetrain.pipeline import data_items, fingerprint, gates
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, Node, build_graph, num_steps
 from stagetrain.pipeline.rundir import EMPTY, Partial, State
@@ -27,6 +27,9 @@ EVALUATE = 'evaluate'
 SKIP = 'skip'
 REFUSE = 'refuse'
 NUM_DIFFERENCES_SHOWN = 5
+
+Tell = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+"""Former parts and present ones -> what differs, in words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,29 +196,30 @@ def _decide(
         num_steps=steps,
         num_images=steps * node.stage.train.batch_size,
     )
-    action, step, reason = _action(plan, state, first, select)
+    action, step, reason = _action(plan, facts, state, first=first, select=select)
     metrics = state.lock.stages[node.id].result.get('metrics') if action == SKIP else None
     return dataclasses.replace(plan, action=action, step=step, reason=reason, metrics=metrics or {})
 
 
-def _action(plan: StagePlan, state: State, first: list[str], select: Selection) -> tuple[str, int, str]:
+def _action(plan: StagePlan, facts: Facts, state: State, *, first: list[str], select: Selection) -> tuple[str, int, str]:
     """Returns action, steps done already and reason."""
     partial, entry = state.partial.get(plan.id), state.lock.stages.get(plan.id)
+    tell = _teller(plan.node, facts, state)
     if plan.id in select.force:
         return RUN, 0, 'asked for with --force'
     if first:
-        return _pending(plan, partial, first)
+        return _pending(plan, partial, first, tell)
     if entry is not None and plan.id in state.missing:
         return RUN, 0, state.missing[plan.id]
     if entry is not None and entry.fingerprint == plan.fingerprint:
-        changes = fingerprint.differences(entry.evaluation_parts, plan.evaluation_parts)
+        changes = tell(entry.evaluation_parts, plan.evaluation_parts)
         if plan.id in select.evaluate:
             return EVALUATE, plan.num_steps, 'evaluated again, as asked for'
         if changes:
-            return EVALUATE, plan.num_steps, f'trained, but its metrics are stale: {_few(changes)}'
+            return EVALUATE, plan.num_steps, f'trained, but its metrics are stale: {changes}'
         return SKIP, plan.num_steps, f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged'
     if entry is not None:
-        return RUN, 0, f'stale: {_few(fingerprint.differences(entry.parts, plan.parts, _labels(plan.node)))}'
+        return RUN, 0, f'stale: {tell(entry.parts, plan.parts)}'
     if partial is None:
         return RUN, 0, 'not run yet'
     if partial.fingerprint == plan.fingerprint:
@@ -224,17 +228,17 @@ def _action(plan: StagePlan, state: State, first: list[str], select: Selection) 
         )
     if not partial.step:
         return RUN, 0, 'was begun under another config but saved no step'
-    return REFUSE, partial.step, _few(fingerprint.differences(partial.parts, plan.parts, _labels(plan.node)))
+    return REFUSE, partial.step, tell(partial.parts, plan.parts)
 
 
-def _pending(plan: StagePlan, partial: Partial | None, first: list[str]) -> tuple[str, int, str]:
+def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: Tell) -> tuple[str, int, str]:
     """A stage whose sources have yet to run; its own settings can be compared already."""
     if partial is not None and partial.step:
         known = {name: value for name, value in partial.parts.items() if not _from_sources(name)}
         own = {name: value for name, value in plan.parts.items() if not _from_sources(name)}
-        changes = fingerprint.differences(known, own, _labels(plan.node))
+        changes = tell(known, own)
         if changes:
-            return REFUSE, partial.step, _few(changes)
+            return REFUSE, partial.step, changes
     return RUN, 0, f'decided after {", ".join(first)}, which it starts from'
 
 
@@ -342,12 +346,27 @@ def _idle(pipeline: schema.PipelineBase, node: Node) -> tuple[str, ...]:
 
 def _labels(node: Node) -> dict[str, str]:
     """Names the parts of a fingerprint that are digests as a person would."""
-    labels = {'data.train': 'training data', 'data.validation': 'validation data', 'init': 'sources'}
+    labels = {**fingerprint.DATA_SETS, 'init': 'sources'}
     for module, origin in node.origins.items():
         if origin.kind != 'fresh':
             labels[f'init.{module}'] = f"{origin.name}'s weights of {module}"
         labels[f'proposals.weights.{module}'] = f"{node.proposals_from}'s weights of {module}"
     return labels
+
+
+def _teller(node: Node, facts: Facts, state: State) -> Tell:
+    """Returns what says how two sets of parts of a stage differ; empty when they do not. Of data sets it names the images."""
+    labels = _labels(node)
+
+    def images(old: Any, new: Any) -> str:
+        former, present = state.items(old) if old and new and old != new else None, facts.items.get(new)
+        return data_items.changes(former, present) if former is not None and present is not None else ''
+
+    def tell(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+        names = {part: found for part in fingerprint.DATA_SETS if (found := images(old.get(part), new.get(part)))}
+        return _few(fingerprint.differences(old, new, labels, names))
+
+    return tell
 
 
 def _few(changes: list[str]) -> str:

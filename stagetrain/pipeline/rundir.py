@@ -2,8 +2,9 @@
 
 run.yaml            the resolved config                    ledger.jsonl   what happened, append-only
 pipeline.lock       per stage: fingerprint, parts, result  report/        tables, plots, page
+data/<digest>.json  which images a data set held           cache/         can be deleted at any time
 stages/<id>/        job.json  checkpoints/step-<8 digits>/  metrics.jsonl  ...
-stores/proposals/<fingerprint>/                            cache/         can be deleted at any time
+stores/proposals/<fingerprint>/
 
 directory = RunDirectory(pathlib.Path('runs/bccd'))
 with directory.writing():
@@ -16,12 +17,13 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import functools
 import hashlib
 import os
 import pathlib
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import filelock
@@ -29,7 +31,7 @@ import filelock
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import children, fingerprint
+from stagetrain.pipeline import children, data_items, fingerprint
 from stagetrain.pipeline.ledger import Ledger
 from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
@@ -68,6 +70,14 @@ class State:
     """Stages that were begun and are not in the lock, by id."""
     missing: Mapping[str, str]
     """Finished stages whose checkpoint is gone or damaged, with the reason; stores likewise, by fingerprint."""
+    items: Callable[[str], data_items.Items | None] = lambda digest: None
+    """Reads the items of a data set, by digest, when a change of it is to be told by names."""
+
+    def data_digests(self) -> set[str]:
+        """Returns the digests of all data sets that the stages here were begun or finished with."""
+        parts = [part for entry in self.lock.stages.values() for part in (entry.parts, entry.evaluation_parts)]
+        parts += [partial.parts for partial in self.partial.values()]
+        return {part[name] for part in parts for name in fingerprint.DATA_SETS if name in part}
 
 
 EMPTY = State(Lock(), {}, {})
@@ -98,6 +108,11 @@ class RunDirectory:
     def cache(self) -> pathlib.Path:
         """Caches; nothing is lost with them."""
         return self.path / 'cache'
+
+    @property
+    def data(self) -> pathlib.Path:
+        """Names of the images in the data sets that stages were trained on."""
+        return self.path / 'data'
 
     @property
     def features(self) -> pathlib.Path:
@@ -174,6 +189,11 @@ class RunDirectory:
             if changes:
                 self.ledger.record('note', None, f'the config changed: {"; ".join(changes)}', {'changes': changes})
 
+    def keep_data_items(self, items: Mapping[str, data_items.Items]) -> None:
+        """Keeps which images the present data sets hold, by digest; raises `RunDirectoryError` when they cannot be written."""
+        with explained(self.data):
+            data_items.keep(self.data, items, self.state().data_digests())
+
     def config(self) -> load.Loaded:
         """Returns the config in `run.yaml`.
 
@@ -214,7 +234,7 @@ class RunDirectory:
         partial = {stage_id: self._partial(stage_id) for stage_id in begun if stage_id not in lock.stages}
         missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
         missing |= {key: 'its folder is gone' for key in lock.proposals if not (self.proposals / key / files.MANIFEST).is_file()}
-        return State(lock, partial, missing)
+        return State(lock, partial, missing, functools.cache(functools.partial(data_items.read, self.data)))
 
     def file_digests(self, *paths: pathlib.Path) -> dict[str, str]:
         """Returns path in the run directory -> SHA-256 of files and of all files below folders, for the lock.

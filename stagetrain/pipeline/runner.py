@@ -69,6 +69,7 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console:
       RunDirectoryError: the disk is full or read-only.
     """
     workers = _Workers(start_worker)
+    directory.keep_data_items(plan.facts.items)
     with workers.receiving_signals():
         if any(stage.selected and stage.action in (planning.RUN, planning.RESUME) for stage in plan.stages):
             _check_model(plan, directory, workers, console)

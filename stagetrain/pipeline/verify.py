@@ -59,6 +59,7 @@ def verify(directory: RunDirectory) -> Report:
     check.config()
     check.ledger()
     check.cache()
+    check.data_items()
     for folder in sorted(path.parent for path in directory.path.rglob(files.MANIFEST)):
         check.committed_folder(folder)
     for stage_id, entry in lock.stages.items():
@@ -111,6 +112,12 @@ class _Check:
             self.guarded.add(path)
             read = files.read_sealed_bytes if path.suffix == '.npz' else files.read_sealed_json
             self._told(functools.partial(read, path))
+
+    def data_items(self) -> None:
+        """Every list of a data set's images fits its own digest."""
+        for path in sorted(self._directory.data.glob('*.json')):
+            self.guarded.add(path)
+            self._told(functools.partial(files.read_sealed_json, path))
 
     def committed_folder(self, folder: pathlib.Path) -> None:
         """A checkpoint or a store is byte for byte what its manifest says."""

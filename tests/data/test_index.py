@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stagetrain.config import schema, specs
 from stagetrain.data import index, voc
@@ -177,6 +178,26 @@ def test_the_cache_gives_back_what_was_read(voc_folder: VocFolder, tmp_path: pat
         for name in ('boxes_yxyx_px', 'classes', 'difficult', 'is_crowd'):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), strict=True)
     assert index.dataset_digest(warm.classes, warm.examples) == warm.digest
+
+
+def test_items_tell_an_image_from_its_annotation_and_come_from_the_cache_too(
+    voc_folder: VocFolder, tmp_path: pathlib.Path
+) -> None:
+    def items() -> dict[str, tuple[str, str]]:
+        age(voc_folder.root)
+        cold, warm = (load(voc_folder, tmp_path / 'cache').items for _ in range(2))
+        assert cold == warm and {len(item) for item in cold.values()} == {2 * index.ITEM_DIGITS}
+        return {name: (item[: index.ITEM_DIGITS], item[index.ITEM_DIGITS :]) for name, item in cold.items()}
+
+    voc_folder.add('a', voc_folder.box(1, 2, 3, 4)).add('b', voc_folder.box(1, 2, 3, 4))
+    first = items()
+    voc_folder.annotation('a', voc_folder.box(1, 2, 3, 5))
+    second = items()
+    assert second['a'][0] == first['a'][0] and second['a'][1] != first['a'][1] and second['b'] == first['b']
+    (voc_folder.root / 'JPEGImages' / 'b.jpg').unlink()
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(voc_folder.root / 'JPEGImages' / 'b.jpg')
+    third = items()
+    assert third['b'][0] != second['b'][0] and third['b'][1] == second['b'][1] and third['a'] == second['a']
 
 
 def test_on_bad_is_judged_on_what_is_cached(voc_folder: VocFolder, tmp_path: pathlib.Path, reads: list[str]) -> None:

@@ -139,9 +139,21 @@ class Project:
         """Adds a real JPEG with one object to the data set."""
         pixels = np.random.default_rng(len(name) + x).integers(0, 255, (48, 64, 3), np.uint8)
         PIL.Image.fromarray(pixels).save(self.folder / 'data' / 'JPEGImages' / f'{name}.jpg')
-        (self.folder / 'data' / 'Annotations' / f'{name}.xml').write_text(ANNOTATION.format(name=name, x=x))
-        with open(self.folder / 'data' / 'ImageSets' / 'Main' / f'{split}.txt', 'a') as file:
+        self.annotate(name, x)
+        with open(self.split(split), 'a') as file:
             file.write(f'{name}\n')
+
+    def annotate(self, name: str, x: int) -> None:
+        """Writes an image's annotation: one object whose left edge is `x`."""
+        (self.folder / 'data' / 'Annotations' / f'{name}.xml').write_text(ANNOTATION.format(name=name, x=x))
+
+    def remove_image(self, name: str, split: str) -> None:
+        """Takes an image out of a split."""
+        self.split(split).write_text(self.split(split).read_text().replace(f'{name}\n', ''))
+
+    def split(self, name: str) -> pathlib.Path:
+        """Returns the file that lists a split's images."""
+        return self.folder / 'data' / 'ImageSets' / 'Main' / f'{name}.txt'
 
 
 def make_document() -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_changed_validation_data_asks_for_an_evaluation_only(project: Project) -
     project.run()
     project.add_image('d', 'test')
     assert set(project.actions().values()) == {'evaluate'}
-    assert project.plan().stages[0].reason.startswith('trained, but its metrics are stale: data.validation changed (')
+    assert project.plan().stages[0].reason.startswith('trained, but its metrics are stale: validation data changed (')
 
 
 def test_validation_that_decides_the_best_checkpoint_counts_for_training(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -12,7 +13,9 @@ import time
 import pytest
 
 from stagetrain import files
+from stagetrain.cli.main import main
 from stagetrain.errors import ConfigError, RunDirectoryError
+from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.verify import verify
 from tests.fakes.project import ROOT, Project, environ_of, make_project
@@ -98,12 +101,58 @@ def test_a_flipped_byte_in_the_newest_checkpoint_is_told_and_the_data_kept(proje
     assert b'stup' in damaged.read_bytes()
 
 
-def test_changed_data_makes_stages_stale_by_name(project: Project) -> None:
-    project.run()
+def change_data(project: Project) -> None:
+    """Adds an image, removes one, replaces the file of one and edits the annotation of another."""
+    project.add_image('new', 'trainval')
+    project.remove_image('b', 'trainval')
+    shutil.copy(project.folder / 'data' / 'JPEGImages' / 'new.jpg', project.folder / 'data' / 'JPEGImages' / 'a.jpg')
+    project.annotate('d', x=11)
+
+
+NAMED = r'training data changed \(\w{8} -> \w{8}\): 1 added \(new\), 1 removed \(b\), 1 with another image \(a\), '
+NAMED += r'1 with other annotations \(d\)'
+
+
+def test_changed_data_makes_stages_stale_by_the_names_of_images(project: Project) -> None:
     project.add_image('d', 'trainval')
-    stage = next(stage for stage in project.plan().stages if stage.id == 'rpn_1')
-    assert stage.action == 'run'
-    assert stage.reason.startswith('stale: training data changed (')
+    project.run(select=Selection(until='rpn_1'))
+    change_data(project)
+    reason = project.plan().stages[0].reason
+    assert re.fullmatch(f'stale: {NAMED}', reason), reason
+    project.run(select=Selection(until='rpn_1'))
+    assert re.fullmatch(f'stale: {NAMED}', project.directory.ledger.read()[-2]['text'])
+    project.annotate('new', x=12)
+    assert project.plan().stages[0].reason.endswith('): 1 with other annotations (new)')
+    project.run(select=Selection(until='rpn_1'))
+    assert len(list(project.directory.data.iterdir())) == 3  # The validation set, the former training set and the present one.
+    assert verify(project.directory).wrong == ()
+
+
+def test_changed_data_in_a_half_done_stage_is_refused_with_the_names_of_images(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.add_image('d', 'trainval')
+    ended(start(project, FAKE_DIE='rpn_1:6:SIGKILL'))
+    change_data(project)
+    with pytest.raises(ConfigError, match=rf'rpn_1 is half-done \(step 4\) and has changed since: {NAMED}\. Going on'):
+        project.plan()
+    assert main(['status', str(project.directory.path)]) == 0
+    assert re.search(f'rpn_1: at step 4 of 8; changed since: {NAMED}', capsys.readouterr().out)
+
+
+def test_a_changed_validation_set_is_told_by_the_names_of_images(project: Project) -> None:
+    project.run()
+    project.annotate('c', x=12)
+    stages = project.plan().stages
+    told = r'validation data changed \(\w{8} -> \w{8}\): 1 with other annotations \(c\)'
+    assert re.fullmatch(f'trained, but its metrics are stale: {told}', stages[0].reason), stages[0].reason
+
+
+def test_without_the_names_of_images_changed_data_is_told_by_digests(project: Project) -> None:
+    project.run(select=Selection(until='rpn_1'))
+    shutil.rmtree(project.directory.data)
+    project.annotate('a', x=12)
+    assert re.fullmatch(r'stale: training data changed \(\w{8} -> \w{8}\)', project.plan().stages[0].reason)
 
 
 def test_a_config_changed_in_a_half_done_stage_is_refused_with_both_ways_on(project: Project) -> None:
