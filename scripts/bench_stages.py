@@ -41,7 +41,8 @@ from stagetrain.evaluation import evaluate
 from stagetrain.pipeline.lock import read_lock
 from stagetrain.stores import features
 from stagetrain.training import cost, job_files, optimizers, randomness, runtime
-from stagetrain.training.input import PROPOSAL_PADDING, Images, TrainingInput, View, Views, plain_view
+from stagetrain.training.input import PROPOSAL_PADDING, TrainingInput
+from stagetrain.training.views import Images, View, Views, plain_view
 from stagetrain.weights import assign
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

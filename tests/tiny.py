@@ -15,8 +15,9 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.training import job_files, randomness
-from stagetrain.training.input import TrainingInput, Views
+from stagetrain.training.input import TrainingInput
 from stagetrain.training.stage import train_stage
+from stagetrain.training.views import Views
 
 ROOT = pathlib.Path(__file__).parents[1]
 RPN = {'rpn_score': 1.0, 'rpn_box': 1.0}

@@ -266,7 +266,7 @@ def _with_modules(spec: DetectorSpec, model: experiments.Experiment) -> Detector
     return dataclasses.replace(spec, modules=modules, loss_modules=dict.fromkeys(spec.loss_modules, modules))
 
 
-def _register_built_in() -> None:
+def _register_backbones() -> None:
     for name, backbone_options, preprocessing_name in (
         ('vgg16', KerasVgg, 'bgr_mean'),
         ('vgg19', KerasVgg, 'bgr_mean'),
@@ -280,6 +280,9 @@ def _register_built_in() -> None:
     ):
         place = f'stagetrain.detectors.keras_backbones:{name}'
         register_backbone(BackboneSpec(f'keras_{name}', backbone_options, place, preprocessing_name))
+
+
+def _register_two_stage_detectors() -> None:
     rpn = ('backbone', 'decoder', 'rpn_head')
     head = ('backbone', 'decoder', 'detection_head')
     faster_rcnn = DetectorSpec(
@@ -326,6 +329,9 @@ def _register_built_in() -> None:
             rules=None,
         )
     )
+
+
+def _register_one_stage_detectors() -> None:
     register_detector(
         DetectorSpec(
             name='retinanet',
@@ -358,6 +364,9 @@ def _register_built_in() -> None:
             fixed_options=_FIXED_IN_PARSERS,
         )
     )
+
+
+def _register_experiments() -> None:
     register_detector(
         DetectorSpec(
             name=experiments.TYPE,
@@ -370,6 +379,9 @@ def _register_built_in() -> None:
             adapt=_with_modules,
         )
     )
+
+
+def _register_formats_and_sources() -> None:
     for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):
         place = f'stagetrain.data.{module}'
         functions = (f'{place}:read', f'{place}:inputs', f'{place}:class_names', f'{place}:recognise')
@@ -380,4 +392,8 @@ def _register_built_in() -> None:
     register_format(FormatSpec('auto', f'{auto}:read', f'{auto}:inputs', f'{auto}:class_names'))
 
 
-_register_built_in()
+_register_backbones()
+_register_two_stage_detectors()
+_register_one_stage_detectors()
+_register_experiments()
+_register_formats_and_sources()

@@ -201,14 +201,3 @@ class CenterNet(PyramidDetector):
                 [*self._places, self.num_classes],
             )
         return matched
-
-    def targets(
-        self,
-        known: Mapping[str, tf.Tensor],
-        matched: Mapping[str, tf.Tensor],
-        seeds: Mapping[str, tf.Tensor],
-        terms: Sequence[str],
-    ) -> dict[str, Any]:
-        """Returns what `match` gave: there is nothing to sample; see `Detector.targets`."""
-        del known, seeds, terms
-        return dict(matched)

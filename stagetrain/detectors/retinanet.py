@@ -80,7 +80,7 @@ class RetinaNet(PyramidDetector):
         The Model Garden multiplies the box loss by `losses.box_loss_weight`; here that is the weight of `box`.
         """
         scores, encoded, _ = self.modules['head'](self.features(batch, training=True), training=True)
-        options, classes = self.model.losses, batch['class_targets']
+        options, classes = self.model.losses, tf.cast(batch['class_targets'], tf.int32)
         positive = tf.cast(classes > 0, tf.float32)
         num_positives = tf.reduce_sum(positive) + 1.0  # One more, as in the Model Garden: there may be none.
         values = {}
@@ -145,17 +145,6 @@ class RetinaNet(PyramidDetector):
         if 'box' in terms:
             matched['box_targets'] = tf.where(positive[:, tf.newaxis], flat_boxes, 0.0)
         return matched
-
-    def targets(
-        self,
-        known: Mapping[str, tf.Tensor],
-        matched: Mapping[str, tf.Tensor],
-        seeds: Mapping[str, tf.Tensor],
-        terms: Sequence[str],
-    ) -> dict[str, Any]:
-        """Returns `class_targets` int32 `[A]` and, for `box`, `box_targets` float32 `[A, 4]`; nothing is sampled."""
-        del known, seeds, terms
-        return {**matched, 'class_targets': tf.cast(matched['class_targets'], tf.int32)}
 
 
 def model_garden_config(model: Any, num_classes: int) -> retinanet_config.RetinaNet:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
 IMAGES_AT_A_TIME = 64
-"""Images matched at once: enough to make numpy's calls few, at some MB an array."""
+"""Images matched at once: enough to make numpy's calls few, at some 10 MB an array for 1000 proposals and 20 objects."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _match(images: Sequence[_Image], thresholds: NDArray[np.float64]) -> tuple[N
     Returns:
       `[N, A, T, D]`: whether a detection has an object, and whether that one is ignored.
     """
-    iou = _stacked([image.iou for image in images], -1.0)
-    ignored = _stacked([image.is_ignored for image in images], True)
-    crowd = _stacked([image.is_crowd for image in images], False)
+    iou = stacked([image.iou for image in images], -1.0)
+    ignored = stacked([image.is_ignored for image in images], True)
+    crowd = stacked([image.is_crowd for image in images], False)
     num_images, num_detections, num_objects = iou.shape
     free = np.ones((num_images, ignored.shape[1], len(thresholds), num_objects), bool)
     is_matched = np.zeros((*free.shape[:3], num_detections), bool)
@@ -165,10 +165,10 @@ def _curve(
     return at_recalls, recall[:, -1] if recall.shape[1] else np.zeros(len(right))
 
 
-def _stacked(arrays: Sequence[NDArray[Any]], filling: Any) -> NDArray[Any]:
-    """Stacks arrays of differing sizes."""
+def stacked(arrays: Sequence[NDArray[Any]], filling: Any) -> NDArray[Any]:
+    """Stacks arrays of equal rank and differing sizes to one that holds the largest; the rest of it is `filling`."""
     shape = np.max([array.shape for array in arrays], axis=0)
-    stacked = np.full((len(arrays), *shape), filling, arrays[0].dtype)
+    whole = np.full((len(arrays), *shape), filling, arrays[0].dtype)
     for number, array in enumerate(arrays):
-        stacked[number][tuple(slice(size) for size in array.shape)] = array
-    return stacked
+        whole[number][tuple(slice(size) for size in array.shape)] = array
+    return whole

@@ -14,7 +14,8 @@ from stagetrain.detectors.detector import Batch, Detector
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.voc_ap import voc_average_precision
-from stagetrain.training.input import Images, evaluation_batches
+from stagetrain.training.input import evaluation_batches
+from stagetrain.training.views import Images
 
 
 @dataclasses.dataclass(frozen=True)

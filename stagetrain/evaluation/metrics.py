@@ -27,14 +27,12 @@ from stagetrain.config.metric_names import COCO_METRICS, MASK_PREFIX
 from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset
 from stagetrain.errors import DataError, suggestion
-from stagetrain.evaluation.coco_eval import ArrayEvaluation
+from stagetrain.evaluation.coco_eval import IMAGES_AT_A_TIME, ArrayEvaluation, stacked
 
 Metrics = dict[str, float | None]
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """COCO's, as pycocotools computes them."""
-IMAGES_AT_A_TIME = 64
-"""Images matched at once: enough to make numpy's calls few, at some 10 MB an array for 1000 proposals and 20 objects."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +169,7 @@ def proposal_recall(
         for example, boxes in zip(dataset.examples[images], proposals[images], strict=True):
             _require_finite(boxes[:largest], f'a proposal of image {example.image_id}')
             iou.append(box_iou(boxes[:largest], example.boxes_yxyx_px[~(example.difficult | example.is_crowd)]))
-        ranks.extend(rank[:, : one.shape[1]] for rank, one in zip(matched_ranks(_stacked(iou)), iou, strict=True))
+        ranks.extend(rank[:, : one.shape[1]] for rank, one in zip(matched_ranks(stacked(iou, 0.0)), iou, strict=True))
     rank = np.concatenate(ranks, axis=1)
     metrics: Metrics = {}
     for count in counts:
@@ -224,14 +222,6 @@ def matched_ranks(iou: NDArray[np.float64]) -> NDArray[np.int64]:
         rank[taken] = proposal
         free[taken] = False
     return rank
-
-
-def _stacked(iou: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Stacks `[P, N]` of differing sizes to `[I, P, N]`; what is filled up overlaps nothing."""
-    stacked = np.zeros((len(iou), max(len(one) for one in iou), max(one.shape[1] for one in iou)))
-    for image, one in enumerate(iou):
-        stacked[image, : one.shape[0], : one.shape[1]] = one
-    return stacked
 
 
 def _coco(dataset: Dataset, annotations: list[dict[str, Any]]) -> COCO:

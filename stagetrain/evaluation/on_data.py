@@ -14,7 +14,7 @@ from stagetrain.evaluation.evaluate import Evaluator
 from stagetrain.evaluation.metrics import Metrics
 from stagetrain.inference.detect import load_detector
 from stagetrain.training import job_files
-from stagetrain.training.input import Images
+from stagetrain.training.views import Images
 
 
 def read_for(run_dir: pathlib.Path, source: schema.DataSource) -> Dataset:

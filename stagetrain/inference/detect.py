@@ -24,7 +24,7 @@ from stagetrain.evaluation.metrics import Detections
 from stagetrain.inference.draw import draw_detections
 from stagetrain.pipeline.lock import read_lock
 from stagetrain.training import job_files, runtime
-from stagetrain.training.input import Images
+from stagetrain.training.views import Images
 from stagetrain.weights import assign
 
 DETECTIONS_FILE = 'detections.json'

@@ -22,7 +22,7 @@ from stagetrain.config import schema
 from stagetrain.detectors.border import num_multiplications
 from stagetrain.detectors.detector import Cut, Detector
 from stagetrain.stores import arrays
-from stagetrain.training.input import Images, View, Views
+from stagetrain.training.views import Images, View, Views
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8

@@ -18,7 +18,8 @@ import tensorflow as tf
 from stagetrain.evaluation import metrics
 from stagetrain.stores import arrays
 from stagetrain.training import job_files
-from stagetrain.training.input import PROPOSAL_PADDING, Images, View, plain_view
+from stagetrain.training.input import PROPOSAL_PADDING
+from stagetrain.training.views import Images, View, plain_view
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8

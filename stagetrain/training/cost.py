@@ -15,9 +15,9 @@ import tensorflow as tf
 from stagetrain.config import check, schema, specs
 from stagetrain.stores.features import decide_for, front_of
 from stagetrain.training import job_files, optimizers, runtime
-from stagetrain.training.input import Views
 from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
+from stagetrain.training.views import Views
 from stagetrain.weights import names
 
 WARM_UP, MEASURED = 2, 6

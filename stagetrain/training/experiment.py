@@ -19,8 +19,8 @@ from stagetrain.detectors.experiment import INPUTS, Experiment
 from stagetrain.errors import DataError
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.training import job_files, randomness
-from stagetrain.training.input import Images
 from stagetrain.training.randomness import Purpose, at, image_at
+from stagetrain.training.views import Images
 
 
 class ExperimentInput:

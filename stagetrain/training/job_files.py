@@ -13,7 +13,7 @@ from stagetrain.config import check, load, schema, specs
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.training import augment, randomness, runtime
-from stagetrain.training.input import Geometry, Images
+from stagetrain.training.views import Geometry, Images
 
 NO_LIMIT = 2**31 - 1
 

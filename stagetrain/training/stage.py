@@ -27,12 +27,13 @@ from stagetrain.stores.proposals import TrainingProposals
 from stagetrain.training import best, checkpoint, job_files, randomness
 from stagetrain.training.averages import Averages
 from stagetrain.training.history import History
-from stagetrain.training.input import PROPOSALS, Images, TrainingInput, View, Views
+from stagetrain.training.input import PROPOSALS, TrainingInput
 from stagetrain.training.loop import Loop
 from stagetrain.training.optimizers import Schedule, build_optimizer
 from stagetrain.training.selection import freeze_layers, multipliers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.training.validation import Validation
+from stagetrain.training.views import Images, View, Views
 from stagetrain.weights import assign, names, scopes
 
 HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')

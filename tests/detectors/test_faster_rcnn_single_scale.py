@@ -17,7 +17,7 @@ from stagetrain.detectors.anchors import RpnTargets, single_scale_anchors
 from stagetrain.detectors.faster_rcnn_single_scale import FasterRcnnSingleScale, box_loss
 from stagetrain.errors import ConfigError
 from stagetrain.training import job_files
-from stagetrain.training.input import Images, plain_view
+from stagetrain.training.views import Images, plain_view
 from stagetrain.weights import assign, names
 
 RECIPE = pathlib.Path(__file__).parents[2] / 'configs' / 'voc07' / 'four_step_vgg16.yaml'

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from stagetrain.stores import features
 from stagetrain.training import cost, randomness
-from stagetrain.training.input import TrainingInput, Views
+from stagetrain.training.input import TrainingInput
+from stagetrain.training.views import Views
 from tests import tiny
 
 SHARED = ['backbone/.*', 'decoder/.*']

@@ -14,7 +14,8 @@ import tensorflow as tf
 from stagetrain.detectors.detector import Detector
 from stagetrain.errors import DamagedFile, Interrupted
 from stagetrain.stores import arrays, proposals
-from stagetrain.training.input import Images, evaluation_batches, plain_view
+from stagetrain.training.input import evaluation_batches
+from stagetrain.training.views import Images, plain_view
 from stagetrain.weights import assign
 from tests import tiny
 from tests.tiny import Trained

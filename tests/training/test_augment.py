@@ -14,7 +14,7 @@ from official.vision.ops import augment as model_garden
 from stagetrain.config import specs
 from stagetrain.training import augment
 from stagetrain.training.augment import Augmentation, Operation
-from stagetrain.training.input import View
+from stagetrain.training.views import View
 from tests import tiny
 
 SIZE = (48, 64)

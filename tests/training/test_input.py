@@ -18,7 +18,8 @@ from stagetrain.data.annotation import Dataset, Example
 from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
 from stagetrain.errors import DataError
 from stagetrain.training import randomness
-from stagetrain.training.input import Geometry, Images, View, evaluation_batches, plain_view
+from stagetrain.training.input import evaluation_batches
+from stagetrain.training.views import Geometry, Images, View, plain_view
 from tests import tiny
 
 ALL = [*tiny.RPN, *tiny.HEAD]

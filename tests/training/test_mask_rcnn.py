@@ -13,7 +13,7 @@ from stagetrain import files
 from stagetrain.data import masks
 from stagetrain.errors import Interrupted
 from stagetrain.evaluation.metrics import Detections
-from stagetrain.training.input import Images, View, plain_view
+from stagetrain.training.views import Images, View, plain_view
 from stagetrain.weights import assign
 from tests import shapes_with_masks, tiny
 
