@@ -8,23 +8,20 @@ later, by the code that has the network.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pydantic
 
-from stagetrain.config import metric_names, specs
+from stagetrain.config import metric_names, model_rules, specs
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
+from stagetrain.config.model_rules import Path, Problem
 from stagetrain.config.options import OneOf
 from stagetrain.config.schema import FRESH, Init, PipelineBase, Stage
 from stagetrain.config.validation import raise_problems
 from stagetrain.errors import known_names, suggestion
-
-Path = tuple[str | int, ...]
-Problem = tuple[Path, str]
 
 _WORD = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 # Fields of the Model Garden's schedules and warm-ups that may stay None; all others must be given.
@@ -232,58 +229,8 @@ def _models(pipeline: PipelineBase) -> Iterator[Problem]:
     places: list[tuple[Path, Any]] = [(('model',), pipeline.model)]
     places += [(('models', name), model) for name, model in pipeline.models.items()]
     for path, model in places:
-        for inside, text in _model(model, len(pipeline.data.classes)):
+        for inside, text in model_rules.problems(model, len(pipeline.data.classes)):
             yield (*path, *inside), text
-
-
-def _model(model: Any, num_classes: int) -> Iterator[Problem]:
-    """Rules of the Model Garden's options, as far as the network has them: a plugin's may have others."""
-    spec = specs.spec_of(model)
-    if spec.rules is not None:
-        yield from spec.rules(model, num_classes)
-    if _option(model, 'min_level') is not None:
-        yield from _levels(model)
-    yield from _fixed_options(model)
-    smallest, largest = _option(model, 'parser', 'aug_scale_min'), _option(model, 'parser', 'aug_scale_max')
-    if smallest is not None and not 0 < smallest <= largest:
-        text = f'found {smallest}; expected more than 0 and at most aug_scale_max, which is {largest}'
-        yield ('parser', 'aug_scale_min'), text
-    weights = _option(model, 'losses', 'class_weights')
-    if weights is not None and len(weights) != num_classes + 1:
-        expected = f'{num_classes + 1}: one for the background and one for each class'
-        yield ('losses', 'class_weights'), f'found {len(weights)} weights; expected {expected}'
-
-
-def _fixed_options(model: Any) -> Iterator[Problem]:
-    fixed = specs.spec_of(model).fixed_options
-    plain = type(model).model_validate({'type': model.type}) if fixed else None
-    for option in fixed:
-        names = option.split('.')
-        default = functools.reduce(getattr, names, plain)
-        if _option(model, *names) != default:
-            yield tuple(names), f'found {_option(model, *names)}; only {default} is supported, so remove it'
-
-
-def _option(model: Any, *names: str) -> Any:
-    value = model
-    for name in names:
-        value = getattr(value, name, None)
-    return value
-
-
-def _levels(model: Any) -> Iterator[Problem]:
-    if model.min_level > model.max_level:
-        yield ('min_level',), f'found {model.min_level}; expected at most max_level, which is {model.max_level}'
-    yield from _input_size(model.input_size, model.max_level)
-
-
-def _input_size(size: list[int], max_level: int) -> Iterator[Problem]:
-    path = ('input_size',)
-    stride = 2**max_level
-    if len(size) != 3 or size[2] != 3:
-        yield path, f'found {size}; expected [height, width, 3]'
-    elif any(side <= 0 or side % stride for side in size[:2]):
-        yield path, f'found {size}; height and width must be multiples of {stride} (2 to the power of max_level, {max_level})'
 
 
 def _sources(pipeline: PipelineBase) -> Iterator[Problem]:
