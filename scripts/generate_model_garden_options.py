@@ -6,6 +6,7 @@ in milliseconds and without TensorFlow. `tests/config/test_model_garden.py` fail
 installed Model Garden.
 
     python scripts/generate_model_garden_options.py            # rewrites the file
+    python scripts/generate_model_garden_options.py OTHER      # writes another one
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import sys
 import types
 import typing
 
@@ -97,4 +99,5 @@ def describe() -> dict[str, object]:
 
 
 if __name__ == '__main__':
-    OUTPUT.write_text(json.dumps(describe(), indent=1, sort_keys=True, default=lambda config: config.as_dict()) + '\n')
+    output = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT
+    output.write_text(json.dumps(describe(), indent=1, sort_keys=True, default=lambda config: config.as_dict()) + '\n')

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from stagetrain.detectors import roi_sampler
+
 
 def class_loss(detector: Any, weights: Sequence[float] | None) -> float:
     """Returns `frcnn_class` of four RoIs, one of the background and one or two of each class, on features of noise."""
@@ -17,9 +19,13 @@ def class_loss(detector: Any, weights: Sequence[float] | None) -> float:
     features = {
         str(level): tf.constant(random.normal(size=[1, 128 >> level, 128 >> level, 16]), tf.float32) for level in (3, 4, 5)
     }
-    rois = tf.constant([[[8, 8, 40, 40], [30, 60, 90, 120], [70, 10, 120, 50], [0, 0, 128, 128]]], tf.float32)
-    targets = tf.constant([[0, 1, 2, 1]])
-    return float(detector.head_losses(features, rois, targets, tf.zeros([1, 4, 4]), ['frcnn_class'])['frcnn_class'])
+    rois = roi_sampler.Rois(
+        boxes=tf.constant([[[8, 8, 40, 40], [30, 60, 90, 120], [70, 10, 120, 50], [0, 0, 128, 128]]], tf.float32),
+        classes=tf.constant([[0, 1, 2, 1]]),
+        encoded=tf.zeros([1, 4, 4]),
+        matches=tf.constant([[-1, 0, 1, 0]]),
+    )
+    return float(detector.head_losses(features, rois, {}, ['frcnn_class'])['frcnn_class'])
 
 
 def test_the_loss_is_the_sum_of_the_classes_shares_by_weight(detector: Any) -> None:

@@ -28,7 +28,8 @@ def slim_names() -> list[str]:
 
 def test_the_rules_for_slims_mobilenet_name_all_of_the_backbone() -> None:
     blocks = re.findall(r'```yaml\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)
-    (documented,) = [value['sources']['slim']['rules'] for value in map(yaml.safe_load, blocks) if 'slim' in value['sources']]
+    sources = [yaml.safe_load(block).get('sources', {}) for block in blocks]
+    (documented,) = [named['slim']['rules'] for named in sources if 'slim' in named]
     shape = tf_keras.layers.InputSpec(shape=[None, 64, 64, 3])
     backbone = keras_backbones.mobilenet_v1(shape, specs.KerasMobileNetV1(alpha=0.25), 0.0)
     assert set(rules.apply(documented, slim_names(), 'model.ckpt')) == set(names.named_variables({'backbone': backbone}))
