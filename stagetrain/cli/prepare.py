@@ -7,7 +7,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from stagetrain.config import check, load, schema
+from stagetrain.config import check, load, schema, versions
 from stagetrain.data import recognise
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
@@ -51,7 +51,7 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None) -> F
         num_bad_train=len(train.bad),
         num_bad_validation=len(validation.bad),
         sources=fingerprint.source_digests(pipeline, cache / 'sources.json' if cache else None),
-        versions=fingerprint.package_versions(),
+        versions=versions.package_versions(),
         inputs=fingerprint.input_digests(pipeline),
         items={dataset.digest: dataset.items for dataset in (train, validation)},
     )

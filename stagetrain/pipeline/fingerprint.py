@@ -12,11 +12,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import glob
-import importlib.metadata
 import pathlib
 import time
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -29,13 +28,13 @@ from stagetrain.pipeline.data_items import Items
 
 NUMERICS_VERSION = 1
 """Counted up with every change of stagetrain that changes the numbers of a stage; every stage is stale then."""
-PACKAGES = ('tensorflow', 'tf-models-official', 'tf_keras')
 COSMETIC = 'Cosmetic.'
 DATA_SETS = {'data.train': 'training data', 'data.validation': 'validation data'}
 """Parts that are digests of data sets, and what a person calls them."""
 RACY_NS = 2_000_000_000
 """A file as young as this can change again within the same tick of a coarse clock: its digest is not cached."""
 _MISSING = '(none)'
+_VERSION = 'versions.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,9 +171,20 @@ def differences(
     ]
 
 
-def package_versions() -> dict[str, str]:
-    """Returns the installed versions of the packages that decide a stage's numbers, without importing them."""
-    return {package: _version(package) for package in PACKAGES}
+def is_version(part: str) -> bool:
+    """Returns whether a part of a fingerprint is a package's version: what may change in a half-done stage."""
+    return part.startswith(_VERSION)
+
+
+def versions_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Returns which packages' versions differ between two sets of parts, in words: `tensorflow 2.19.0 -> 2.20.0`."""
+    changed = [part for part in differing(old, new) if is_version(part)]
+    return ', '.join(f'{part.removeprefix(_VERSION)} {old.get(part, _MISSING)} -> {new.get(part, _MISSING)}' for part in changed)
+
+
+def mixed(changes: Sequence[str]) -> str:
+    """Returns what is said of a stage in whose training versions changed; empty when none did."""
+    return f'trained with mixed versions: {"; ".join(changes)}' if changes else ''
 
 
 def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | None) -> dict[str, str]:
@@ -216,7 +226,7 @@ def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Fac
     parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
     if model.type == experiments.TYPE:
         parts |= {f'model.input.{pattern}': facts.inputs[pattern] for pattern in experiments.input_patterns(model)}
-    return parts | {f'versions.{package}': version for package, version in facts.versions.items()}
+    return parts | {f'{_VERSION}{package}': version for package, version in facts.versions.items()}
 
 
 def _origin_parts(prefix: str, origins: Mapping[str, OriginDigest]) -> dict[str, Any]:
@@ -250,13 +260,6 @@ def _shown(value: Any) -> str:
 
 def _is_digest(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set('0123456789abcdef')
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return 'not installed'
 
 
 def _source_digest(name: str, source: schema.Source, cache: dict[str, Any]) -> str:

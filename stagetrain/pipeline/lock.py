@@ -1,7 +1,7 @@
 """`pipeline.lock`: what every finished stage was made of, and what it gave.
 
     {"digest": ..., "stages": {"rpn_1": {"fingerprint", "parts", "evaluation_parts", "result", "finished",
-                                             "files"}},
+                                             "files", "mixed_versions"}},
      "proposals": {"<fingerprint>": {... the same ...}}}
 
 The file carries a digest of itself, so that a flipped bit is found before a wrong stage is taken for up to date.
@@ -12,13 +12,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagetrain import files
 from stagetrain.errors import DamagedFile
 
-_KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished', 'files'}
+_KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished'}
+_LATER_KEYS = {'files', 'mixed_versions'}
+"""Those that locks of older versions lack."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Entry:
     """What the metrics in `result` depend on besides the stage itself; empty for proposals."""
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What the job left, for `verify`: path in the run directory -> SHA-256; of a committed folder its manifest alone."""
+    mixed_versions: Sequence[str] = ()
+    """Which packages changed while it was half-done, and at which step; equal bits are not promised then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +99,9 @@ def _render(body: Mapping[str, Any]) -> bytes:
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:
-    if {*value, 'files'} != _KEYS:
-        raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS)}')
-    return Entry(**value)
+    if value.keys() - _LATER_KEYS != _KEYS:
+        raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS | _LATER_KEYS)}')
+    return Entry(**{**value, 'mixed_versions': tuple(value.get('mixed_versions', ()))})
 
 
 def _with(entries: Mapping[str, Entry], key: str, entry: Entry | None) -> dict[str, Entry]:

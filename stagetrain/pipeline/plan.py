@@ -87,6 +87,8 @@ class StagePlan:
     """Modules that are carried along and that no live loss reaches."""
     num_steps: int
     num_images: int
+    mixed_versions: tuple[str, ...] = ()
+    """Which packages changed while it was half-done, and at which step."""
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What was measured of it, while that is up to date."""
 
@@ -198,7 +200,8 @@ def _decide(
     )
     action, step, reason = _action(plan, facts, state, first=first, select=select)
     metrics = state.lock.stages[node.id].result.get('metrics') if action == SKIP else None
-    return dataclasses.replace(plan, action=action, step=step, reason=reason, metrics=metrics or {})
+    mixed = _mixed_versions(plan, action, state)
+    return dataclasses.replace(plan, action=action, step=step, reason=reason, mixed_versions=mixed, metrics=metrics or {})
 
 
 def _action(plan: StagePlan, facts: Facts, state: State, *, first: list[str], select: Selection) -> tuple[str, int, str]:
@@ -217,7 +220,12 @@ def _action(plan: StagePlan, facts: Facts, state: State, *, first: list[str], se
             return EVALUATE, plan.num_steps, 'evaluated again, as asked for'
         if changes:
             return EVALUATE, plan.num_steps, f'trained, but its metrics are stale: {changes}'
-        return SKIP, plan.num_steps, f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged'
+        mixed = f'; {fingerprint.mixed(entry.mixed_versions)}' if entry.mixed_versions else ''
+        return (
+            SKIP,
+            plan.num_steps,
+            f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged{mixed}',
+        )
     if entry is not None:
         return RUN, 0, f'stale: {tell(entry.parts, plan.parts)}'
     if partial is None:
@@ -228,22 +236,39 @@ def _action(plan: StagePlan, facts: Facts, state: State, *, first: list[str], se
         )
     if not partial.step:
         return RUN, 0, 'was begun under another config but saved no step'
+    if all(map(fingerprint.is_version, fingerprint.differing(partial.parts, plan.parts))):
+        return (
+            RESUME,
+            partial.step,
+            f'goes on at step {partial.step} with {fingerprint.versions_changed(partial.parts, plan.parts)}',
+        )
     return REFUSE, partial.step, tell(partial.parts, plan.parts)
 
 
 def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: Tell) -> tuple[str, int, str]:
     """A stage whose sources have yet to run; its own settings can be compared already."""
     if partial is not None and partial.step:
-        known = {name: value for name, value in partial.parts.items() if not _from_sources(name)}
-        own = {name: value for name, value in plan.parts.items() if not _from_sources(name)}
+        known = {name: value for name, value in partial.parts.items() if _is_own(name)}
+        own = {name: value for name, value in plan.parts.items() if _is_own(name)}
         changes = tell(known, own)
         if changes:
             return REFUSE, partial.step, changes
     return RUN, 0, f'decided after {", ".join(first)}, which it starts from'
 
 
-def _from_sources(part: str) -> bool:
-    return part.startswith(('init.', 'proposals.weights.'))
+def _is_own(part: str) -> bool:
+    return not part.startswith(('init.', 'proposals.weights.')) and not fingerprint.is_version(part)
+
+
+def _mixed_versions(plan: StagePlan, action: str, state: State) -> tuple[str, ...]:
+    """Returns what is known of other versions in the training that an action keeps, with those that it adds itself."""
+    if action in (SKIP, EVALUATE):
+        return tuple(state.lock.stages[plan.id].mixed_versions)
+    if action != RESUME:
+        return ()
+    partial = state.partial[plan.id]
+    changed = fingerprint.versions_changed(partial.parts, plan.parts)
+    return (*partial.mixed_versions, *([f'{changed} at step {partial.step}'] if changed else []))
 
 
 def _refuse(stage: StagePlan) -> None:

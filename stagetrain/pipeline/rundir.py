@@ -59,6 +59,8 @@ class Partial:
     fingerprint: str
     parts: Mapping[str, Any]
     step: int
+    mixed_versions: tuple[str, ...] = ()
+    """As in `lock.Entry`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +299,8 @@ class RunDirectory:
         job = files.read_json(self.stage(stage_id) / 'job.json')
         folder = self.stage(stage_id) / 'checkpoints'
         names = [match for path in folder.glob('step-*') if (match := _CHECKPOINT.fullmatch(path.name))]
-        return Partial(job['fingerprint'], job['parts'], max((int(match[1]) for match in names), default=0))
+        step = max((int(match[1]) for match in names), default=0)
+        return Partial(job['fingerprint'], job['parts'], step, tuple(job.get('mixed_versions', ())))
 
     def _missing(self, entry: Entry) -> str | None:
         folder = self.checkpoint(entry.result)

@@ -24,7 +24,7 @@ from rich.markup import escape
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import gates, other_runs
+from stagetrain.pipeline import fingerprint, gates, other_runs
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
@@ -190,6 +190,8 @@ class _Stage:
         folder = self.directory.stage(stage.id)
         if stage.action == planning.RUN:
             self.directory.forget_stage(stage.id)
+        if stage.mixed_versions:
+            self._warn_of_mixed_versions(stage)
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for name in _STALE_EVALUATION if stage.action == planning.EVALUATE else ():
@@ -198,8 +200,16 @@ class _Stage:
         assert stage.fingerprint is not None
         result = self._job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, self.more_jobs)
         digests = self.directory.file_digests(folder)
-        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests)
+        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, stage.mixed_versions)
         self.directory.write_lock(self.directory.lock().with_stage(stage.id, entry))
+
+    def _warn_of_mixed_versions(self, stage: StagePlan) -> None:
+        text = (
+            f'{fingerprint.mixed(stage.mixed_versions)}. Equal bits with an undisturbed run are no longer promised, and '
+            f'pipeline.lock, status and verify go on saying so. For one version throughout: --force {stage.id}'
+        )
+        self._record('note', stage.id, text, {'mixed_versions': list(stage.mixed_versions)})
+        self.console.print(rich.text.Text(f'{stage.id}: WARNING: {text}', 'bold yellow'), soft_wrap=True)
 
     def _pass_gate(self, stage: StagePlan) -> None:
         """Stops here when the trained stage does not keep what it `require`s.
@@ -279,6 +289,7 @@ def train_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> dict[str
         'fingerprint': stage.fingerprint,
         'parts': dict(stage.parts),
         'num_steps': stage.num_steps,
+        'mixed_versions': list(stage.mixed_versions),
         'origins': origins,
         'proposals': None if store is None else str(store),
     }

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.plan import Plan, StagePlan
-from stagetrain.pipeline.rundir import State
+from stagetrain.pipeline.rundir import Partial, State
 
 DONE = 'done'
 PARTIAL = 'partial'
@@ -52,9 +53,11 @@ def _status(stage: StagePlan, state: State, failure: str | None) -> StageStatus:
         text = stage.lacking if stage.action == planning.SKIP else stage.reason.removeprefix('stale: ')
         return _finished(stage.id, entry, DONE if stage.action == planning.SKIP else STALE, text)
     if partial is not None and partial.step:
-        changed = f'; changed since: {stage.reason}' if stage.action == planning.REFUSE else ''
-        failed = f'; failed: {failure}' if failure else ''
-        return StageStatus(stage.id, PARTIAL, f'at step {partial.step} of {stage.num_steps}{changed}{failed}', None, None, {})
+        since = stage.reason if stage.action == planning.REFUSE else ', '.join(_new_versions(stage, partial))
+        changed = f'changed since: {since}' if since else ''
+        failed = f'failed: {failure}' if failure else ''
+        text = _joined(f'at step {partial.step} of {stage.num_steps}', mixed(partial.mixed_versions), changed, failed)
+        return StageStatus(stage.id, PARTIAL, text, None, None, {})
     return StageStatus(stage.id, MISSING, f'failed: {failure}' if failure else stage.reason, None, None, {})
 
 
@@ -63,12 +66,22 @@ def _from_state(stage_id: str, state: State) -> StageStatus:
     if entry is not None:
         return _finished(stage_id, entry, DONE, 'whether it is up to date is not known')
     if partial is not None and partial.step:
-        return StageStatus(stage_id, PARTIAL, f'at step {partial.step}', None, None, {})
+        text = _joined(f'at step {partial.step}', mixed(partial.mixed_versions))
+        return StageStatus(stage_id, PARTIAL, text, None, None, {})
     return StageStatus(stage_id, MISSING, 'not run yet', None, None, {})
 
 
 def _finished(stage_id: str, entry: Entry, state: str, text: str) -> StageStatus:
+    text = _joined(text, mixed(entry.mixed_versions))
     return StageStatus(stage_id, state, text, entry.finished, entry.result.get('seconds'), entry.result.get('metrics') or {})
+
+
+def _new_versions(stage: StagePlan, partial: Partial) -> tuple[str, ...]:
+    return stage.mixed_versions[len(partial.mixed_versions) :]
+
+
+def _joined(*texts: str) -> str:
+    return '; '.join(filter(None, texts))
 
 
 def _failures(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:

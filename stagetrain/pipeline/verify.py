@@ -20,6 +20,7 @@ from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
 from stagetrain.pipeline.children import CHILDREN_FILE
+from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry, Lock
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
@@ -130,6 +131,8 @@ class _Check:
             self.wrong.append(f'{place}: its fingerprint is not that of its parts in pipeline.lock')
         if not entry.files:
             self.remarks.append(f'{place}: the lock holds no digests of its files; they were made by an older version')
+        if entry.mixed_versions:
+            self.remarks.append(f'{place}: {mixed(entry.mixed_versions)}; equal bits with an undisturbed run are not promised')
         for name, digest in entry.files.items():
             path = self._directory.path / name
             self.guarded.add(path)

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import schema
+from stagetrain.config import schema, versions
 from stagetrain.detectors.border import num_multiplications
 from stagetrain.detectors.detector import Cut, Detector
 from stagetrain.stores import arrays
@@ -156,7 +156,7 @@ class FeatureStore:
             'views': [self._count, self._views.num_fixed],
             'view_seed': self._views.seed.numpy().tolist() if self._views.num_fixed is not None else None,
             'layout': [sorted((level, list(shape)) for level, shape in self.layout.shapes.items()), self.layout.dtype],
-            'tensorflow': tf.__version__,
+            'versions': versions.package_versions(),
             'threads': [
                 tf.config.threading.get_intra_op_parallelism_threads(),
                 tf.config.threading.get_inter_op_parallelism_threads(),

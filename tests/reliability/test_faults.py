@@ -161,14 +161,6 @@ def test_a_config_changed_in_a_half_done_stage_is_refused_with_both_ways_on(proj
         project.plan('stages.rpn_1.train.batch_size=3')
 
 
-def test_other_versions_in_a_half_done_stage_are_refused_and_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended(start(project, FAKE_DIE='rpn_1:6:SIGKILL'))
-    versions = {'tensorflow': '9.9.9', 'tf-models-official': '9.9', 'tf_keras': '9.9'}
-    monkeypatch.setattr('stagetrain.pipeline.fingerprint.package_versions', lambda: versions)
-    with pytest.raises(ConfigError, match=r'half-done.*versions.tensorflow: .* -> 9\.9\.9'):
-        project.plan()
-
-
 def test_a_clock_that_was_set_back_changes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.run()
     monkeypatch.setattr('stagetrain.pipeline.ledger.utc_now', lambda: '1999-01-01T00:00:00Z')

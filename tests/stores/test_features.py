@@ -84,6 +84,13 @@ def test_other_weights_or_other_views_have_another_fingerprint(made: tuple[Stage
     variable.assign(value)
 
 
+def test_other_versions_have_another_store(made: tuple[Stage, pathlib.Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _, _ = made
+    fingerprint = one.store().fingerprint()
+    monkeypatch.setattr('stagetrain.config.versions.package_versions', lambda: {'tf_keras': '9.9'})
+    assert one.store().fingerprint() != fingerprint
+
+
 def test_a_damaged_store_is_refused(made: tuple[Stage, pathlib.Path, Any], tmp_path: pathlib.Path) -> None:
     one, _, _ = made
     one.store().on_disk(tmp_path / 'store', nothing, lambda: False)
