@@ -133,7 +133,7 @@ def _match(images: Sequence[_Image], thresholds: NDArray[np.float64]) -> tuple[N
     free = np.ones((num_images, ignored.shape[1], len(thresholds), num_objects), bool)
     is_matched = np.zeros((*free.shape[:3], num_detections), bool)
     on_ignored = np.zeros_like(is_matched)
-    for detection in range(num_detections):
+    for detection in range(num_detections if num_objects else 0):  # A class that no image has, too, is detected somewhere.
         rows = np.flatnonzero((iou[:, detection] >= thresholds[0]).any(axis=1))
         overlap = iou[rows, detection][:, np.newaxis, np.newaxis]
         candidates = free[rows] & (overlap >= thresholds[:, np.newaxis])

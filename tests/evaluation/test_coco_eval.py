@@ -79,3 +79,13 @@ def test_nothing_found_and_nothing_there() -> None:
         expected, found = evaluated(COCOeval, pair, [1, 10, 100]), evaluated(ArrayEvaluation, pair, [1, 10, 100])
         np.testing.assert_array_equal(found.eval['precision'], expected.eval['precision'])
         np.testing.assert_array_equal(found.eval['recall'], expected.eval['recall'])
+
+
+def test_a_class_that_is_detected_where_no_image_has_it() -> None:
+    rng = np.random.default_rng(0)
+    box = np.array([0.0, 0, 30, 30])
+    truth = coco([annotation(rng, 0, box, iscrowd=0)], 2)
+    found = coco([{**annotation(rng, image, box, score=0.5), 'category_id': 3} for image in range(2)], 2)
+    expected, own = (evaluated(kind, (truth, found), [1, 10, 100]) for kind in (COCOeval, ArrayEvaluation))
+    np.testing.assert_array_equal(own.eval['precision'], expected.eval['precision'])
+    np.testing.assert_array_equal(own.eval['recall'], expected.eval['recall'])
