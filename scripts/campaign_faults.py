@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # Run from a clone, nothing need be installed.
 
-from scripts.faults import calls, clock, commit, disk, locks, rotten
+from scripts.faults import calls, clock, commit, disk, locks, rotten, wrong_numbers
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED
 
 NUM_FAILURES_SHOWN = 20
@@ -47,6 +47,7 @@ KINDS = {
     'races': Kind(locks.races, 1000),
     'take_overs': Kind(locks.take_overs, 500),
     'clock': Kind(clock.jumps, 200),
+    'wrong_numbers': Kind(wrong_numbers.wrong_numbers, 60),
 }
 
 

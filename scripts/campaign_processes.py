@@ -104,6 +104,8 @@ class Arena:
     config: pathlib.Path
     implementations: Mapping[str, str]
     environ: Mapping[str, str]
+    arguments: tuple[str, ...] = ()
+    """More of `stagetrain run`."""
 
     def start_parent(self, run_dir: pathlib.Path, log: pathlib.Path, point: KillAt | None = None) -> Forked:
         """Starts `stagetrain run` on a run directory; it and its children write their process ids beside `log`."""
@@ -115,7 +117,7 @@ class Arena:
         os.environ.update(self.environ)
         arm(point, 'parent')
         process.start_child = lambda: self._start_child(log, point)  # type: ignore[assignment]
-        return main.main(['run', str(self.config), '--run_dir', str(run_dir)])
+        return main.main(['run', str(self.config), '--run_dir', str(run_dir), *self.arguments])
 
     def _start_child(self, log: pathlib.Path, point: KillAt | None) -> process.ChildWorker:
         events_read, events_write = os.pipe()

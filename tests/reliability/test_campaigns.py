@@ -54,7 +54,7 @@ def test_bad_input_is_used_correctly_or_refused_by_name() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('kind', 'count'),
-    [('commit', 200), ('rotten', 200), ('races', 50), ('take_overs', 25), ('clock', 3)],
+    [('commit', 200), ('rotten', 200), ('races', 50), ('take_overs', 25), ('clock', 3), ('wrong_numbers', 6)],
 )
 def test_faults_lose_nothing(kind: str, count: int) -> None:
     report = campaign('faults', kind, f'--trials={count}')
