@@ -4,10 +4,11 @@
     python scripts/campaign_crash.py --runs=200 --without_tensorflow     # the same runner and files, stages of a hash chain
     python scripts/campaign_crash.py --runs=10 --signal=SIGTERM          # what a preempted machine gets; SIGINT: Ctrl-C
 
-Each run is killed several times: the parent, the child, or both; at a random moment, or just before or after a random call of the
-file system. Then it is run to its end. A run passes when every tensor of every stage (optimizer slots too) equals the undisturbed
-run's, no finished stage was begun again, no checkpoint ever went back, the ledger could be read at every moment, `verify` finds
-nothing wrong, and no temporary file is left. Prints one JSON object; the exit code is 1 when a run failed.
+Each run is killed several times: the parent, the child, or both (another signal than SIGKILL goes to the parent, which passes
+it on); at a random moment, or just before or after a random call of the file system, and so in the middle of a save. Then it is
+run to its end. A run passes when every tensor of every stage (optimizer slots too) equals the undisturbed run's, no finished
+stage was begun again, no checkpoint ever went back, the ledger could be read at every moment, `verify` finds nothing wrong, and
+no temporary file is left. Prints one JSON object; the exit code is 1 when a run failed.
 """
 
 from __future__ import annotations
@@ -105,8 +106,9 @@ class _Run:
         log = self._folder / f'attempt-{attempt}.log'
         victim = self._draw.choice(('parent', 'child', 'both'))
         point = None
-        if self._number == signal.SIGKILL and victim != 'both' and self._draw.random() < 0.5:
-            point = KillAt(victim, self._draw.randint(1, HIGHEST_CALL[victim]), self._draw.random() < 0.5)
+        if victim != 'both' and self._draw.random() < 0.5:
+            point = KillAt(victim, self._draw.randint(1, HIGHEST_CALL[victim]), self._draw.random() < 0.5, self._number)
+        num_begun = self._num_begun()
         wait = self._seconds * self._draw.uniform(0.02, 0.6)
         parent = self._arena.start_parent(self._directory.path, log, point)
         if point is not None:
@@ -116,26 +118,31 @@ class _Run:
             self._outcome.kills.append(f'{victim} at {wait:.1f} s')
             self._strike(parent, victim, log)
         code = parent.wait(SECONDS_OF_A_RUN)
+        struck = processes.struck_file(log)
+        if self._number != signal.SIGKILL and struck.exists() and not self._had_not_begun(code, num_begun):
+            self._outcome.seconds_to_save.append(time.monotonic() - float(struck.read_text()))
+            if code not in (EXIT_DONE, EXIT_INTERRUPTED):
+                self._outcome.faults.append(f'{self._number.name} ended the run with exit code {code}')
         self._look_at_what_is_left()
         return code == EXIT_DONE
 
     def _strike(self, parent: Forked, victim: str, log: pathlib.Path) -> None:
-        started = time.monotonic()
         if self._number != signal.SIGKILL:
-            had_begun = bool(self._directory.ledger.read())
+            processes.struck_file(log).write_text(str(time.monotonic()))
             processes.kill(parent.pid, self._number)
-            code = parent.wait(SECONDS_OF_A_RUN)
-            if code in (-self._number, EXIT_FAILED) and not had_begun:  # The process had not yet come to the command.
-                return
-            self._outcome.seconds_to_save.append(time.monotonic() - started)
-            if code not in (EXIT_DONE, EXIT_INTERRUPTED):
-                self._outcome.faults.append(f'{self._number.name} ended the run with exit code {code}')
             return
         if victim in ('parent', 'both'):
             processes.kill(parent.pid)
         if victim in ('child', 'both'):
             for pid in processes.living_children(log):
                 processes.kill(pid)
+
+    def _num_begun(self) -> int:
+        return sum(line['event'] == 'started' for line in self._directory.ledger.read())
+
+    def _had_not_begun(self, code: int, num_begun: int) -> bool:
+        """Whether a signal found a process that had not yet come to the command, or to its first job."""
+        return code in (-self._number, EXIT_FAILED) and self._num_begun() == num_begun
 
     def _last_attempt(self) -> None:
         log = self._folder / 'last.log'

@@ -1,4 +1,4 @@
-"""Real processes for the campaigns, forked from one that has imported everything, and SIGKILL at a call of the file system.
+"""Real processes for the campaigns, forked from one that has imported everything, and signals at a call of the file system.
 
 A parent runs a pipeline as `stagetrain run` does; its children carry jobs out as `stagetrain.cli.worker` does. Both are processes
 of their own, which can be killed; only the seconds of their imports are saved.
@@ -67,28 +67,35 @@ class Forked:
 
 @dataclasses.dataclass(frozen=True)
 class KillAt:
-    """A process of this role kills itself at its n-th call (counted from 1), before it is made or when it has returned."""
+    """A process of this role gets a signal at its n-th call (counted from 1), before it is made or when it has returned."""
 
     role: str
     call: int
     after: bool
+    number: signal.Signals = signal.SIGKILL
 
 
-def arm(point: KillAt | None, role: str) -> None:
-    """Counts the calls of this process and has it killed at `point`."""
+def arm(point: KillAt | None, role: str, log: pathlib.Path | None = None) -> None:
+    """Counts the calls of this process and has the signal sent at `point`; the moment is written beside `log`."""
     if point is None or point.role != role:
         return
     count = 0
+
+    def strike() -> None:
+        if log is not None:
+            struck_file(log).write_text(str(time.monotonic()))
+        os.kill(os.getpid(), point.number)
 
     def armed(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             nonlocal count
             count += 1
-            if count == point.call and not point.after:
-                os.kill(os.getpid(), signal.SIGKILL)
+            is_due = count == point.call  # A signal that does not kill lets more calls be made meanwhile.
+            if is_due and not point.after:
+                strike()
             result = original(*arguments, **options)
-            if count == point.call:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if is_due and point.after:
+                strike()
             return result
 
         return call
@@ -115,7 +122,7 @@ class Arena:
         os.setsid()
         _redirect(log)
         os.environ.update(self.environ)
-        arm(point, 'parent')
+        arm(point, 'parent', log)
         process.start_child = lambda: self._start_child(log, point)  # type: ignore[assignment]
         return main.main(['run', str(self.config), '--run_dir', str(run_dir), *self.arguments])
 
@@ -136,7 +143,7 @@ class Arena:
                     _close(descriptor)
             sys.stdin = os.fdopen(os.dup(0), 'r', encoding='utf-8')
             os.environ[worker.EVENTS_VARIABLE] = str(events_write)
-            arm(point, 'child')
+            arm(point, 'child', log)
             return worker.main(self.implementations)
 
         child = Forked(work, os.fdopen(stdin_write, 'wb'))
@@ -149,6 +156,11 @@ class Arena:
 def pids_file(log: pathlib.Path) -> pathlib.Path:
     """Returns the file with the process ids of a parent's children."""
     return log.with_suffix('.pids')
+
+
+def struck_file(log: pathlib.Path) -> pathlib.Path:
+    """Returns the file with the moment, by the monotonic clock, at which a process got its signal at a call."""
+    return log.with_suffix('.struck')
 
 
 def living_children(log: pathlib.Path) -> list[int]:
