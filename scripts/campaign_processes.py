@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from scripts.process_tree import is_alive
 from stagetrain.cli import main, process, worker
+from stagetrain.config import load
 from stagetrain.errors import EXIT_FAILED
 from stagetrain.files import append_json_line, read_json_lines
 
@@ -113,6 +114,10 @@ class Arena:
     environ: Mapping[str, str]
     arguments: tuple[str, ...] = ()
     """More of `stagetrain run`."""
+
+    def __post_init__(self) -> None:
+        """Builds the types of pipeline files once, for all processes that are forked afterwards."""
+        load.load_pipeline(self.config)
 
     def start_parent(self, run_dir: pathlib.Path, log: pathlib.Path, point: KillAt | None = None) -> Forked:
         """Starts `stagetrain run` on a run directory; it and its children write their process ids beside `log`."""

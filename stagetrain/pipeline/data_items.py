@@ -44,12 +44,12 @@ def read(folder: pathlib.Path, digest: str) -> Items | None:
 
 def changes(former: Items, present: Items) -> str:
     """Returns what differs between two data sets: how many items, and the first names; empty: only the classes do."""
-    both = former.keys() & present.keys()
+    changed = [name for name in former if name in present and former[name] != present[name]]
     kinds = {
         'added': present.keys() - former.keys(),
         'removed': former.keys() - present.keys(),
-        'with another image': {name for name in both if _halves(former[name])[0] != _halves(present[name])[0]},
-        'with other annotations': {name for name in both if _halves(former[name])[1] != _halves(present[name])[1]},
+        'with another image': [name for name in changed if _halves(former[name])[0] != _halves(present[name])[0]],
+        'with other annotations': [name for name in changed if _halves(former[name])[1] != _halves(present[name])[1]],
     }
     return ', '.join(f'{len(names)} {kind} ({_few(sorted(names))})' for kind, names in kinds.items() if names)
 
