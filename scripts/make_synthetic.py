@@ -21,9 +21,12 @@ def main() -> int:
     parser.add_argument('--num_validation', type=int, default=80)
     parser.add_argument('--image_size', type=int, default=128)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--masks', action='store_true', help='write the outlines of all objects, too: instances_*.json')
     given = parser.parse_args()
     try:
         made = synthetic.make(given.folder, given.num_train, given.num_validation, given.image_size, given.seed)
+        if given.masks:
+            synthetic.make_masks(given.folder)
     except StagetrainError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -40,6 +40,7 @@ def add_evaluated_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--split', help='of --data')
     parser.add_argument('--images', help='of --data, coco or csv: the image folder')
     parser.add_argument('--class_file', help='of --data, csv: the class file; tfrecord: the label map')
+    parser.add_argument('--masks', action='store_true', help='of --data, coco: measure masks, too')
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the metrics of --data there, too')
 
 

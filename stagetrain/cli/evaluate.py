@@ -11,7 +11,7 @@ import rich.text
 
 from stagetrain import files
 from stagetrain.cli import prepare, process, worker
-from stagetrain.config import schema
+from stagetrain.config import schema, specs
 from stagetrain.data import recognise
 from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
 from stagetrain.pipeline import plan as planning
@@ -62,10 +62,13 @@ def evaluate_on(
     """Measures one finished stage, the last by default, on any data set; nothing in the run directory changes.
 
     Raises:
+      ConfigError: masks are asked for, and the data set's format or the detector has none.
       BadInput: as `on_data.read_for` and `on_data.measure`.
     """
     directory.require()
     found, reason = recognise.recognised(source)
+    if found.masks:
+        _require_masks(directory, found)
     console.print(rich.text.Text(f'{source.path}: read as {found.format}: {reason}'), soft_wrap=True)
     worker.prepare_environment()
     from stagetrain.evaluation import on_data
@@ -78,6 +81,14 @@ def evaluate_on(
     if json_file is not None:
         files.write_json(json_file, metrics)
     return EXIT_DONE
+
+
+def _require_masks(directory: RunDirectory, source: schema.DataSource) -> None:
+    if not specs.data_format(source.format).has_masks:
+        raise ConfigError(f'--masks: {source.path} is read as {source.format}, which has no masks; leave it out')
+    model = directory.config().pipeline.model
+    if not specs.spec_of(model).mask_losses:
+        raise ConfigError(f'--masks: the detector of {directory.path}, {model.type}, predicts no masks; leave it out')
 
 
 def _table(metrics: dict[str, dict[str, float | None]]) -> rich.table.Table:

@@ -126,15 +126,14 @@ def _eval(options: argparse.Namespace, console: rich.console.Console) -> int:
 
     directory = RunDirectory(options.run_dir)
     if options.data is None:
-        given = {'--' + name: getattr(options, name) for name in ('split', 'images', 'class_file', 'json')}
+        given = {'--' + name: getattr(options, name) for name in ('split', 'images', 'class_file', 'masks', 'json')}
         if any(given.values()):
             raise ConfigError(f'{", ".join(name for name, value in given.items() if value)}: these go with --data PATH')
         return evaluate.evaluate(directory, options.stage, options.in_process, console)
     from stagetrain.config.schema import DataSource
 
-    source = DataSource(
-        format=options.format, path=options.data, split=options.split, images=options.images, class_file=options.class_file
-    )
+    named = {name: getattr(options, name) for name in ('format', 'split', 'images', 'class_file', 'masks')}
+    source = DataSource(path=options.data, **named)
     return evaluate.evaluate_on(directory, options.stage, source, options.json, console)
 
 

@@ -2,7 +2,8 @@
 
     make(pathlib.Path('demo/data'), num_train=200, num_validation=50, image_size=128, seed=0)
 
-gives `ImageSets/Main/trainval.txt` and `test.txt`, `Annotations/*.xml`, `JPEGImages/*.jpg` with objects of the classes `CLASSES`.
+gives `ImageSets/Main/trainval.txt` and `test.txt`, `Annotations/*.xml`, `JPEGImages/*.jpg` with objects of the classes `CLASSES`;
+`make_masks(pathlib.Path('demo/data'))` adds COCO files of the same objects with their outlines.
 Image i depends on (seed, i) alone. Shapes are drawn at four times the size and scaled down, so their edges are smooth;
 a box is the extent of its shape's outline, computed and not measured.
 """
@@ -15,6 +16,7 @@ import json
 import math
 import pathlib
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -88,6 +90,24 @@ def make(folder: pathlib.Path, num_train: int, num_validation: int, image_size: 
         files.atomic_write(folder / 'ImageSets' / 'Main' / f'{split}.txt', ''.join(f'{image_id}\n' for image_id in members))
     files.write_json(folder / MARKER, made_from)
     return True
+
+
+def make_masks(folder: pathlib.Path) -> None:
+    """Writes `instances_trainval.json` and `instances_test.json` into a finished data set: COCO's form, with polygons.
+
+    Args:
+      folder: what `make` has made.
+
+    Raises:
+      DataError: `make` has not finished there.
+    """
+    marker = folder / MARKER
+    if not marker.exists():
+        raise DataError(f'{folder}: no {MARKER}, so no finished data set; make it first')
+    made_from = json.loads(marker.read_text(encoding='utf-8'))
+    num_train, num_images = made_from['num_train'], made_from['num_train'] + made_from['num_validation']
+    for split, numbers in (('trainval', range(num_train)), ('test', range(num_train, num_images))):
+        files.write_json(folder / f'instances_{split}.json', _instances(numbers, made_from['image_size'], made_from['seed']))
 
 
 def draw_scene(image_size: int, random: np.random.Generator) -> tuple[Image.Image, list[Shape]]:
@@ -164,6 +184,29 @@ def _annotation(image_id: str, image_size: int, shapes: list[Shape]) -> bytes:
             ET.SubElement(box, edge).text = f'{position:.2f}'
     ET.indent(root)
     return ET.tostring(root, encoding='utf-8')
+
+
+def _instances(numbers: range, image_size: int, seed: int) -> dict[str, Any]:
+    """Returns COCO's content of the images with these numbers, drawn once more."""
+    shapes = {number: draw_scene(image_size, np.random.default_rng([seed, number]))[1] for number in numbers}
+    found = [(number, shape) for number in numbers for shape in shapes[number]]
+    return {
+        'images': [
+            {'id': number, 'file_name': f'{number:06d}.jpg', 'height': image_size, 'width': image_size} for number in numbers
+        ],
+        'categories': [{'id': number, 'name': name} for number, name in enumerate(CLASSES, 1)],
+        'annotations': [
+            {
+                'id': annotation_id,
+                'image_id': number,
+                'category_id': CLASSES.index(shape.name) + 1,
+                'bbox': [xmin, ymin, xmax - xmin, ymax - ymin],
+                'segmentation': [[coordinate for point in shape.outline_xy_px for coordinate in point]],
+            }
+            for annotation_id, (number, shape) in enumerate(found, 1)
+            for xmin, ymin, xmax, ymax in [shape.box_xyxy_px]
+        ],
+    }
 
 
 def _background(image_size: int, random: np.random.Generator) -> np.ndarray:

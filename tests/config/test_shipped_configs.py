@@ -36,6 +36,7 @@ def load(name: str, root: pathlib.Path = CONFIGS) -> Loaded:
 
 def test_the_recipes_are_all_here() -> None:
     assert RECIPES == [
+        'bccd/cascade.yaml',
         'bccd/centernet.yaml',
         'bccd/classify_then_detect.yaml',
         'bccd/continue_from_run.yaml',
@@ -45,10 +46,13 @@ def test_the_recipes_are_all_here() -> None:
         'bccd/recipe_four_step.yaml',
         'bccd/recipe_gradual_unfreeze.yaml',
         'bccd/retinanet.yaml',
+        'bccd/surgery.yaml',
         'bccd/transfer.yaml',
         'bccd/transfer_resnet50.yaml',
         'demo/four_step.yaml',
+        'demo/mask_rcnn.yaml',
         'voc07/centernet_resnet50.yaml',
+        'voc07/four_step_resnet50_c4.yaml',
         'voc07/four_step_resnet50_fpn.yaml',
         'voc07/four_step_vgg16.yaml',
     ]
@@ -87,7 +91,7 @@ def test_the_four_steps_are_those_of_the_paper() -> None:
     assert [stage.proposals and stage.proposals.origin for stage in pipeline.stages] == [None, 'rpn_1', None, 'rpn_2']
 
 
-@pytest.mark.parametrize('name', ['voc07/four_step_resnet50_fpn.yaml', 'voc07/four_step_vgg16.yaml'])
+@pytest.mark.parametrize('name', [f'voc07/four_step_{network}.yaml' for network in ('resnet50_c4', 'resnet50_fpn', 'vgg16')])
 def test_voc07_has_the_papers_steps_and_rates(name: str) -> None:
     stages = load(name).pipeline.stages
     assert [stage.train.steps for stage in stages] == [80000, 40000, 80000, 40000]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stagetrain.config import schema
-from stagetrain.data import index, synthetic
+from stagetrain.data import index, masks, synthetic
 from stagetrain.data.annotation import Dataset
 from stagetrain.errors import DataError
 
@@ -40,6 +40,32 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: pathlib.Path) -> None:
     assert digests(tmp_path / 'a') == digests(tmp_path / 'b')
     same = digests(tmp_path / 'a').items() & digests(tmp_path / 'c').items()
     assert sorted(name for name, _ in same) == ['ImageSets/Main/test.txt', 'ImageSets/Main/trainval.txt']
+
+
+def test_outlines_are_those_of_the_boxes(tmp_path: pathlib.Path) -> None:
+    synthetic.make(tmp_path, 3, 2, 64, seed=3)
+    synthetic.make_masks(tmp_path)
+    for split in ('trainval', 'test'):
+        file, images = tmp_path / f'instances_{split}.json', tmp_path / 'JPEGImages'
+        source = schema.DataSource(format='coco', path=str(file), images=str(images), masks=True)
+        data = schema.Data(classes=list(synthetic.CLASSES), train=source, validation=source)
+        outlined, boxes = index.load_dataset(source, data, 'train', None), load(tmp_path, split)
+        assert outlined.bad == () and len(outlined.examples) == {'trainval': 3, 'test': 2}[split]
+        for one, other in zip(outlined.examples, boxes.examples, strict=True):
+            assert (one.image_id, one.classes.tolist()) == (other.image_id, other.classes.tolist())
+            np.testing.assert_allclose(one.boxes_yxyx_px, other.boxes_yxyx_px, atol=0.01)
+            assert one.masks is not None
+            areas = masks.pixels(one.masks, 64, 64).sum(axis=(1, 2)) / box_areas(one.boxes_yxyx_px)
+            assert areas.min() > 0.2 and areas.max() < 1.2
+
+
+def box_areas(boxes_yxyx_px: np.ndarray) -> np.ndarray:
+    return np.prod(boxes_yxyx_px[:, 2:] - boxes_yxyx_px[:, :2], axis=1)
+
+
+def test_outlines_need_a_finished_data_set(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match='no synthetic.json, so no finished data set; make it first'):
+        synthetic.make_masks(tmp_path)
 
 
 def test_more_images_leave_the_first_ones_as_they_were(tmp_path: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from stagetrain.cli import main
+from stagetrain.data import synthetic
 from tests import tiny
 from tests.conftest import FinishedRun
 
@@ -31,8 +32,25 @@ def test_the_validation_set_in_another_format_gives_the_stages_own_metrics(
 
 
 def test_options_of_a_data_set_need_one(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(['eval', str(tmp_path), '--split', 'test']) == 2
-    assert capsys.readouterr().err == 'stagetrain eval: --split: these go with --data PATH\n'
+    assert main.main(['eval', str(tmp_path), '--split', 'test', '--masks']) == 2
+    assert capsys.readouterr().err == 'stagetrain eval: --split, --masks: these go with --data PATH\n'
+
+
+def test_masks_are_asked_of_a_format_and_a_detector_that_have_them(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic.make(tmp_path, 1, 1, 64)
+    synthetic.make_masks(tmp_path)
+    document = tiny.pipeline(tmp_path, [tiny.stage('joint', tiny.RPN | tiny.HEAD)])
+    (tmp_path / 'run').mkdir()
+    tiny.write_config(tmp_path / 'run' / 'run.yaml', document)
+    for data, format_, message in (
+        (tmp_path, 'voc', f'{tmp_path} is read as voc, which has no masks'),
+        (tmp_path / 'instances_test.json', 'coco', f'the detector of {tmp_path}/run, faster_rcnn, predicts no masks'),
+    ):
+        arguments = ['eval', str(tmp_path / 'run'), '--data', str(data), '--format', format_, '--masks']
+        assert main.main(arguments) == 2
+        assert capsys.readouterr().err == f'stagetrain eval: --masks: {message}; leave it out\n'
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
