@@ -14,6 +14,7 @@ from stagetrain.config import specs
 from stagetrain.detectors import backbones, keras_backbones
 from stagetrain.detectors.detector import clear_names
 from stagetrain.errors import ConfigError
+from stagetrain.training import selection
 from stagetrain.weights import assign, names
 
 APPLICATIONS = tf_keras.applications
@@ -76,6 +77,23 @@ def test_features_are_those_of_the_application(name: str, tmp_path: pathlib.Path
         assert scale > 0
         assert float(tf.reduce_max(tf.abs(found[level] - expected[level]))) <= 1e-5 * max(scale, 1.0)
         assert found[level].shape[1] == 64 // 2 ** int(level)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [name for name in CASES if name not in ('keras_vgg19', 'keras_resnet101')])
+def test_freeze_up_to_takes_the_variables_that_decide_the_layers_output(name: str) -> None:
+    backbone = build(name, **CASES[name][2])
+    layer = backbone.output['3'].node.layer.name
+    frozen = set(selection._names_up_to({'backbone': backbone}, layer, 'stages.a'))
+    variables = names.named_variables({'backbone': backbone})
+    trainable = {name for name, variable in variables.items() if variable.trainable}
+    with tf.GradientTape() as tape:
+        output = tf.reduce_sum(backbone(tf.ones([1, *SHAPE]), training=False)['3'])
+    gradients = tape.gradient(output, {name: variables[name] for name in trainable})
+    assert 0 < len(frozen & trainable) < len(trainable)
+    assert {name for name, gradient in gradients.items() if gradient is not None} == frozen & trainable
+    layers = {name.rpartition('/')[0] for name in frozen}
+    assert {name for name in variables if name.rpartition('/')[0] in layers} == frozen  # Statistics go with their layer.
 
 
 def test_endpoints_can_be_chosen_by_layer() -> None:
