@@ -12,6 +12,7 @@ B images, R sampled RoIs, K classes with background.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from stagetrain.detectors.detector import Batch, clear_names
 from stagetrain.detectors.mask_branch import MaskBranch
 from stagetrain.detectors.pyramid import override
 from stagetrain.detectors.roi_sampler import BOX_WEIGHTS, RoiMatcher, Rois
-from stagetrain.detectors.two_stage import HEAD_TERMS, Classified, Levels, TwoStageDetector
+from stagetrain.detectors.two_stage import HEAD_TERMS, Classified, Levels, TwoStageDetector, each_alone
 
 # Later heads see smaller errors: those of the Model Garden's `MaskRCNNModel`.
 CASCADE_BOX_WEIGHTS = [BOX_WEIGHTS, [20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0, 15.0]]
@@ -148,7 +149,7 @@ class FasterRcnn(TwoStageDetector):
         """Returns what the (last) head says, with the mean of all heads' logits where that is asked; see `TwoStageDetector`."""
         all_logits = []
         for number, head in enumerate(self._heads):
-            logits, encoded = head(self.roi_features(features, rois), training=False)
+            logits, encoded = each_alone(functools.partial(head, training=False), self.roi_features(features, rois))
             all_logits.append(logits)
             if number < len(self._matchers):
                 rois = _refined(rois, encoded, number, image_shape)

@@ -12,6 +12,7 @@ B images, R sampled RoIs, S x S points of a RoI, C channels, A anchors at a plac
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from stagetrain.detectors import region_heads
 from stagetrain.detectors.anchors import RpnTargets, single_scale_anchors
 from stagetrain.detectors.detector import Batch, clear_names
 from stagetrain.detectors.roi_sampler import BOX_WEIGHTS, Rois
-from stagetrain.detectors.two_stage import Classified, Levels, TwoStageDetector
+from stagetrain.detectors.two_stage import Classified, Levels, TwoStageDetector, each_alone
 from stagetrain.errors import ConfigError
 
 
@@ -105,7 +106,7 @@ class FasterRcnnSingleScale(TwoStageDetector):
 
     def head_losses(self, features: Levels, rois: Rois, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns `frcnn_class` and `frcnn_box` as asked: means over the sampled RoIs."""
-        logits, encoded = self._heads(features, rois.boxes, batch['seed'], training=True)
+        logits, encoded = self._heads(self.roi_features(features, rois.boxes), batch['seed'], training=True)
         values = {}
         if 'frcnn_class' in terms:
             values['frcnn_class'] = self.class_loss(logits, rois)
@@ -117,10 +118,12 @@ class FasterRcnnSingleScale(TwoStageDetector):
 
     def classify(self, features: Levels, rois: tf.Tensor, image_shape: tf.Tensor) -> Classified:
         """See `TwoStageDetector.classify`."""
-        return Classified(rois, *self._heads(features, rois, None, training=False), BOX_WEIGHTS)
+        heads = functools.partial(self._heads, seeds=None, training=False)
+        logits, encoded = each_alone(heads, self.roi_features(features, rois))
+        return Classified(rois, logits, encoded, BOX_WEIGHTS)
 
-    def _heads(self, features: Levels, rois: tf.Tensor, seeds: tf.Tensor | None, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        outputs = self._roi_head(self._pooled(self.roi_features(features, rois)), seeds, training)
+    def _heads(self, crops: tf.Tensor, seeds: tf.Tensor | None, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = self._roi_head(self._pooled(crops), seeds, training)
         return self.modules['detection_head'](outputs, training=training)
 
     def _pooled(self, features: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ B images, P proposals, R RoIs, S x S points of a RoI, C channels, K classes with
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -44,6 +44,15 @@ class Classified(NamedTuple):
     """float32 `[B, R, K * 4]`, or `[B, R, 4]` where boxes do not depend on the class."""
     box_weights: list[float]
     """By which the encoded boxes are divided."""
+
+
+def each_alone(head: Callable[[tf.Tensor], Any], crops: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the outputs `[B, R, ...]` of a head on RoI features `[B, R, S, S, C]`, where R need not be known before.
+
+    The Model Garden's heads want to know the number of RoIs; an image of one RoI is as good to them.
+    """
+    outputs = head(tf.reshape(crops, [-1, 1, *crops.shape[2:]]))
+    return [tf.reshape(output, [*tf.unstack(tf.shape(crops)[:2]), output.shape[-1]]) for output in outputs]
 
 
 class TwoStageDetector(PyramidDetector):
@@ -82,7 +91,7 @@ class TwoStageDetector(PyramidDetector):
 
     @abc.abstractmethod
     def classify(self, features: Levels, rois: tf.Tensor, image_shape: tf.Tensor) -> Classified:
-        """Returns what the detection head says, in inference mode, about RoIs float32 `[B, R, 4]`."""
+        """Returns what the detection head says, in inference mode, about RoIs float32 `[B, R, 4]`; R may be known only then."""
 
     def predict_masks(self, features: Levels, detected: tf.Tensor, classes: tf.Tensor) -> tf.Tensor | None:
         """Returns `Detections.masks` of boxes float32 `[B, D, 4]` and classes `[B, D]`, or None without a head for them."""
@@ -172,12 +181,12 @@ class TwoStageDetector(PyramidDetector):
                 nms_iou=options.test_nms_iou_threshold,
                 num_proposals=options.test_num_proposals,
             )
-        classified = self.classify(features, rois, batch['image_shape'])
         # A padded proposal has no area; the head would see a corner of the image and might find something there.
-        is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1, keepdims=True)
+        is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1)
+        classified = self._classify_all_but(is_padding, features, rois, batch['image_shape'])
         found = self._detection_generator(int(rois.shape[1]))(
             classified.encoded,
-            tf.where(is_padding, tf.one_hot([[0]], self.num_classes, on_value=1e4), classified.logits),
+            tf.where(is_padding[..., tf.newaxis], tf.one_hot([[0]], self.num_classes, on_value=1e4), classified.logits),
             classified.rois,
             batch['image_shape'],
             classified.box_weights,
@@ -190,6 +199,22 @@ class TwoStageDetector(PyramidDetector):
             num_valid=tf.cast(found['num_detections'], tf.int32),
             masks=self.predict_masks(features, found['detection_boxes'], found['detection_classes']),
         )
+
+    def _classify_all_but(self, is_padding: tf.Tensor, features: Levels, rois: tf.Tensor, image_shape: tf.Tensor) -> Classified:
+        """Returns `classify` of RoIs float32 `[B, R, 4]`; on a CPU the head sees no columns of padding (bool `[B, R]`) alone.
+
+        Suppression leaves most images fewer proposals than there are places, and the head is the larger part of detection.
+        """
+        if not boxes.runs_on_cpu():
+            return self.classify(features, rois, image_shape)
+        num_rois = int(rois.shape[1])
+        used = tf.reduce_max(tf.where(is_padding, 1, tf.range(1, num_rois + 1)))
+        found = self.classify(features, rois[:, :used], image_shape)
+
+        def filled(part: tf.Tensor) -> tf.Tensor:
+            return tf.ensure_shape(tf.pad(part, [[0, 0], [0, num_rois - used], [0, 0]]), [None, num_rois, None])
+
+        return Classified(filled(found.rois), filled(found.logits), filled(found.encoded), found.box_weights)
 
     def _detection_generator(self, num_rois: int) -> detection_generator.DetectionGenerator:
         """Returns the Model Garden's generator, on the native kernel where that gives the same boxes (see `boxes`)."""

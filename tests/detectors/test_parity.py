@@ -176,6 +176,26 @@ def test_detections_equal_the_model_gardens(detector, batch, proposals):
         assert distance.min(axis=1).max() < 1e-3 and distance.min(axis=0).max() < 1e-3
 
 
+@each
+def test_padding_behind_proposals_changes_no_detection(detector, batch, proposals, monkeypatch):
+    """The head is not asked about columns that are padding in every image."""
+    classify, classified = type(detector).classify, []
+
+    def spy(self, features, rois, image_shape):
+        classified.append(rois)
+        return classify(self, features, rois, image_shape)
+
+    monkeypatch.setattr(type(detector), 'classify', spy)
+    known = {'image': batch['image'], 'image_shape': batch['image_shape']}
+    fewer = tf.concat([proposals[:1], tf.pad(proposals[1:, :9], [[0, 0], [0, int(proposals.shape[1]) - 9], [0, 0]])], axis=0)
+    without = detector.detect({**known, 'proposals': fewer})
+    padded = detector.detect({**known, 'proposals': tf.pad(fewer, [[0, 0], [0, 30], [0, 0]])})
+    assert [int(rois.shape[1]) for rois in classified] == [int(proposals.shape[1])] * 2
+    assert int(tf.reduce_sum(without.num_valid)) > 20 and int(without.num_valid[1]) > 0
+    for part in ('boxes_yxyx_px', 'scores', 'classes', 'num_valid'):
+        np.testing.assert_array_equal(getattr(padded, part), getattr(without, part))
+
+
 @pytest.mark.parametrize('detector', [MASK], ids=['mask'], indirect=True)
 @pytest.mark.slow
 def test_masks_of_detections_equal_the_model_gardens(detector, batch, proposals):
