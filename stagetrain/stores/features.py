@@ -22,6 +22,7 @@ from stagetrain.config import schema, versions
 from stagetrain.detectors.border import num_multiplications
 from stagetrain.detectors.detector import Cut, Detector
 from stagetrain.stores import arrays
+from stagetrain.training.input import whole_batches
 from stagetrain.training.views import Images, View, Views
 from stagetrain.weights import assign
 
@@ -198,7 +199,6 @@ class FeatureStore:
         return tf.cast(index, tf.int64) * self._count + tf.cast(view.number, tf.int64)
 
     def _rows(self) -> arrays.Rows:
-        @tf.autograph.experimental.do_not_convert
         def sample(row: tf.Tensor) -> tf.Tensor:
             index = row // self._count
             return self._images.show(index, self._views.numbered(index, tf.cast(row % self._count, tf.int32)))
@@ -208,10 +208,8 @@ class FeatureStore:
             return self.layout.flatten(self._detector.features_at(self.cut, {'image': images}))
 
         def compute_rows(first: int, last: int) -> np.ndarray:
-            # Batches are filled up, so that a row's bits do not depend on how many rows there are.
-            rows = tf.data.Dataset.range(first, first + math.ceil((last - first) / BATCH_SIZE) * BATCH_SIZE)
-            capped = rows.map(lambda row: tf.minimum(row, last - 1)).map(sample, num_parallel_calls=2)
-            return np.concatenate([compute(batch).numpy() for batch in capped.batch(BATCH_SIZE).prefetch(2)])[: last - first]
+            batches = whole_batches(first, last, BATCH_SIZE, sample)
+            return np.concatenate([compute(batch).numpy() for batch in batches])[: last - first]
 
         return arrays.Rows(len(self._images) * self._count, compute_rows)
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from stagetrain.evaluation import metrics
 from stagetrain.stores import arrays
 from stagetrain.training import job_files
-from stagetrain.training.input import PROPOSAL_PADDING
+from stagetrain.training.input import PROPOSAL_PADDING, whole_batches
 from stagetrain.training.views import Images, View, plain_view
 from stagetrain.weights import assign
 
@@ -75,7 +75,6 @@ def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms
         boxes, scores = detector.propose(batch, pre_nms_top_k=pre_nms_top_k, nms_iou=nms_iou, num_proposals=num_proposals)
         return tf.where(scores[..., tf.newaxis] > 0, boxes, PROPOSAL_PADDING)
 
-    @tf.autograph.experimental.do_not_convert
     def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
         index = row // num_flips
         flip = tf.cast(row % num_flips, tf.int32)
@@ -83,8 +82,8 @@ def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms
         return {'image': images.show(index, view), 'image_shape': images.shown_size(view, tf.gather(images.sizes, index))}
 
     def compute(first: int, last: int) -> np.ndarray:
-        rows = tf.data.Dataset.range(first, last).map(sample, num_parallel_calls=2)
-        return np.concatenate([propose(batch).numpy() for batch in rows.batch(BATCH_SIZE).prefetch(2)])
+        batches = whole_batches(first, last, BATCH_SIZE, sample)
+        return np.concatenate([propose(batch).numpy() for batch in batches])[: last - first]
 
     return arrays.Rows(len(images) * num_flips, compute)
 

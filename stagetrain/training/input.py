@@ -215,21 +215,32 @@ def evaluation_batches(
     Raises:
       DataError: an image cannot be decoded or has another size than its annotation says.
     """
-    count = len(images)
 
-    @tf.autograph.experimental.do_not_convert
-    def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
-        index = tf.minimum(row, count - 1)
+    def sample(index: tf.Tensor) -> dict[str, tf.Tensor]:
         shape = images.shown_size(plain_view(), tf.gather(images.sizes, index))
         return {'image_index': tf.cast(index, tf.int32), 'image_shape': shape, 'image': images.resized(index)}
 
-    rows = tf.data.Dataset.range(math.ceil(count / batch_size) * batch_size).map(sample, num_parallel_calls=2)
     try:
-        for batch in rows.batch(batch_size).prefetch(2):
+        for batch in whole_batches(0, len(images), batch_size, sample):
             read = {key: np.stack([function(int(i)) for i in batch['image_index']]) for key, function in extra.items()}
             yield {**batch, **{key: tf.constant(values) for key, values in read.items()}}
     except tf.errors.OpError as error:
         raise images.fault or error from error
+
+
+def whole_batches(first: int, last: int, batch_size: int, sample: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+    """Returns `sample` of the rows from `first` to before `last`, int64 scalars, in order and in batches of one size.
+
+    The last batch is filled up by repeating the last row: so one graph serves all, and a row's bits do not depend on how many
+    rows there are.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def capped(row: tf.Tensor) -> Any:
+        return sample(tf.minimum(row, last - 1))
+
+    end = first + math.ceil((last - first) / batch_size) * batch_size
+    return tf.data.Dataset.range(first, end).map(capped, num_parallel_calls=2).batch(batch_size).prefetch(2)
 
 
 def _aligned_empty(shape: Sequence[int]) -> np.ndarray:

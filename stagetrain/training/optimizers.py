@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -32,6 +33,17 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
 def build_optimizer(train: schema.Train, schedule: Schedule | None = None) -> Any:
     """Returns the Model Garden's optimizer for a stage; its schedule counts from the stage's first step."""
     return _factory(train).build_optimizer(schedule or Schedule(train))
+
+
+def create_slots(optimizer: Any, variables: Sequence[tf.Variable]) -> None:
+    """Creates all that an optimizer keeps of its variables: a step that creates variables is traced twice, for seconds each.
+
+    Args:
+      optimizer: from `build_optimizer`, new or one of Keras's legacy optimizers, which have no public way to do this.
+      variables: all that it will be given gradients for, in that order.
+    """
+    create = optimizer._create_all_weights if isinstance(optimizer, tf_keras.optimizers.legacy.Optimizer) else optimizer.build
+    create(list(variables))
 
 
 def _factory(train: schema.Train) -> optimization.OptimizerFactory:

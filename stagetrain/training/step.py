@@ -11,6 +11,7 @@ import tensorflow as tf
 from stagetrain.config import schema
 from stagetrain.detectors.detector import Batch, Network
 from stagetrain.training.averages import Averages
+from stagetrain.training.optimizers import create_slots
 
 Result = dict[str, tf.Tensor]
 
@@ -47,7 +48,9 @@ class StepFunction:
     """
 
     def __init__(self, task: Task, strategy: tf.distribute.Strategy):
-        """Traces nothing yet."""
+        """Creates the optimizer's slots; traces nothing yet."""
+        with strategy.scope():
+            create_slots(task.optimizer, task.trained)
         self._traced = _traced(task, strategy)
 
     def __call__(self, batch: Batch) -> Result:

@@ -53,6 +53,19 @@ def test_what_is_frozen_does_not_move(optimizer: str, has_ema: bool, is_warm: bo
 
 
 @pytest.mark.parametrize('optimizer', small.OPTIMIZERS)
+def test_a_step_is_traced_once(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that created its slots would be traced again for the second one."""
+    losses, traced = small.Network.losses, []
+    monkeypatch.setattr(small.Network, 'losses', lambda *args: traced.append(args) or losses(*args))
+    training = small.training(optimizer=small.optimizer_of(optimizer))
+    step = build_step(training.task, STRATEGY())
+    for number in range(STEPS):
+        step.try_out(small.batch(number))
+        step(small.batch(number))
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize('optimizer', small.OPTIMIZERS)
 def test_without_freezing_the_layers_the_statistics_would_move(optimizer: str) -> None:
     """The audit above can fail."""
     training = small.training(optimizer=small.optimizer_of(optimizer), trained=lambda network: network.head.trainable_variables)
