@@ -43,6 +43,21 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(scope='session')
+def places(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, str]:
+    """What shipped configs name in the environment: small images, and a MobileNet v1 of random weights that Keras saved."""
+    import tf_keras
+
+    from stagetrain.data import synthetic
+
+    folder = tmp_path_factory.mktemp('places')
+    network = tf_keras.applications.MobileNet(input_shape=(64, 64, 3), alpha=0.25, include_top=False, weights=None)
+    network.save_weights(folder / 'mobilenet_2_5_224_tf_no_top.h5')
+    synthetic.make(folder / 'demo', 6, 6, image_size=64, seed=1)
+    synthetic.make_masks(folder / 'demo')
+    return {'BCCD': str(tiny_data), 'VOC07': str(tiny_data), 'WEIGHTS': str(folder), 'DEMO_DATA': str(folder / 'demo')}
+
+
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
     """A finished run: its pipeline file, its run directory, and what the command printed."""

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import load
+from stagetrain.errors import Interrupted
 from stagetrain.training import job_files, randomness
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.stage import train_stage
@@ -33,6 +35,8 @@ CENTERNET = {
     'losses': {'l2_weight_decay': 1e-3},
     'parser': {'aug_rand_hflip': True, 'max_num_instances': 8},
 }
+FEW_ROIS = ('model.roi_sampler.num_sampled_rois=16', 'model.roi_generator.num_proposals=50', 'model.detection_head.fc_dims=8')
+"""Overrides of shipped configs."""
 SGD = {'type': 'sgd', 'sgd': {'momentum': 0.9}}
 ADAMW = {'type': 'adamw_experimental', 'adamw_experimental': {'weight_decay': 0.1, 'global_clipnorm': 1.0}}
 
@@ -105,6 +109,24 @@ def pipeline(data: pathlib.Path, stages: Sequence[Mapping[str, Any]], **model_ch
     }
 
 
+def shipped(name: str, places: Mapping[str, str], *overrides: str) -> dict[str, Any]:
+    """Returns a shipped pipeline on images of 64x64 pixels, resolved: four steps a stage, with a checkpoint every two.
+
+    Args:
+      name: of the file below `configs`.
+      places: what it names in the environment.
+      overrides: as `--set` takes them.
+    """
+    config = ROOT / 'configs' / name
+    short = [
+        f'stages.{stage.name}.train.{key}={value}'
+        for stage in load.load_pipeline(config, environ=places).pipeline.stages
+        for key, value in (('steps', 4), ('batch_size', 2), ('checkpoint_interval', 2), ('summary_interval', 1))
+    ]
+    small = ('data.classes=[circle, square, triangle]', 'model.input_size=[64, 64, 3]')
+    return load.load_pipeline(config, [*short, *small, *overrides], environ=places).resolved
+
+
 def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **keys: Any) -> dict[str, Any]:
     """Returns the job file of one of a pipeline's stages; `keys` gives `origins` and `proposals`."""
     (run_dir / 'stages' / stage_id).mkdir(parents=True, exist_ok=True)
@@ -137,6 +159,32 @@ def train(one_job: Mapping[str, Any], stop_after: int | None = None) -> tuple[di
 
     result = train_stage(one_job, emit, lambda: stop_after is not None and reached[0] >= stop_after)
     return result, events
+
+
+def resumed(trained: Trained, folder: pathlib.Path, stop_after: int = 2) -> pathlib.Path:
+    """Returns the last checkpoint of the same job in another run directory, stopped at a step and resumed."""
+    one_job = {**trained.job, 'run_dir': str(folder)}
+    (folder / 'stages' / one_job['id']).mkdir(parents=True)
+    (folder / 'cache').mkdir()
+    with pytest.raises(Interrupted, match=f'stopped and saved at step {stop_after} of'):
+        train(one_job, stop_after)
+    return folder / train(one_job)[0]['checkpoint']
+
+
+def train_in_turn(run_dir: pathlib.Path, document: Mapping[str, Any]) -> dict[str, Trained]:
+    """Trains all stages of a resolved pipeline without stored proposals, in this process. Returns them by name."""
+    finished: dict[str, Trained] = {}
+    for one in document['stages']:
+        origins = {module: _origin(document, finished, init['from']) for module, init in one.get('init', {}).items()}
+        one_job = job(run_dir, document, one['name'], origins=origins)
+        finished[one['name']] = Trained(one_job, *train(one_job))
+    return finished
+
+
+def _origin(document: Mapping[str, Any], finished: Mapping[str, Trained], name: str) -> dict[str, Any]:
+    if name in finished:
+        return {'kind': 'stage', 'stage': name, 'path': str(finished[name].checkpoint)}
+    return {'kind': 'keras_h5', 'path': document['sources'][name]['keras_h5']}
 
 
 def context(one_job: Mapping[str, Any]) -> job_files.Context:

@@ -6,10 +6,8 @@ import pathlib
 from typing import Any
 
 import pytest
-import tf_keras
 
-from stagetrain.config import load, specs
-from stagetrain.detectors import keras_backbones
+from stagetrain.config import load
 from stagetrain.errors import ConfigError
 from stagetrain.files import read_json
 from stagetrain.training import inspect
@@ -27,20 +25,18 @@ def document(data: pathlib.Path, path: pathlib.Path, **keys: Any) -> dict[str, A
 
 
 @pytest.mark.slow
-def test_the_new_layer_trains_in_front_of_frozen_published_ones(tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
-    shape = tf_keras.layers.InputSpec(shape=[None, 64, 64, 3])
-    keras_backbones.vgg16(shape, specs.KerasVgg(width=0.0625), 0.0).save_weights(tmp_path / 'vgg.h5')
-    saved = keras_files.read_keras_h5(tmp_path / 'vgg.h5')
-    pipeline = document(tiny_data, tmp_path / 'vgg.h5', freeze_variables=['backbone/block[2-5]_.*'])
-    job = tiny.job(tmp_path, pipeline, 'rpn', origins={'backbone': {'kind': 'keras_h5', 'path': str(tmp_path / 'vgg.h5')}})
-    tiny.train(job)
-    lineage = read_json(tmp_path / 'stages/rpn/lineage.json')
+def test_new_layers_train_behind_published_ones_that_rest_and_then_all(tmp_path: pathlib.Path, places: dict[str, str]) -> None:
+    stages = tiny.train_in_turn(tmp_path, tiny.shipped('bccd/surgery.yaml', places, *tiny.FEW_ROIS))
+    lineage = read_json(stages['new_layers'].folder / 'lineage.json')
     new = {name for name, origin in lineage.items() if origin.get('new')}
-    assert new == {'backbone/block1_conv5x5/bias', 'backbone/block1_conv5x5/kernel'}
-    trained = assign.read_stage_checkpoint(tiny.last_checkpoint(tmp_path, 'rpn'))
-    kept = {name for name in saved if f'backbone/{name}' in trained}
-    assert kept == {name for name in saved if not name.startswith('block1_')}
-    assert all(saved[name].tobytes() == trained[f'backbone/{name}'].tobytes() for name in kept)
+    assert {name.rpartition('/')[0] for name in new} == {'backbone/top', 'backbone/top_bn'}
+    first, last = (assign.read_stage_checkpoint(stages[name].checkpoint) for name in ('new_layers', 'all'))
+    saved = keras_files.read_keras_h5(stages['new_layers'].job['origins']['backbone']['path'])
+    kept = [name for name in saved if f'backbone/{name}' in first]
+    assert kept == [name for name in saved if not name.startswith(('conv_dw_12', 'conv_pw_12', 'conv_dw_13', 'conv_pw_13'))]
+    assert all(saved[name].tobytes() == first[f'backbone/{name}'].tobytes() for name in kept)
+    assert all((first[name] != last[name]).any() for name in [*new, 'backbone/conv1/kernel'])
+    assert {entry['kind'] for entry in read_json(stages['all'].folder / 'lineage.json').values()} == {'stage'}
 
 
 def test_the_table_of_variables_and_the_check_know_what_is_new(tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
