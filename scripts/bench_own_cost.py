@@ -1,61 +1,34 @@
-"""What the runner itself takes of a stage's wall time: checkpoints, digests, the freeze proof, metrics, ledger and lock.
+"""What the runner itself takes of a stage's wall time: checkpoints, digests, the freeze proof, ledger and lock.
 
     python scripts/bench_own_cost.py --json=own_cost.json        # four stages of 600 steps; --steps=100 for a quick look
 
-The benchmark's four-step pipeline runs in this process under Python's profiler, whose own cost is part of what it reports, so the
-shares are upper bounds. Starting processes is not in them: the row `pipeline` of `bench_stages.py` has it.
+The benchmark's four-step pipeline runs as a user runs it. A stage's process tells the wall seconds of its checkpoints and
+proofs, as it tells every user; of the command's own process all processor time counts, from the pipeline file to the last ledger
+line. Waiting for a child to start is not in it: the row `pipeline` of `bench_stages.py` has that.
 """
 
 from __future__ import annotations
 
 import argparse
-import cProfile
 import pathlib
-import pstats
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bench_stages
 
 from stagetrain import files
 from stagetrain.cli import main as command_line
-from stagetrain.cli.process import InProcessWorker
 from stagetrain.errors import StageFailed
-from stagetrain.pipeline import runner
-from stagetrain.pipeline.ledger import Ledger
-from stagetrain.training import checkpoint
-from stagetrain.training.loop import Loop
-from stagetrain.weights import assign
+from stagetrain.pipeline.rundir import RunDirectory
 
-STAGES = tuple(stage for row, stage in bench_stages.STEP_ROWS.items() if row != 'end_to_end')
-
-
-def own_seconds(stats: pstats.Stats) -> dict[str, float]:
-    """Returns part -> seconds of a run in one process. What one part calls of another counts once."""
-    parent = _seconds(stats, runner.run) - _seconds(stats, InProcessWorker.carry_out)
-    return {
-        'checkpoints, with their trial step, digests and manifests': _seconds(stats, Loop._save)
-        + _seconds(stats, checkpoint.restore_newest),
-        'digests and the freeze proof': _seconds(stats, assign.digests),
-        'metrics': _seconds(stats, files.append_json_line, apart_from=Ledger.record),
-        'deciding, lock, ledger, progress': parent + _seconds(stats, runner._Stage._receive),
-    }
-
-
-def _seconds(stats: pstats.Stats, function: Callable[..., Any], apart_from: Callable[..., Any] | None = None) -> float:
-    """Returns the seconds spent in a function and all that it calls, but for calls by `apart_from`."""
-    measured = stats.stats.get(_key(function))  # type: ignore[attr-defined]
-    if measured is None:
-        return 0.0
-    _, _, _, cumulative, callers = measured
-    return cumulative - (callers[_key(apart_from)][3] if apart_from and _key(apart_from) in callers else 0.0)
-
-
-def _key(function: Callable[..., Any]) -> tuple[str, int, str]:
-    code = function.__code__
-    return code.co_filename, code.co_firstlineno, code.co_name
+OWN_PARTS = {
+    'checkpoints': 'checkpoints: trial step, files, digests',
+    'proofs': 'the proof that nothing frozen moved',
+}
+"""A part of a stage's seconds -> how the table calls it."""
 
 
 def measure(num_steps: int | None) -> dict[str, Any]:
@@ -69,14 +42,21 @@ def measure(num_steps: int | None) -> dict[str, Any]:
         folder = pathlib.Path(name)
         data = bench_stages.data_section('synthetic', folder, settings)
         config = bench_stages.pipeline_files(folder, data, num_steps or settings.num_steps)['four_step']
-        profile = cProfile.Profile()
-        exit_code = profile.runcall(command_line.main, ['run', str(config), f'--run_dir={folder / "run"}', '--in_process'])
+        started = time.process_time()
+        exit_code = command_line.main(['run', str(config), f'--run_dir={folder / "run"}'])
+        own_process = time.process_time() - started
         if exit_code:
             raise StageFailed(f'stagetrain run: ended with exit code {exit_code}')
-        lines = files.read_json_lines(folder / 'run' / 'ledger.jsonl')
-    stages = {line['job']: line['seconds'] for line in lines if line['event'] == 'finished' and line['job'] in STAGES}
-    parts = own_seconds(pstats.Stats(profile))
-    return {'stages': stages, 'parts': parts, 'share': sum(parts.values()) / sum(stages.values())}
+        stages = {name: entry.result for name, entry in RunDirectory(folder / 'run').lock().stages.items()}
+    return report_of(stages, own_process)
+
+
+def report_of(stages: Mapping[str, Mapping[str, Any]], own_process: float) -> dict[str, Any]:
+    """Returns the report of stages' results and of the processor seconds of the command's own process."""
+    parts = {shown: sum(result['seconds_by_part'][part] for result in stages.values()) for part, shown in OWN_PARTS.items()}
+    parts['plan, decisions, lock, ledger, progress'] = own_process
+    seconds = {name: result['seconds'] for name, result in stages.items()}
+    return {'stages': seconds, 'parts': parts, 'share': sum(parts.values()) / sum(seconds.values())}
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ class Loop:
     def __post_init__(self) -> None:
         """The clock of a stage goes on where its history ends."""
         self.seconds = self.history.seconds
+        self.saving_seconds = 0.0
         self._first_batch: Any = None
 
     def run(self, first: int) -> None:
@@ -64,6 +65,7 @@ class Loop:
         """
         going_on: int | None = first
         if self.train.on_nan == 'rollback' and first == 0:
+            self._started = time.monotonic()
             self._save(0)  # There must be something to go back to.
         while going_on is not None:
             going_on = self._steps(going_on)
@@ -150,6 +152,7 @@ class Loop:
         Raises:
           StageFailed: they do not, and there is no way on.
         """
+        self._pause()
         result = self._try_out()
         if not bool(result['is_finite']):
             trouble = f'these weights give {_described(result)} on the first batch of the stage; no checkpoint was made of them'
@@ -158,6 +161,8 @@ class Loop:
         checkpoint.save(self._checkpoints, self.state, self.train.max_to_keep)
         best.prune(self.folder, map(checkpoint.step_of, checkpoint.folders(self._checkpoints)))
         self._saved = time.monotonic()
+        self.saving_seconds += self._saved - self._started
+        self._started = self._saved
         return True
 
     def _try_out(self) -> Result:

@@ -103,7 +103,7 @@ class _Trainer:
         self._checkpoints = checkpoint.folder_of(plan.folder)
         self._history = History(plan.folder, self._train)
         self._seconds = 0.0
-        self._evaluation_seconds = 0.0
+        self._evaluation_seconds = self._saving_seconds = self._proof_seconds = 0.0
         self._features: dict[str, Any] | None = None
         self._outcome: Outcome | None = None
 
@@ -141,7 +141,7 @@ class _Trainer:
             loop.run(first)
         except tf.errors.OpError as error:
             raise self._images.fault or error from error
-        self._seconds = loop.seconds
+        self._seconds, self._saving_seconds = loop.seconds, loop.saving_seconds
 
     def _step_function(self) -> StepFunction:
         task = Task(
@@ -197,7 +197,10 @@ class _Trainer:
     # ---- proofs and results ---------------------------------------------------------------------------------------------
 
     def _frozen_digests(self) -> dict[str, str]:
-        return assign.digests({name: self._variables[name] for name in self._plan.selection.frozen})
+        started = time.monotonic()
+        found = assign.digests({name: self._variables[name] for name in self._plan.selection.frozen})
+        self._proof_seconds += time.monotonic() - started
+        return found
 
     def _prove_frozen(self, when: str) -> None:
         after = self._frozen_digests()
@@ -224,7 +227,12 @@ class _Trainer:
         if outcome.detections is not None:
             dataset = self._validation.images.dataset
             files.write_json(self._plan.folder / 'detections.json', outcome.detections.to_coco(dataset))
-        parts = {'training': self._seconds, 'evaluation': self._evaluation_seconds}
+        parts = {
+            'training': self._seconds,
+            'evaluation': self._evaluation_seconds,
+            'checkpoints': self._saving_seconds,
+            'proofs': self._proof_seconds,
+        }
         if self._features is not None:
             parts['features'] = self._features['seconds']
         return {
