@@ -1,4 +1,4 @@
-"""CenterNet's two steps, backbone frozen and then all: trains, freezes, resumes to the same bits, evaluates, detects."""
+"""CenterNet's two steps by its shipped config, backbone frozen and then all: trained, resumed, evaluated, detecting."""
 
 from __future__ import annotations
 
@@ -8,30 +8,20 @@ from typing import Any
 import pytest
 
 from stagetrain import files
-from stagetrain.errors import Interrupted
 from stagetrain.weights import assign
 from tests import tiny
 from tests.tiny import Trained
 
-TERMS = {'heatmap': 1.0, 'size': 0.1, 'offset': 1.0}
 MODULES = ('backbone', 'decoder', 'head')
-
-
-def document(data: pathlib.Path) -> dict[str, Any]:
-    frozen = {'freeze_variables': ['backbone/.*'], 'allow_frozen_fresh': ['backbone/.*']}
-    stages = [tiny.stage('heads', TERMS, **frozen), tiny.stage('all', TERMS, init=dict.fromkeys(MODULES, 'heads'))]
-    return {**tiny.pipeline(data, stages), 'model': tiny.CENTERNET}
+NARROW = ('model.decoder.num_filters=[8, 8, 8]', 'model.parser.max_num_instances=8')
 
 
 @pytest.fixture(scope='module')
-def steps(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> tuple[Trained, Trained]:
+def steps(tmp_path_factory: pytest.TempPathFactory, places: dict[str, str]) -> tuple[Trained, Trained]:
     """Both stages, trained without interruption."""
-    folder = tmp_path_factory.mktemp('centernet')
-    first = tiny.job(folder, document(tiny_data), 'heads')
-    heads = Trained(first, *tiny.train(first))
-    origin = {'kind': 'stage', 'stage': 'heads', 'path': str(heads.checkpoint)}
-    second = tiny.job(folder, document(tiny_data), 'all', origins=dict.fromkeys(MODULES, origin))
-    return heads, Trained(second, *tiny.train(second))
+    document = tiny.shipped('bccd/centernet.yaml', places, *NARROW)
+    heads, everything = tiny.train_in_turn(tmp_path_factory.mktemp('centernet'), document).values()
+    return heads, everything
 
 
 def moved_modules(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -56,14 +46,7 @@ def test_the_frozen_backbone_is_computed_once(steps: tuple[Trained, Trained]) ->
 
 @pytest.mark.slow
 def test_a_stopped_step_ends_with_the_same_bits(steps: tuple[Trained, Trained], tmp_path: pathlib.Path) -> None:
-    whole = steps[1]
-    job = {**whole.job, 'run_dir': str(tmp_path)}
-    (tmp_path / 'stages' / job['id']).mkdir(parents=True)
-    (tmp_path / 'cache').mkdir()
-    with pytest.raises(Interrupted):
-        tiny.train(job, stop_after=3)
-    result, _ = tiny.train(job)
-    assert tiny.tensors(tmp_path / result['checkpoint']) == tiny.tensors(whole.checkpoint)
+    assert tiny.tensors(tiny.resumed(steps[1], tmp_path)) == tiny.tensors(steps[1].checkpoint)
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
-"""Mask R-CNN in stages: masks come from COCO polygons, the mask head trains alone on a frozen detector, masks are measured."""
+"""Mask R-CNN through the stages of its shipped config: the mask head trains alone on a frozen detector, masks are measured."""
 
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,46 +10,26 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.data import masks
-from stagetrain.errors import Interrupted
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.training.views import Images, View, plain_view
-from stagetrain.weights import assign
-from tests import shapes_with_masks, tiny
+from stagetrain.weights import assign, names
+from tests import tiny
 
 pytestmark = pytest.mark.slow
 MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head', 'mask_head')
 
 
-def document(folder: pathlib.Path) -> dict[str, Any]:
-    """Returns a pipeline: boxes first, then the mask head alone."""
-    boxes = tiny.stage('boxes', tiny.RPN | tiny.HEAD, {'steps': 4})
-    frozen = [f'{module}/.*' for module in MODULES[:-1]]
-    only_masks = tiny.stage(
-        'masks', {'mask': 1.0}, {'steps': 4}, init=dict.fromkeys(MODULES[:-1], 'boxes'), freeze_variables=frozen
-    )
-    result = tiny.pipeline(folder, [boxes, only_masks])
-    for part, seed in (('train', 1), ('validation', 2)):
-        file = shapes_with_masks.make(folder / f'{part}.json', 6, seed)
-        result['data'][part] = {'format': 'coco', 'path': str(file), 'masks': True}
-    result['model'] |= {
-        'type': 'mask_rcnn',
-        'mask_head': {'num_convs': 1, 'num_filters': 8},
-        'mask_roi_aligner': {'crop_size': 7},
-        'parser': {**result['model']['parser'], 'mask_crop_size': 28, 'aug_scale_min': 0.8, 'aug_scale_max': 1.25},
-    }
-    return result
+NARROW = (
+    *tiny.FEW_ROIS,
+    'model.mask_roi_aligner.crop_size=7',
+    'model.parser={aug_rand_hflip: true, mask_crop_size: 28, aug_scale_min: 0.8, aug_scale_max: 1.25}',
+)
 
 
 @pytest.fixture(scope='module')
-def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tiny.Trained]:
-    """Both stages, one after the other."""
-    folder = tmp_path_factory.mktemp('masks')
-    pipeline = document(folder / 'data')
-    boxes_job = tiny.job(folder, pipeline, 'boxes')
-    boxes = tiny.Trained(boxes_job, *tiny.train(boxes_job))
-    origin = {'kind': 'stage', 'stage': 'boxes', 'path': str(boxes.checkpoint)}
-    masks_job = tiny.job(folder, pipeline, 'masks', origins=dict.fromkeys(MODULES[:-1], origin))
-    return {'boxes': boxes, 'masks': tiny.Trained(masks_job, *tiny.train(masks_job))}
+def stages(tmp_path_factory: pytest.TempPathFactory, places: dict[str, str]) -> dict[str, tiny.Trained]:
+    """Both stages of the shipped config, one after the other."""
+    return tiny.train_in_turn(tmp_path_factory.mktemp('masks'), tiny.shipped('demo/mask_rcnn.yaml', places, *NARROW))
 
 
 def test_the_mask_head_trains_alone(stages: dict[str, tiny.Trained]) -> None:
@@ -58,7 +37,10 @@ def test_the_mask_head_trains_alone(stages: dict[str, tiny.Trained]) -> None:
     assert 'mask_head' not in {name.split('/')[0] for name in before}
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
     fresh = files.read_json(stages['masks'].folder / 'lineage.json')
-    assert {name.split('/')[0] for name, origin in fresh.items() if origin['kind'] == 'fresh'} == {'mask_head'}
+    new = {name for name, origin in fresh.items() if origin['kind'] == 'fresh'}
+    assert {name.split('/')[0] for name in new} == {'mask_head'}
+    initial = names.named_variables(tiny.context(stages['masks'].job).build_detector(MODULES).modules)
+    assert all((initial[name].numpy() != after[name]).any() for name in new if name.endswith('/kernel'))
     lines = [line for line in files.read_json_lines(stages['masks'].folder / 'metrics.jsonl') if 'losses' in line]
     assert [list(line['losses']) for line in lines] == [['mask']] * 4
 
@@ -77,13 +59,7 @@ def test_masks_are_detected_and_measured(stages: dict[str, tiny.Trained]) -> Non
 
 
 def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(stages: dict[str, tiny.Trained], tmp_path: pathlib.Path) -> None:
-    (tmp_path / 'stages' / 'masks').mkdir(parents=True)
-    (tmp_path / 'cache').mkdir()
-    job = {**stages['masks'].job, 'run_dir': str(tmp_path)}
-    with pytest.raises(Interrupted):
-        tiny.train(job, stop_after=2)
-    result, _ = tiny.train(job)
-    assert tiny.tensors(tmp_path / result['checkpoint']) == tiny.tensors(stages['masks'].checkpoint)
+    assert tiny.tensors(tiny.resumed(stages['masks'], tmp_path)) == tiny.tensors(stages['masks'].checkpoint)
 
 
 def shown_and_drawn(images: Images, view: View) -> tuple[np.ndarray, np.ndarray]:

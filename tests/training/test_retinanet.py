@@ -1,4 +1,4 @@
-"""RetinaNet through its two stages: heads on stored features of a frozen backbone, then all; stopped, resumed, and detecting."""
+"""RetinaNet through the stages of its shipped config: heads on stored features, then all; stopped, resumed, detecting."""
 
 from __future__ import annotations
 
@@ -8,44 +8,27 @@ from typing import Any
 import pytest
 
 from stagetrain import files
-from stagetrain.errors import Interrupted
 from stagetrain.weights import assign
 from tests import tiny
 
 MODULES = ('backbone', 'decoder', 'head')
-LOSSES = {'class': 1.0, 'box': 50.0}
+NARROW = (
+    'model.decoder.fpn.num_filters=8',
+    'model.anchor.num_scales=1',
+    'model.head={num_convs: 1, num_filters: 8}',
+    'model.detection_generator={pre_nms_score_threshold: 0.0, max_num_detections: 20}',
+)
 
 
-def pipeline(data: pathlib.Path) -> dict[str, Any]:
-    """Returns a pipeline of two stages."""
-    frozen = {'freeze_variables': ['backbone/.*'], 'allow_frozen_fresh': ['backbone/.*']}
-    stages = [
-        tiny.stage('heads', LOSSES, {'steps': 4}, **frozen),
-        tiny.stage('all', LOSSES, {'steps': 4}, init=dict.fromkeys(MODULES, 'heads')),
-    ]
-    document = tiny.pipeline(data, stages)
-    document['model'] = {
-        'type': 'retinanet',
-        **{key: document['model'][key] for key in ('input_size', 'min_level', 'max_level', 'backbone', 'decoder')},
-        'anchor': {'anchor_size': 2.0, 'num_scales': 1},
-        'head': {'num_convs': 1, 'num_filters': 8},
-        'norm_activation': {'use_sync_bn': False},
-        'detection_generator': {'pre_nms_score_threshold': 0.0, 'max_num_detections': 20},
-        'losses': {'l2_weight_decay': 1e-3},
-        'parser': {'aug_rand_hflip': True, 'max_num_instances': 8},
-    }
-    return document
+def pipeline(places: dict[str, str]) -> dict[str, Any]:
+    """Returns the shipped config, narrowed."""
+    return tiny.shipped('bccd/retinanet.yaml', places, *NARROW)
 
 
 @pytest.fixture(scope='module')
-def stages(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, tiny.Trained]:
+def stages(tmp_path_factory: pytest.TempPathFactory, places: dict[str, str]) -> dict[str, tiny.Trained]:
     """Both stages, trained one after the other in one run directory."""
-    folder = tmp_path_factory.mktemp('retinanet')
-    heads_job = tiny.job(folder, pipeline(tiny_data), 'heads')
-    heads = tiny.Trained(heads_job, *tiny.train(heads_job))
-    origin = {'kind': 'stage', 'stage': 'heads', 'path': str(heads.checkpoint)}
-    all_job = tiny.job(folder, pipeline(tiny_data), 'all', origins=dict.fromkeys(MODULES, origin))
-    return {'heads': heads, 'all': tiny.Trained(all_job, *tiny.train(all_job))}
+    return tiny.train_in_turn(tmp_path_factory.mktemp('retinanet'), pipeline(places))
 
 
 @pytest.mark.slow
@@ -82,18 +65,12 @@ def test_both_losses_and_the_detections_are_measured(stages: dict[str, tiny.Trai
 
 @pytest.mark.slow
 def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(stages: dict[str, tiny.Trained], tmp_path: pathlib.Path) -> None:
-    (tmp_path / 'stages' / 'heads').mkdir(parents=True)
-    (tmp_path / 'cache').mkdir()
-    job = {**stages['heads'].job, 'run_dir': str(tmp_path)}
-    with pytest.raises(Interrupted, match='stopped and saved at step 2 of 4'):
-        tiny.train(job, stop_after=2)
-    result, _ = tiny.train(job)
-    assert tiny.tensors(tmp_path / result['checkpoint']) == tiny.tensors(stages['heads'].checkpoint)
+    assert tiny.tensors(tiny.resumed(stages['all'], tmp_path)) == tiny.tensors(stages['all'].checkpoint)
 
 
 @pytest.mark.slow
-def test_a_tower_without_its_loss_rests(tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
-    document = pipeline(tiny_data)
+def test_a_tower_without_its_loss_rests(tmp_path: pathlib.Path, places: dict[str, str]) -> None:
+    document = pipeline(places)
     document['stages'] = [tiny.stage('classes', {'class': 1.0, 'box': 0.0}, {'steps': 2})]
     job = tiny.job(tmp_path, document, 'classes')
     tiny.train(job)
