@@ -237,8 +237,8 @@ class Train(Strict):
     images of an optimizer step and must be a multiple. BatchNorm sees the parts, not the batch."""
     ema: Ema | None = None
     """Moving averages of the weights."""
-    checkpoint_interval: Positive = 200
-    """Cosmetic. Steps between checkpoints; at most so many are lost when a machine dies."""
+    checkpoint_interval: Positive = 500
+    """Cosmetic. Steps between checkpoints; at most so many are lost when a machine dies. One takes about half a second."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None = None
     """Cosmetic. Save also when this much time has passed since the last checkpoint."""
     summary_interval: Positive = 20
