@@ -120,7 +120,10 @@ class _Run:
         code = parent.wait(SECONDS_OF_A_RUN)
         struck = processes.struck_file(log)
         if self._number != signal.SIGKILL and struck.exists() and not self._had_not_begun(code, num_begun):
-            self._outcome.seconds_to_save.append(time.monotonic() - float(struck.read_text()))
+            seconds = time.monotonic() - float(struck.read_text())
+            self._outcome.seconds_to_save.append(seconds)
+            if seconds > SECONDS_TO_SAVE:
+                self._outcome.faults.append(f'it ended {seconds:.1f} s after {self._number.name}')
             if code not in (EXIT_DONE, EXIT_INTERRUPTED):
                 self._outcome.faults.append(f'{self._number.name} ended the run with exit code {code}')
         self._look_at_what_is_left()

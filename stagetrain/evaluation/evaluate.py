@@ -11,11 +11,14 @@ from official.vision.ops.mask_ops import paste_instance_masks
 
 from stagetrain.data import masks
 from stagetrain.detectors.detector import Batch, Detector
+from stagetrain.errors import Interrupted
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.voc_ap import voc_average_precision
 from stagetrain.training.input import evaluation_batches
 from stagetrain.training.views import Images
+
+STOPPED = 'stopped in the evaluation, which the same command makes anew; what was trained is saved'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +59,16 @@ class Evaluator:
         self._extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
         self._infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
 
-    def run(self) -> Outcome:
-        """Runs over all images and returns the metrics."""
-        merged = self._outputs()
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Runs over all images and returns the metrics.
+
+        Args:
+          should_stop: asked between batches.
+
+        Raises:
+          Interrupted: asked to stop.
+        """
+        merged = self._outputs(should_stop)
         values: dict[str, float | None] = {}
         detections = None
         if self._counts:
@@ -75,12 +85,14 @@ class Evaluator:
 
     def detect(self) -> Detections:
         """Runs over all images and returns the detections, in pixels of the stored images."""
-        return _collect(self._outputs())
+        return _collect(self._outputs(lambda: False))
 
-    def _outputs(self) -> dict[str, np.ndarray]:
+    def _outputs(self, should_stop: Callable[[], bool]) -> dict[str, np.ndarray]:
         """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
         found = []
         for batch in evaluation_batches(self._images, self._batch_size, self._extra):
+            if should_stop():
+                raise Interrupted(STOPPED)
             outputs = {key: value.numpy() for key, value in self._infer(batch).items()}
             outputs['scale'] = _scales(self._images, batch)
             if 'masks' in outputs:  # Masks of a whole data set would fill the memory; their run lengths do not.

@@ -9,15 +9,15 @@ B images, H x W pixels of a crop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from stagetrain.detectors.experiment import INPUTS, Experiment
-from stagetrain.errors import DataError
-from stagetrain.evaluation.evaluate import Outcome
+from stagetrain.errors import DataError, Interrupted
+from stagetrain.evaluation.evaluate import STOPPED, Outcome
 from stagetrain.training import job_files, randomness
 from stagetrain.training.randomness import Purpose, at, image_at
 from stagetrain.training.views import Images
@@ -46,8 +46,8 @@ class ExperimentInput:
         dataset = positions.map(lambda position: crops.drawn(position, size, self._seed), num_parallel_calls=2)
         return dataset.batch(size, drop_remainder=True).prefetch(3).with_options(_in_order())
 
-    def run(self) -> Outcome:
-        """Measures the present weights on validation data, as the task does."""
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Measures the present weights on validation data, as the task does; raises `Interrupted` when asked to stop."""
         task, network = self._detector.task, self._detector.network
         measures = task.build_metrics(training=False)
         for measure in measures:
@@ -59,6 +59,8 @@ class ExperimentInput:
 
         losses, state = [], None
         for batch in self._validation_batches():
+            if should_stop():
+                raise Interrupted(STOPPED)
             logs = step(batch[INPUTS])
             losses.append(float(logs[task.loss]))
             state = task.aggregate_logs(state, logs)

@@ -76,6 +76,10 @@ class History:
         settings = self._train.early_stopping
         return settings is not None and policies.should_stop(self.values(), settings, self._train.best_mode)
 
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the weights of a step were evaluated."""
+        return any(line['step'] == step and 'evaluation' in line for line in self._lines)
+
     def is_best(self) -> bool:
         """Whether the last evaluation is the best one."""
         values = self.values()

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from official.vision.ops import preprocess_ops
 
+from stagetrain.errors import Interrupted
 from stagetrain.training import oversampling
 from stagetrain.training.randomness import Purpose, at, image_at
 from stagetrain.training.views import Images, View, Views, plain_view
@@ -44,6 +45,7 @@ class TrainingInput:
         extra: Mapping[str, Callable[[tf.Tensor, View], Any]] | None = None,
         cache_gib: float = 0.0,
         num_threads: int = 2,
+        should_stop: Callable[[], bool] = lambda: False,
     ):
         """Stores what decides the batches.
 
@@ -58,11 +60,12 @@ class TrainingInput:
           extra: batch key -> function of (image index, view) that reads a store.
           cache_gib: memory for resized images and matched anchors.
           num_threads: for decoding and target assignment.
+          should_stop: asked while images are resized in advance; `batches` then raises `Interrupted`.
         """
         self._images, self._detector, self._seed, self._batch_size = images, detector, seed, batch_size
         self._views = views or Views(images.geometry, seed, None)
         self._terms, self._needs_images, self._extra = tuple(terms), needs_images, extra or {}
-        self._cache_bytes, self._num_threads = cache_gib * 2**30, num_threads
+        self._cache_bytes, self._num_threads, self._should_stop = cache_gib * 2**30, num_threads, should_stop
         factors = images.repeat_factors
         self._order = None if factors is None else oversampling.epoch(factors, seed)
         self._resized: tf.Tensor | None = None
@@ -180,10 +183,13 @@ class TrainingInput:
         table = _aligned_empty([len(self._images), *self._images.geometry.padded, 3])
 
         def resize(index: int) -> None:
-            table[index] = self._images.resized(tf.constant(index, tf.int64))
+            if not self._should_stop():
+                table[index] = self._images.resized(tf.constant(index, tf.int64))
 
         with concurrent.futures.ThreadPoolExecutor(self._num_threads) as pool:
             list(pool.map(resize, range(len(table))))
+        if self._should_stop():
+            raise Interrupted('stopped while images were resized, before a further step')
         # `tf.constant` would hold three copies for a moment; these are the largest arrays of a stage.
         return tf.experimental.dlpack.from_dlpack(table.__dlpack__())
 

@@ -63,6 +63,8 @@ class Loop:
           Interrupted: asked to stop; the state is saved.
           StageFailed: a loss or gradient is not finite, and the stage's settings say no way on.
         """
+        if self.should_stop():  # Tracing the first step can take longer than there is time to save.
+            raise Interrupted(f'stage {self.stage_id}: stopped at step {first} of {self.num_steps}, before another one')
         going_on: int | None = first
         if self.train.on_nan == 'rollback' and first == 0:
             self._started = time.monotonic()
@@ -81,6 +83,8 @@ class Loop:
         self._started = self._saved = time.monotonic()
         results: list[Result] = []
         step = first
+        if first and not self.history.is_evaluated(first) and self._evaluated_and_ended(first):
+            return None
         for batch in self.batches(first, self.num_steps):
             if step == 0:
                 self._first_batch = batch
@@ -93,8 +97,12 @@ class Loop:
             if step % self.train.summary_interval == 0 or step == self.num_steps:
                 self._report(step, results)
                 results = []
-            is_last = step == self.num_steps or self._evaluated_and_ended(step)
-            is_stopped = self.should_stop() and not is_last
+            is_last = step == self.num_steps
+            try:
+                is_last = is_last or self._evaluated_and_ended(step)
+                is_stopped = self.should_stop() and not is_last
+            except Interrupted:  # In the evaluation, which comes first when the stage goes on.
+                is_stopped = True
             if (is_last or is_stopped or self._is_due(step)) and not self._save(step):
                 return self._roll_back(step)
             if is_last:
@@ -127,7 +135,11 @@ class Loop:
         self.emit({'event': 'progress', 'step': step, 'num_steps': self.num_steps, 'values': values})
 
     def _evaluated_and_ended(self, step: int) -> bool:
-        """Evaluates when it is time to, and returns whether early stopping ends the stage here."""
+        """Evaluates when it is time to, and returns whether early stopping ends the stage here.
+
+        Raises:
+          Interrupted: asked to stop meanwhile.
+        """
         interval = self.train.validation_interval
         if interval is None or step % interval:
             return False

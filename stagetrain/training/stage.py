@@ -60,7 +60,7 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     Args:
       job: the job file's content.
       emit: told `progress` and `note` events.
-      should_stop: asked after each step; when true, the state is saved and `Interrupted` raised.
+      should_stop: asked after each step and batch of an evaluation; when true, the state is saved and `Interrupted` raised.
 
     Returns:
       The result as BUILD.md describes.
@@ -81,16 +81,26 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     factors = multipliers(context.stage.train.learning_rate_multipliers, selection.trained, place)
     plan = Plan(folder, int(job['num_steps']), check.live_losses(context.stage), selection, factors)
     files.write_json(folder / 'lineage.json', lineage)
-    trainer = _Trainer(context, detector, plan, images, emit)
-    trainer.train(should_stop)
+    trainer = _Trainer(context, detector, plan, images, emit=emit, should_stop=should_stop)
+    trainer.train()
     return trainer.finish()
 
 
 class _Trainer:
     """A stage under way: its state, its proofs and its result."""
 
-    def __init__(self, context: job_files.Context, detector: Any, plan: Plan, images: Images, emit: Emit):
-        self._context, self._detector, self._plan, self._images, self._emit = context, detector, plan, images, emit
+    def __init__(
+        self,
+        context: job_files.Context,
+        detector: Any,
+        plan: Plan,
+        images: Images,
+        *,
+        emit: Emit,
+        should_stop: Callable[[], bool],
+    ):
+        self._context, self._detector, self._plan, self._images = context, detector, plan, images
+        self._emit, self._should_stop = emit, should_stop
         self._train = context.stage.train
         self._variables = names.named_variables(detector.modules)
         self._trained = [self._variables[name] for name in plan.selection.trained]
@@ -109,7 +119,7 @@ class _Trainer:
 
     # ---- training -------------------------------------------------------------------------------------------------------
 
-    def train(self, should_stop: Callable[[], bool]) -> None:
+    def train(self) -> None:
         """Trains from the newest checkpoint, or from the sources, to the last step."""
         self._frozen = self._frozen_digests()
         first = checkpoint.restore_newest(self._checkpoints, self._state, self._note)
@@ -119,7 +129,7 @@ class _Trainer:
         self._seconds = self._history.seconds
         if first == self._plan.num_steps or self._history.ends_early:
             return
-        inputs = self._input(should_stop)
+        inputs = self._input()
         distribute = self._context.strategy.experimental_distribute_dataset
         loop = Loop(
             stage_id=self._context.job['id'],
@@ -135,7 +145,7 @@ class _Trainer:
             image_ids=self._image_ids,
             validate=self._validate,
             emit=self._emit,
-            should_stop=should_stop,
+            should_stop=self._should_stop,
         )
         try:
             loop.run(first)
@@ -159,7 +169,7 @@ class _Trainer:
         )
         return build_step(task, self._context.strategy)
 
-    def _input(self, should_stop: Callable[[], bool]) -> Any:
+    def _input(self) -> Any:
         """Returns what gives the batches: a `TrainingInput`, or the network's own."""
         data, stage = self._context.pipeline.data, self._context.stage
         own_input = specs.spec_of(self._context.pipeline.model).own_input
@@ -175,7 +185,7 @@ class _Trainer:
         self._note(f'features {decision.mode}: {decision.reason}')
         if decision.mode != 'off':
             feature_store = features.FeatureStore(self._detector, decision, self._images, views, stage.features.dtype)
-            read, self._features = features.attach(self._context.run_dir, feature_store, decision, self._emit, should_stop)
+            read, self._features = features.attach(self._context.run_dir, feature_store, decision, self._emit, self._should_stop)
             extra[feature_store.cut.key] = read
         return TrainingInput(
             self._images,
@@ -187,6 +197,7 @@ class _Trainer:
             views=views,
             extra=extra,
             cache_gib=data.cache_gib,
+            should_stop=self._should_stop,
         )
 
     def _image_ids(self, batch: Mapping[str, Any]) -> list[str]:
@@ -257,7 +268,7 @@ class _Trainer:
                 self._state.read(run_dir / kept_best['checkpoint'])
                 self._prove_frozen('when the best checkpoint was read')
                 with self._timed_evaluation():
-                    self._outcome = self._validation.run()
+                    self._outcome = self._validation.run(self._should_stop)
             return {key: kept_best[key] for key in ('checkpoint', 'digests')}
         folder = checkpoint.folder_at(self._checkpoints, step)
         if self._averages is not None:
@@ -282,7 +293,7 @@ class _Trainer:
     def _validate(self, step: int, seconds: float) -> None:
         """Evaluates, keeps the weights when they are the best so far, and reports."""
         with self._timed_evaluation(), self._judged_weights():
-            self._outcome = self._validation.run()
+            self._outcome = self._validation.run(self._should_stop)
             metrics = self._outcome.metrics
             self._history.append({'step': step, 'seconds': round(seconds, 3), 'evaluation': metrics})
             if self._train.validation_interval is not None and self._history.is_best():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from stagetrain.config import check, specs
@@ -32,6 +33,6 @@ class Validation:
             voc_ap=pipeline.evaluation.voc_ap,
         )
 
-    def run(self) -> Outcome:
-        """Returns the metrics of the present weights."""
-        return self._evaluator.run()
+    def run(self, should_stop: Callable[[], bool]) -> Outcome:
+        """Returns the metrics of the present weights; raises `Interrupted` when asked to stop meanwhile."""
+        return self._evaluator.run(should_stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 
 import numpy as np
@@ -115,13 +116,15 @@ def test_weights_that_have_diverged_never_become_the_newest_checkpoint(tmp_path:
 
 
 def evaluated(training: small.Training, folder: pathlib.Path, values: list[float], **keys: object) -> tuple:
-    """Runs a stage whose evaluations give `values`, in order of their steps."""
+    """Runs a stage whose evaluations give `values`, in order of their steps; in that which would give NaN it is told to stop."""
     first = checkpoint.restore_newest(checkpoint.folder_of(folder), training.state, lambda text: None)
     loop, events = training.loop(folder, **keys)
     loop.history.keep_until(first)
     interval = training.train.validation_interval or 1
 
     def validate(step: int, seconds: float) -> None:
+        if math.isnan(values[step // interval - 1]):
+            raise Interrupted('stopped in the evaluation')
         loop.history.append({'step': step, 'seconds': seconds, 'evaluation': {'AP': values[step // interval - 1]}})
 
     loop.validate = validate
@@ -148,6 +151,29 @@ def test_a_plateau_survives_a_restart_bit_for_bit(tmp_path: pathlib.Path) -> Non
         evaluated(stopped, tmp_path / 'stopped', values, stop_after=5)
     evaluated(resumed, tmp_path / 'stopped', values)
     assert_equal(straight, resumed)
+
+
+def test_a_stage_stopped_in_an_evaluation_saves_and_evaluates_when_it_goes_on(tmp_path: pathlib.Path) -> None:
+    keys = {'validation_interval': 1, 'reduce_on_plateau': {'patience': 2, 'factor': 0.5}}
+    values = [0.1, 0.3, 0.2, 0.25, 0.2, 0.2, 0.9]
+    straight, stopped, resumed = (small.training(**keys) for _ in range(3))
+    evaluated(straight, tmp_path / 'straight', values)
+    with pytest.raises(Interrupted, match='saved at step 5 of 8'):
+        evaluated(stopped, tmp_path / 'stopped', [*values[:4], math.nan, *values[5:]])
+    assert steps_of(tmp_path / 'stopped')[-1] == 5
+    evaluated(resumed, tmp_path / 'stopped', values)
+    assert_equal(straight, resumed)
+    found = [
+        [(line['step'], line['evaluation']) for line in lines(folder) if 'evaluation' in line] for folder in tmp_path.iterdir()
+    ]
+    assert found[0] == found[1] and [step for step, _ in found[0]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_stage_told_to_stop_before_a_step_does_none(tmp_path: pathlib.Path) -> None:
+    training = small.training()
+    with pytest.raises(Interrupted, match='stage one: stopped at step 0 of 8, before another one'):
+        training.resume(tmp_path, stop_after=0)
+    assert steps_of(tmp_path) == [] and int(training.state.step) == 0
 
 
 def test_a_checkpoint_is_due_after_minutes_too(tmp_path: pathlib.Path) -> None:

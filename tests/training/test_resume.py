@@ -38,6 +38,18 @@ def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(joint: Trained, tmp
 
 
 @pytest.mark.slow
+def test_a_stage_stopped_in_its_last_evaluation_makes_only_that_anew(joint: Trained, tmp_path: pathlib.Path) -> None:
+    job = {**joint.job, 'run_dir': str(tmp_path)}
+    (tmp_path / 'stages' / 'joint').mkdir(parents=True)
+    (tmp_path / 'cache').mkdir()
+    with pytest.raises(Interrupted, match='stopped in the evaluation, which the same command makes anew'):
+        tiny.train(job, stop_after=6)
+    assert tiny.last_checkpoint(tmp_path, 'joint').name == 'step-00000006'
+    result, _ = tiny.train(job)
+    assert (result['digests'], result['metrics']) == (joint.result['digests'], joint.result['metrics'])
+
+
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(joint: Trained, tmp_path: pathlib.Path) -> None:
     job = interrupted(joint, tmp_path, 5)
     damaged = tiny.last_checkpoint(tmp_path, 'joint') / 'ckpt.data-00000-of-00001'
