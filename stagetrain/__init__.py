@@ -1,0 +1,3 @@
+"""Trains object detectors in stages that a YAML file describes."""
+
+__version__ = '0.1.0'

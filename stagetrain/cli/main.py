@@ -18,6 +18,7 @@ from types import FrameType
 
 import rich.console
 
+import stagetrain
 from stagetrain.cli import data_arguments
 from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 
@@ -205,6 +206,7 @@ def _clean(options: argparse.Namespace, console: rich.console.Console) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='stagetrain', description='Trains object detectors in stages described by a YAML file.')
+    parser.add_argument('--version', action=_Version, nargs=0, help='show the versions that decide numbers, and exit')
     verbs = parser.add_subparsers(dest='command', required=True, metavar='VERB')
     run = _verb(verbs, 'run', _run, 'run the stages that are not up to date; an interrupted run goes on')
     _add_config(run)
@@ -257,6 +259,17 @@ def _parser() -> argparse.ArgumentParser:
     clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
     clean.add_argument('run_dir', type=pathlib.Path)
     return parser
+
+
+class _Version(argparse.Action):
+    """Shows the versions of this package and of those that a stage's fingerprint holds."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from stagetrain.config.versions import package_versions
+
+        others = ', '.join(f'{package} {version}' for package, version in package_versions().items())
+        print(f'stagetrain {stagetrain.__version__} ({others})')
+        parser.exit()
 
 
 def _add_weights(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

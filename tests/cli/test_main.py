@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -38,6 +39,15 @@ def test_run_then_status_then_run_again(project: Project, capsys: pytest.Capture
     assert again.returncode == 0
     assert 'all 4 stages are up to date' in again.stdout
     assert again.stdout.count('up to date since') == 4
+
+
+def test_the_version_names_the_packages_that_decide_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(['--version'])
+    assert ended.value.code == 0
+    assert re.fullmatch(
+        r'stagetrain \d+\.\d+\.\d+ \(tensorflow [\d.]+, tf-models-official .+, tf_keras .+\)\n', capsys.readouterr().out
+    )
 
 
 def test_a_failed_stage_ends_with_1_and_one_paragraph(project: Project) -> None:
