@@ -382,7 +382,8 @@ class Runtime(Strict):
     """How the machine is used."""
 
     deterministic: bool = True
-    """Deterministic ops: the same seed gives the same bits. Costs nothing on CPU; on GPU some ops are slower or refused."""
+    """Deterministic ops: the same seed gives the same bits. On GPU some ops are slower or refused; on CPU it costs nothing, and
+    false counts for `experiment` alone."""
     intra_op_threads: Annotated[int, Field(ge=1)] = 2
     """Size of TensorFlow's thread pool inside an op. Pinned, for bits depend on it; it counts for up to date."""
     inter_op_threads: Annotated[int, Field(ge=1)] = 2

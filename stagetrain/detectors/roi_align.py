@@ -3,7 +3,8 @@
 The Model Garden's `MultilevelROIAligner` gathers four values for every point and writes them out before it weighs them, which
 suits TPUs; on CPU the gradient of that gather is the slowest op of a training step. Here all levels lie side by side in one
 canvas, so that one native kernel reads (and in the gradient writes) each point once. Both give the same values for boxes inside
-the image.
+the image. Its gradient is right with deterministic ops only, which `training.runtime` turns on: without them several threads add
+to one place at once.
 
 B images, R RoIs, S crop size, C channels.
 """

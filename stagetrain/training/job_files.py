@@ -67,7 +67,7 @@ def prepare(job: Mapping[str, Any]) -> Context:
     """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
     stage = schema.Stage.model_validate(job['stage'])
     pipeline = check.as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
-    return Context(job, pipeline, stage, runtime.configure(pipeline.runtime))
+    return Context(job, pipeline, stage, runtime.configure(pipeline))
 
 
 def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Any:

@@ -34,6 +34,12 @@ def small_model(**changes):
 
 
 @pytest.fixture
+def deterministic_ops():
+    """As in every stage: without them the gradient of `crop_and_resize` loses what several threads add at once."""
+    tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture
 def detector(request):
     """Options can be changed by indirect parameters."""
     return FasterRcnn(small_model(**getattr(request, 'param', {})), num_classes=2, modules=ALL, seed=1)

@@ -9,6 +9,8 @@ from official.vision.modeling.layers import roi_aligner
 
 from stagetrain.detectors.roi_align import align
 
+pytestmark = pytest.mark.usefixtures('deterministic_ops')
+
 
 @pytest.fixture
 def features():
