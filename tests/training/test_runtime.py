@@ -20,6 +20,6 @@ def test_ops_of_our_networks_are_deterministic_on_cpu_whatever_is_asked_for(
 ) -> None:
     calls: list[None] = []
     monkeypatch.setattr(tf.config.experimental, 'enable_op_determinism', lambda: calls.append(None))
-    model = types.SimpleNamespace(type=network)
+    model = types.SimpleNamespace(type=network, modules={'backbone': 'backbone'})
     runtime.configure(types.SimpleNamespace(model=model, runtime=schema.Runtime(deterministic=is_asked_for)))  # type: ignore[arg-type]
     assert bool(calls) is is_on
