@@ -169,7 +169,7 @@ def carry_out(job: Mapping[str, Any]) -> dict[str, float]:
     started = time.monotonic()
     pipeline = load.load_pipeline(job['config']).pipeline
     stage = next(stage for stage in pipeline.stages if stage.name == job['stage'])
-    runtime.configure(pipeline)
+    runtime.configure(pipeline.runtime)
     tf.keras.utils.set_random_seed(pipeline.seed)
     task = build_task(pipeline, stage)
     model = task.build_model()

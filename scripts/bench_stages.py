@@ -228,7 +228,7 @@ def prepare(kind: str, folder: pathlib.Path, settings: Settings) -> Bench:
     """Makes the images, the pipeline files and the Model Garden's TFRecords; none of it is timed."""
     pipelines = pipeline_files(folder, data_section(kind, folder, settings), settings.num_steps)
     pipeline = load.load_pipeline(pipelines['four_step']).pipeline
-    runtime.configure(pipeline)
+    runtime.configure(pipeline.runtime)
     train, validation = (
         load_dataset(getattr(pipeline.data, name), pipeline.data, name, None) for name in ('train', 'validation')
     )

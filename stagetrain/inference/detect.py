@@ -70,7 +70,7 @@ def load_detector(pipeline: PipelineBase, run_dir: pathlib.Path, stage: str | No
     chosen = stage or pipeline.stages[-1].name
     config = _stage(pipeline, chosen)
     checkpoints = _checkpoints(pipeline, config, chosen, run_dir)
-    runtime.configure(pipeline)
+    runtime.configure(pipeline.runtime)
     detector = job_files.build_detector(check.as_seen_by(pipeline, config), tuple(checkpoints), pipeline.seed)
     assign.initialise(detector.modules, checkpoints)
     return detector

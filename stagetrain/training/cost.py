@@ -32,7 +32,7 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
       pipeline: a checked pipeline.
       num_steps: stage id -> its number of steps.
     """
-    runtime.configure(pipeline)
+    runtime.configure(pipeline.runtime)
     rows = []
     for stage_id, stage, _ in check.all_stages(pipeline):
         milliseconds = _milliseconds(check.as_seen_by(pipeline, stage), stage_id, stage)

@@ -31,7 +31,7 @@ def check_model(
     """
     del emit, should_stop
     pipeline = load.load_resolved(job['pipeline']).pipeline
-    runtime.configure(pipeline, trains=False)  # Before the first op: in one process with the stages, pools cannot be set later.
+    runtime.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
     detectors = _whole(pipeline)
     faults = []
     for stage_id, stage, _ in check.all_stages(pipeline):

@@ -67,7 +67,8 @@ def prepare(job: Mapping[str, Any]) -> Context:
     """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
     stage = schema.Stage.model_validate(job['stage'])
     pipeline = check.as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
-    return Context(job, pipeline, stage, runtime.configure(pipeline))
+    is_experiment = bool(specs.spec_of(pipeline.model).own_input)
+    return Context(job, pipeline, stage, runtime.configure(pipeline.runtime, has_our_gradients=not is_experiment))
 
 
 def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Any:

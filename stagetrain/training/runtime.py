@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 import tensorflow as tf
 
-from stagetrain.config import specs
+from stagetrain.config import schema
 from stagetrain.detectors.boxes import runs_on_cpu
 
 
-def configure(pipeline: Any, trains: bool = True) -> tf.distribute.Strategy:
-    """Applies a pipeline's `runtime` to this process and returns the strategy.
+def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf.distribute.Strategy:
+    """Applies `runtime` to this process and returns the strategy.
 
     Bits depend on the size of TensorFlow's thread pools, so they are pinned before the first op runs. In a process where
     TensorFlow runs already with other sizes (a debugger's, a test's) the pools stay as they are.
 
-    On CPU ops are deterministic even where `runtime` asks for none: without it TensorFlow's kernel of the gradient of
-    `crop_and_resize` (tensorflow/core/kernels/image/crop_and_resize_op.cc) adds to one place from several threads at once and
-    loses some of it. A process that does not train has no gradients. Experiments alone keep their choice: they have no part of
-    ours, and some draw what deterministic ops refuse.
+    Args:
+      runtime: the pipeline's.
+      has_our_gradients: a network of ours is trained, not an experiment. On CPU ops are then deterministic even where `runtime`
+        asks for none: without it TensorFlow's kernel of the gradient of `crop_and_resize`
+        (tensorflow/core/kernels/image/crop_and_resize_op.cc) adds to one place from several threads at once and loses some of it.
     """
-    runtime = pipeline.runtime
     with contextlib.suppress(RuntimeError):  # TensorFlow runs already, with pools of other sizes.
         tf.config.threading.set_intra_op_parallelism_threads(runtime.intra_op_threads)
         tf.config.threading.set_inter_op_parallelism_threads(runtime.inter_op_threads)
-    is_ours = trains and not specs.spec_of(pipeline.model).own_input
-    if runtime.deterministic or (is_ours and runtime.strategy == 'one_device' and runs_on_cpu()):
+    if runtime.deterministic or (has_our_gradients and runtime.strategy != 'tpu' and runs_on_cpu()):
         tf.config.experimental.enable_op_determinism()
     if runtime.strategy == 'mirrored':
         return tf.distribute.MirroredStrategy()

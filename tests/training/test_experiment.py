@@ -95,6 +95,16 @@ def test_the_detector_starts_from_the_classifiers_backbone(
     assert 'AP' in result['metrics']
 
 
+@pytest.mark.parametrize(('stage', 'is_on'), [('first', False), ('joint', True)])
+def test_an_experiment_alone_may_do_without_deterministic_ops(
+    stage: str, is_on: bool, tiny_data: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(tf.config.experimental, 'enable_op_determinism', lambda: calls.append(None))
+    tiny.context(tiny.job(tmp_path, pipeline(tiny_data, classifier()) | {'runtime': {'deterministic': False}}, stage))
+    assert bool(calls) is is_on
+
+
 def test_the_loss_is_that_of_the_tasks_own_step(classified: tiny.Trained) -> None:
     context = tiny.context(classified.job)
     detector = context.build_detector(('backbone', 'top'))

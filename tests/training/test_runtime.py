@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-
 import pytest
 import tensorflow as tf
 
@@ -12,14 +10,13 @@ from stagetrain.training import runtime
 
 
 @pytest.mark.parametrize(
-    ('network', 'is_asked_for', 'is_on'),
-    [('faster_rcnn', True, True), ('faster_rcnn', False, True), ('experiment', True, True), ('experiment', False, False)],
+    ('is_asked_for', 'has_our_gradients', 'is_on'),
+    [(True, False, True), (True, True, True), (False, True, True), (False, False, False)],
 )
-def test_ops_of_our_networks_are_deterministic_on_cpu_whatever_is_asked_for(
-    network: str, is_asked_for: bool, is_on: bool, monkeypatch: pytest.MonkeyPatch
+def test_ops_are_deterministic_on_cpu_where_our_gradients_are_taken_whatever_is_asked_for(
+    is_asked_for: bool, has_our_gradients: bool, is_on: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[None] = []
     monkeypatch.setattr(tf.config.experimental, 'enable_op_determinism', lambda: calls.append(None))
-    model = types.SimpleNamespace(type=network, modules={'backbone': 'backbone'})
-    runtime.configure(types.SimpleNamespace(model=model, runtime=schema.Runtime(deterministic=is_asked_for)))  # type: ignore[arg-type]
+    runtime.configure(schema.Runtime(deterministic=is_asked_for), has_our_gradients=has_our_gradients)
     assert bool(calls) is is_on
