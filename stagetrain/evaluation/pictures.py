@@ -20,6 +20,8 @@ NUM_IMAGES = 4
 MIN_SCORE = 0.5
 LEGIBLE_PX = 360
 """The shorter side that images are enlarged to, for labels to be legible."""
+LARGEST_PX = 2000
+"""What the longer side is not enlarged beyond: 4000 x 3 pixels would become a picture of 480,000 x 360."""
 
 
 def detections_sheet(summary: RunSummary, stage_id: str) -> Image.Image | None:
@@ -54,5 +56,9 @@ def _picture(dataset: Dataset, found: Detections, index: int) -> Image.Image:
         MIN_SCORE,
         truth_yxyx_px=example.boxes_yxyx_px,
         masks=found.mask_pixels(dataset, index),
-        scale=max(1.0, LEGIBLE_PX / min(example.height, example.width)),
+        scale=_scale(example.height, example.width),
     )
+
+
+def _scale(height: int, width: int) -> float:
+    return max(1.0, min(LEGIBLE_PX / min(height, width), LARGEST_PX / max(height, width)))

@@ -245,14 +245,15 @@ class Images:
     def placement(self, view: View, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the scaled size, the scale, the crop's offset and the shown size, float32 `[2]` each (height, width).
 
-        The arithmetic is that of the Model Garden's `resize_and_crop_image`, but for `Geometry.shorter_side`.
+        The arithmetic is that of the Model Garden's `resize_and_crop_image`, with two differences: `Geometry.shorter_side`, and a
+        scaled side is at least one pixel. 4000 x 3 pixels in an input of 512 would be 512 x 0, which nothing can be resized to.
         """
         wanted = tf.constant([self.geometry.height, self.geometry.width], tf.float32)
         target = tf.round(view.scale * wanted) if self.geometry.has_jitter else wanted
         ratio = tf.reduce_min(target / size)
         if self.geometry.shorter_side is not None:
             ratio = tf.minimum(ratio, view.scale * self.geometry.shorter_side / tf.reduce_min(size))
-        scaled = tf.round(size * ratio)
+        scaled = tf.maximum(tf.round(size * ratio), 1.0)
         offset = tf.floor(tf.maximum(scaled - wanted, 0.0) * view.crop)
         return scaled, scaled / size, offset, tf.minimum(scaled - offset, wanted)
 

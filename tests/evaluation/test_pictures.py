@@ -33,3 +33,8 @@ def test_detections_of_another_data_set_are_refused(finished_run, with_images):
     (finished_run / 'stages/rpn_2/detections.json').write_text(json.dumps(records))
     with pytest.raises(DataError, match="image_id: found 'z'"):
         pictures.detections_sheet(*load_summaries(finished_run), 'rpn_2')
+
+
+@pytest.mark.parametrize(('height', 'width', 'scale'), [(80, 100, 4.5), (3, 4000, 1.0), (10, 500, 4.0), (800, 600, 1.0)])
+def test_a_picture_of_a_thin_image_stays_small(height, width, scale):
+    assert pictures._scale(height, width) == scale
