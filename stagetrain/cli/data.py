@@ -23,7 +23,7 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.data import convert, recognise, report
 from stagetrain.data.annotation import Dataset
-from stagetrain.data.index import dataset_digest, load_dataset
+from stagetrain.data.index import dataset_digest, read_dataset
 from stagetrain.data.writers import WRITERS
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, BadInput
 
@@ -139,7 +139,7 @@ def _load(asked: _Asked, source: schema.DataSource) -> Dataset:
             'max_image_pixels': asked.max_image_pixels,
         }
     )
-    return load_dataset(source, data, 'train', None)
+    return read_dataset(source, data, 'train', None)
 
 
 def _show(found: report.SetReport, limit: int | None, console: rich.console.Console) -> None:

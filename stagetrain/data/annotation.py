@@ -119,6 +119,8 @@ class Dataset:
     digest: str
     items: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """`image_id` -> short digests of the image and of its annotation, so that a change can be told by names."""
+    ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Name of an ignored class -> its objects, which were left out."""
 
     @property
     def num_boxes(self) -> int:

@@ -28,7 +28,7 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.data import images
 from stagetrain.data.annotation import Dataset, Example
-from stagetrain.data.index import load_dataset
+from stagetrain.data.index import read_dataset
 from stagetrain.data.listed import image_id
 from stagetrain.data.writers import WRITERS, Part
 from stagetrain.errors import BadInput, DataError, StagetrainError, known_names, suggestion
@@ -274,7 +274,7 @@ def _read_back(making: pathlib.Path, conversion: Conversion) -> None:
     )
     remedy = 'remove the folder and convert again'
     try:
-        found = load_dataset(source, data, 'train', None)
+        found = read_dataset(source, data, 'train', None)
     except DataError as error:
         raise DataError(f'{making}: what was written cannot be read back: {error}\n{remedy}') from error
     if found.digest != conversion.dataset.digest:

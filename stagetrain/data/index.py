@@ -26,10 +26,11 @@ import numpy as np
 
 from stagetrain import files
 from stagetrain.config import schema, specs
+from stagetrain.data import objects
 from stagetrain.data.annotation import BadItem, Dataset, Example
 from stagetrain.errors import DamagedFile, DataError
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 """Counted up whenever a reader or the cache's layout changes, so that older caches are made again."""
 RACY_NS = 2_000_000_000
 """A file changed so shortly before it was read can change again within the same tick of a coarse clock: nothing is cached."""
@@ -48,34 +49,52 @@ class _Contents:
     bad: tuple[BadItem, ...]
     digest: str
     items: dict[str, str]
+    ignored: dict[str, int]
 
 
 def load_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
-    """Returns the data set that `source` names.
+    """Returns the data set that `source` names, if it can be used for what `split_name` says.
 
     Args:
       source: What to read, `data.train` or `data.validation`.
       data: Gives the class names, `max_image_pixels` and `on_bad`.
-      split_name: What the data set is called in messages: `train` or `validation`.
+      split_name: What the data set is for, and called in messages: `train` or `validation`.
       cache_dir: Folder of the cache, made when missing; None: no cache.
 
     Raises:
       ConfigError: The format is not registered.
-      DataError: The data set as a whole cannot be used; it has no object; or it has bad items and `on_bad` is `error`.
+      DataError: The data set as a whole cannot be used; it has no object, or none to learn where it is trained on; or it has
+        bad items and `on_bad` is `error`.
     """
-    classes = tuple(data.classes)
+    dataset = read_dataset(source, data, split_name, cache_dir)
+    _refuse_bad(dataset, source, data)
+    return dataset
+
+
+def read_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
+    """Returns the data set that `source` names, whatever is wrong with it; `data.on_bad` does not count.
+
+    Args:
+      source: What to read.
+      data: Gives the class names and `max_image_pixels`.
+      split_name: What the data set is called in messages.
+      cache_dir: Folder of the cache, made when missing; None: no cache.
+
+    Raises:
+      ConfigError: The format is not registered.
+      DataError: The data set as a whole cannot be used.
+    """
     spec = specs.data_format(source.format)
     cache = None
     if cache_dir is not None and spec.inputs:
         cache = _Cache(cache_dir / f'dataset-{_key(source, data)}.npz', specs.load_implementation(spec.inputs)(source))
-    contents = cache.load() if cache else None
-    if contents is None:
+    found = cache.load() if cache else None
+    if found is None:
         started_ns = time.time_ns()
-        contents = _read(spec, source, data)
+        found = _read(spec, source, data)
         if cache:
-            cache.store(contents, started_ns)
-    _refuse_bad(contents, source, data, split_name)
-    return Dataset(split_name, classes, contents.examples, contents.bad, contents.digest, contents.items)
+            cache.store(found, started_ns)
+    return Dataset(split_name, tuple(data.classes), found.examples, found.bad, found.digest, found.items, found.ignored)
 
 
 def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
@@ -118,33 +137,61 @@ def _content_digest(example: Example) -> bytes:
 def _read(spec: specs.FormatSpec, source: schema.DataSource, data: schema.Data) -> _Contents:
     reader = specs.load_implementation(spec.implementation)
     examples, bad = reader(source, (*data.classes, *data.ignore_classes), data.max_image_pixels)
+    ignored = _count_ignored(examples, data)
     examples = sorted((_of_classes(example, len(data.classes)) for example in examples), key=lambda example: example.image_id)
     for one, other in itertools.pairwise(examples):
         if one.image_id == other.image_id:
             raise DataError(f"{source.path}: two images have the id '{one.image_id}' ({one.path}, {other.path}); ids must differ")
-    return _Contents(tuple(examples), tuple(sorted(bad)), *_digests(data.classes, examples))
+    return _Contents(tuple(examples), tuple(sorted(bad)), *_digests(data.classes, examples), ignored)
+
+
+def _count_ignored(examples: Iterable[Example], data: schema.Data) -> dict[str, int]:
+    """Returns the number of objects of each ignored class; their ids come behind those of the others."""
+    num_classes = len(data.classes)
+    counts = np.zeros(num_classes + len(data.ignore_classes) + 1, np.int64)
+    for example in examples:
+        counts += np.bincount(example.classes, minlength=len(counts))
+    return dict(zip(data.ignore_classes, counts[num_classes + 1 :].tolist(), strict=True))
 
 
 def _of_classes(example: Example, num_classes: int) -> Example:
-    """Leaves out the objects of ignored classes, whose ids come behind those of the others."""
+    """Leaves out the objects of ignored classes."""
     kept = example.classes <= num_classes
     return example if kept.all() else example.select(kept)
 
 
-def _refuse_bad(contents: _Contents, source: schema.DataSource, data: schema.Data, split_name: str) -> None:
-    if contents.bad and data.on_bad == 'error':
-        shown = ''.join(f'\n  {item}' for item in contents.bad[:NUM_BAD_SHOWN])
-        rest = len(contents.bad) - NUM_BAD_SHOWN
+def _refuse_bad(dataset: Dataset, source: schema.DataSource, data: schema.Data) -> None:
+    place = f'data.{dataset.name}: {source.path}'
+    if dataset.bad and data.on_bad == 'error':
+        shown = ''.join(f'\n  {item}' for item in dataset.bad[:NUM_BAD_SHOWN])
+        rest = len(dataset.bad) - NUM_BAD_SHOWN
         raise DataError(
-            f'data.{split_name}: {source.path}: {len(contents.bad)} boxes or images cannot be used:{shown}'
+            f'{place}: {len(dataset.bad)} boxes or images cannot be used:{shown}'
             + (f'\n  and {rest} more' if rest > 0 else '')
             + '\nCorrect them, or set data.on_bad: skip to leave them out; they are counted in the plan then.'
         )
-    if not any(len(example.classes) for example in contents.examples):
+    if not dataset.num_boxes:
         raise DataError(
-            f'data.{split_name}: {source.path}: {len(contents.examples)} images, but not one usable object in them; '
-            f'expected objects of {", ".join(data.classes)}'
+            f'{place}: {len(dataset.examples)} images, but not one usable object in them; '
+            f'expected objects of {", ".join(data.classes)}{_only(objects.to_measure(dataset))}'
         )
+    if dataset.name == 'train':
+        found = objects.to_learn(dataset, include_difficult=source.include_difficult)
+        if not found.num_usable:
+            raise DataError(f'{place}: {len(dataset.examples)} images, but nothing to learn in them: {found}{_remedy(found)}')
+
+
+def _only(found: objects.ObjectCounts) -> str:
+    return f'; found {found}' if found.num_objects else ''
+
+
+def _remedy(found: objects.ObjectCounts) -> str:
+    remedies = {
+        'crowds': 'Training passes over crowds: mark single objects.',
+        'difficult': 'Training passes over difficult objects: set data.train.include_difficult: true to learn from them.',
+        'no larger than a pixel': 'Are their coordinates from 0 to 1? Pixels of the stored image are expected.',
+    }
+    return ''.join(f'\n{remedy}' for reason, remedy in remedies.items() if reason in found.left_out)
 
 
 def _key(source: schema.DataSource, data: schema.Data) -> str:
@@ -202,6 +249,7 @@ def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str
     text = {
         'digest': contents.digest,
         'items': list(contents.items.values()),
+        'ignored': contents.ignored,
         'ids': [example.image_id for example in examples],
         'paths': [example.path for example in examples],
         'masks': [example.masks for example in examples],
@@ -249,4 +297,4 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[_Contents, list[str], list[_
     stats: list[_Stat] = [None if size < 0 else (size, time_ns, inode) for size, time_ns, inode in arrays['stats'].tolist()]
     bad = tuple(BadItem(*item) for item in text['bad'])
     items = dict(zip(text['ids'], text['items'], strict=True))
-    return _Contents(examples, bad, text['digest'], items), text['stat_paths'], stats
+    return _Contents(examples, bad, text['digest'], items, text['ignored']), text['stat_paths'], stats

@@ -29,7 +29,7 @@ def load(
 ) -> Dataset:
     source = folder.source()
     data = schema.Data(classes=list(classes), train=source, validation=source, on_bad=on_bad)  # type: ignore[arg-type]
-    return index.load_dataset(source, data, 'train', cache_dir)
+    return index.load_dataset(source, data, 'validation', cache_dir)
 
 
 def age(root: pathlib.Path, seconds: int = 60) -> None:
@@ -81,7 +81,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_examples_are_sorted_by_id(voc_folder: VocFolder) -> None:
     dataset = load(voc_folder.add('b', voc_folder.box(1, 2, 3, 4)).add('a'))
     assert [example.image_id for example in dataset.examples] == ['a', 'b']
-    assert (dataset.name, dataset.classes, dataset.num_boxes) == ('train', ('cat', 'dog'), 1)
+    assert (dataset.name, dataset.classes, dataset.num_boxes) == ('validation', ('cat', 'dog'), 1)
 
 
 def test_objects_of_ignored_classes_are_left_out_and_no_faults(voc_folder: VocFolder) -> None:
@@ -89,7 +89,7 @@ def test_objects_of_ignored_classes_are_left_out_and_no_faults(voc_folder: VocFo
     voc_folder.add('b', voc_folder.box(1, 2, 3, 4, 'cow'))
     source = voc_folder.source()
     data = schema.Data(classes=['dog'], ignore_classes=['cow'], train=source, validation=source)
-    first, second = index.load_dataset(source, data, 'train', None).examples
+    first, second = index.read_dataset(source, data, 'train', None).examples
     assert (first.classes.tolist(), first.boxes_yxyx_px.tolist(), first.difficult.tolist()) == ([1], [[6, 5, 8, 7]], [True])
     assert len(second.classes) == 0
 
@@ -111,7 +111,7 @@ def test_bad_items_are_kept_when_skipped(voc_folder: VocFolder) -> None:
 
 def test_bad_items_stop_with_ten_of_them_and_two_ways_on(voc_folder: VocFolder) -> None:
     voc_folder.add('a', voc_folder.box(1, 2, 3, 4) + voc_folder.box(5, 5, 5, 5) * 12)
-    expected = r'(?s)data.train: .*: 12 boxes or images cannot be used:\n.*and 2 more\n.*on_bad: skip'
+    expected = r'(?s)data.validation: .*: 12 boxes or images cannot be used:\n.*and 2 more\n.*on_bad: skip'
     with pytest.raises(DataError, match=expected) as error:
         load(voc_folder)
     assert str(error.value).count('/bndbox: the box has no area') == 10
