@@ -33,10 +33,12 @@ import campaign_tiny
 from campaign_processes import Arena, Forked, KillAt
 
 from stagetrain import files
-from stagetrain.cli import worker
+from stagetrain.config import specs
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.verify import verify
+from stagetrain.workers import child
+from stagetrain.workers.environment import prepare_environment
 
 SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_OF_A_RUN = 600.0
@@ -202,10 +204,10 @@ def _arena(work: pathlib.Path, without_tensorflow: bool) -> Arena:
         from tests.fakes import worker as fake
 
         return Arena(project.make_project(work).config, fake.IMPLEMENTATIONS, {'FAKE_SECONDS': '0.01'})
-    worker.prepare_environment()
-    for implementation in worker.IMPLEMENTATIONS.values():
-        worker.specs.load_implementation(implementation)
-    return Arena(campaign_tiny.make_tiny(work), worker.IMPLEMENTATIONS, {})
+    prepare_environment()
+    for implementation in child.IMPLEMENTATIONS.values():
+        specs.load_implementation(implementation)
+    return Arena(campaign_tiny.make_tiny(work), child.IMPLEMENTATIONS, {})
 
 
 def _reference(arena: Arena, work: pathlib.Path) -> tuple[dict[str, str], float]:
@@ -226,7 +228,7 @@ def _values(arena: Arena, run_dir: pathlib.Path, answer: pathlib.Path) -> dict[s
 
     A process of its own reads them: after TensorFlow has computed anything, its process can no longer be forked.
     """
-    reads_tensors = arena.implementations is worker.IMPLEMENTATIONS
+    reads_tensors = arena.implementations is child.IMPLEMENTATIONS
 
     def read() -> int:
         lock = RunDirectory(run_dir).lock()

@@ -25,9 +25,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # Run from
 
 import campaign_tiny
 
-from stagetrain.cli import worker
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
 from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.workers.environment import prepare_environment
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STAGE = 'rpn_1'
@@ -110,7 +110,7 @@ def _trial(directory: RunDirectory, config: pathlib.Path, threads: int, surround
 
 
 def _tensors(checkpoint: pathlib.Path) -> dict[str, str]:
-    worker.prepare_environment()
+    prepare_environment()
     from stagetrain.training import verify
 
     return verify.tensor_digests(checkpoint)

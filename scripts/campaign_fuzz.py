@@ -37,13 +37,13 @@ import numpy as np
 import PIL.Image
 
 from stagetrain import files
-from stagetrain.cli import worker
-from stagetrain.config import check, load, schema
+from stagetrain.config import check, load, schema, specs
 from stagetrain.data import index, tf_example
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.errors import EXIT_BAD_INPUT, StagetrainError
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.verify import verify
+from stagetrain.workers.environment import prepare_environment
 
 SECONDS = 10
 WALL_SECONDS_PER_SECOND = 12
@@ -550,7 +550,7 @@ def main() -> int:
     options = _options()
     kinds = [name for name in KINDS if not options.kinds or name in options.kinds.split(',')]
     work = pathlib.Path(tempfile.mkdtemp(prefix='campaign-fuzz-', dir=options.work_dir))
-    worker.prepare_environment()
+    prepare_environment()
     make_templates(work)
     load.load_pipeline(make_pipeline(files_folder(work / 'warm')))  # Types are made once, here, and not in every process.
     started = time.monotonic()
@@ -567,7 +567,7 @@ def main() -> int:
     order.sort(key=lambda case: KINDS[case[0]].needs_tensorflow)  # Small processes first: their forks are cheap.
     for name, title, change in order:
         if KINDS[name].needs_tensorflow:
-            worker.specs.load_implementation('stagetrain.weights.sources:read_keras_h5')
+            specs.load_implementation('stagetrain.weights.sources:read_keras_h5')
         outcome, said = carry_out(KINDS[name], work / 'case', change)
         counts[name, outcome] += 1
         if outcome not in ('used', 'refused') or (work / 'case' / 'marker').exists():

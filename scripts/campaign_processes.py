@@ -1,6 +1,6 @@
 """Real processes for the campaigns, forked from one that has imported everything, and signals at a call of the file system.
 
-A parent runs a pipeline as `stagetrain run` does; its children carry jobs out as `stagetrain.cli.worker` does. Both are processes
+A parent runs a pipeline as `stagetrain run` does; its children carry jobs out as `workers.child` does. Both are processes
 of their own, which can be killed; only the seconds of their imports are saved.
 """
 
@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from scripts.process_tree import is_alive
-from stagetrain.cli import main, process, worker
+from stagetrain.cli import main
 from stagetrain.config import load
 from stagetrain.errors import EXIT_FAILED
 from stagetrain.files import append_json_line, read_json_lines
+from stagetrain.workers import child, process
 
 CALLS = ('fsync', 'replace', 'rename', 'mkdir', 'unlink', 'rmdir', 'write')
 """Calls of `os` before or after which a process can be killed; all that stagetrain writes goes through these or TensorFlow."""
@@ -147,15 +148,15 @@ class Arena:
                 if descriptor != events_write:
                     _close(descriptor)
             sys.stdin = os.fdopen(os.dup(0), 'r', encoding='utf-8')
-            os.environ[worker.EVENTS_VARIABLE] = str(events_write)
+            os.environ[child.EVENTS_VARIABLE] = str(events_write)
             arm(point, 'child', log)
-            return worker.main(self.implementations)
+            return child.main(self.implementations)
 
-        child = Forked(work, os.fdopen(stdin_write, 'wb'))
-        append_json_line(pids_file(log), child.pid)
+        forked = Forked(work, os.fdopen(stdin_write, 'wb'))
+        append_json_line(pids_file(log), forked.pid)
         os.close(stdin_read)
         os.close(events_write)
-        return process.ChildWorker(child, os.fdopen(events_read, encoding='utf-8'), early_output)  # type: ignore[arg-type]
+        return process.ChildWorker(forked, os.fdopen(events_read, encoding='utf-8'), early_output)  # type: ignore[arg-type]
 
 
 def pids_file(log: pathlib.Path) -> pathlib.Path:

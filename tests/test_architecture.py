@@ -27,7 +27,9 @@ ALLOWED = {
     'stores': {'errors', 'files', 'config', 'data', 'weights', 'detectors', 'training', 'evaluation'},
     'training': {'errors', 'files', 'config', 'data', 'weights', 'detectors', 'stores', 'evaluation'},
     'bridges': {'errors', 'files', 'config', 'data'},
+    'workers': {'errors', 'files', 'config', 'pipeline'},
     'cli': {
+        'workers',
         'errors',
         'files',
         'config',

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stagetrain.cli import worker
+from stagetrain.workers.environment import prepare_environment
 
 Damage = Callable[[pathlib.Path, random.Random], None]
 OLDER, NEWER = 2, 4
@@ -20,7 +20,7 @@ OLDER, NEWER = 2, 4
 
 def damaged_checkpoints(work: pathlib.Path, count: int, draw: random.Random) -> Iterator[list[str]]:
     """Yields the faults of each trial."""
-    worker.prepare_environment()
+    prepare_environment()
     from stagetrain.training import checkpoint
 
     template = work / 'template'

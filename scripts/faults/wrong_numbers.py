@@ -22,11 +22,12 @@ import pydantic
 from campaign_processes import Arena, Forked
 
 from stagetrain import files
-from stagetrain.cli import worker
 from stagetrain.config import specs
 from stagetrain.data import synthetic
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
 from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.workers import child
+from stagetrain.workers.environment import prepare_environment
 
 PLACES = ('rpn_score', 'rpn_box', 'frcnn_class', 'frcnn_box', 'regularization')
 KINDS = ('nan', 'inf', 'spike', 'gradient')
@@ -64,10 +65,10 @@ def faults() -> Iterator[tuple[str, str, str]]:
 
 def wrong_numbers(work: pathlib.Path, count: int, draw: random.Random) -> Iterator[list[str]]:
     """Yields the faults of each trial."""
-    worker.prepare_environment()
-    for implementation in worker.IMPLEMENTATIONS.values():
+    prepare_environment()
+    for implementation in child.IMPLEMENTATIONS.values():
         specs.load_implementation(implementation)
-    arena = Arena(_config(work), worker.IMPLEMENTATIONS, {})
+    arena = Arena(_config(work), child.IMPLEMENTATIONS, {})
     undisturbed = RunDirectory(work / 'undisturbed')
     code = arena.start_parent(undisturbed.path, work / 'undisturbed.log').wait(SECONDS_OF_A_RUN)
     assert code == EXIT_DONE, (work / 'undisturbed.log').read_text()

@@ -10,7 +10,7 @@ import rich.table
 import rich.text
 
 from stagetrain import files
-from stagetrain.cli import prepare, process, worker
+from stagetrain.cli import prepare
 from stagetrain.config import schema, specs
 from stagetrain.data import recognise
 from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
@@ -18,6 +18,8 @@ from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.workers import process
+from stagetrain.workers.environment import prepare_environment
 
 
 def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, console: rich.console.Console) -> int:
@@ -70,7 +72,7 @@ def evaluate_on(
     if found.masks:
         _require_masks(directory, found)
     console.print(rich.text.Text(f'{source.path}: read as {found.format}: {reason}'), soft_wrap=True)
-    worker.prepare_environment()
+    prepare_environment()
     from stagetrain.evaluation import on_data
 
     dataset = on_data.read_for(directory.path, found)

@@ -72,9 +72,9 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
     planned = prepare.planned(loaded, directory, prepare.selection(options))
     plan.show(planned, console)
     if options.variables or options.cost:
-        from stagetrain.cli import worker
+        from stagetrain.workers.environment import prepare_environment
 
-        worker.prepare_environment()
+        prepare_environment()
     if options.variables:
         from stagetrain.training import inspect
 
@@ -139,11 +139,11 @@ def _eval(options: argparse.Namespace, console: rich.console.Console) -> int:
 
 
 def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
-    from stagetrain.cli import worker
     from stagetrain.pipeline.rundir import RunDirectory
+    from stagetrain.workers.environment import prepare_environment
 
     RunDirectory(options.run_dir).require()
-    worker.prepare_environment()
+    prepare_environment()
     from stagetrain.inference import detect
 
     detect.detect_images(options.run_dir, options.stage, options.images, options.out)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import rich.console
 
-from stagetrain.cli import prepare, process
+from stagetrain.cli import prepare
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, ConfigError
 from stagetrain.evaluation import compare
@@ -16,6 +16,7 @@ from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
+from stagetrain.workers import process
 
 
 def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_process: bool, console: rich.console.Console) -> int:

@@ -39,9 +39,9 @@ def verify(directory: RunDirectory, files_only: bool, console: rich.console.Cons
 
 
 def _tensors(directory: RunDirectory) -> tuple[list[str], list[str]]:
-    from stagetrain.cli import worker
+    from stagetrain.workers.environment import prepare_environment
 
-    worker.prepare_environment()
+    prepare_environment()
     from stagetrain.training import verify as tensors
 
     return tensors.faults(directory.path, {stage_id: entry.result for stage_id, entry in directory.lock().stages.items()})

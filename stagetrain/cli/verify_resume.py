@@ -13,12 +13,13 @@ from typing import Any
 import rich.console
 import rich.text
 
-from stagetrain.cli import prepare, process
+from stagetrain.cli import prepare
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.workers import process
 
 _NUM_SHOWN = 5
 
@@ -135,9 +136,9 @@ def _compare(
 
 
 def _tensors(checkpoint: pathlib.Path) -> Mapping[str, str]:
-    from stagetrain.cli import worker
+    from stagetrain.workers.environment import prepare_environment
 
-    worker.prepare_environment()
+    prepare_environment()
     from stagetrain.training import verify
 
     return verify.tensor_digests(checkpoint)

@@ -11,11 +11,11 @@ import rich.console
 import rich.table
 from rich.markup import escape
 
-from stagetrain.cli import worker
 from stagetrain.config import schema
 from stagetrain.errors import ConfigError, WeightsError, known_names
 from stagetrain.pipeline import other_runs
 from stagetrain.weights import diff, recognise
+from stagetrain.workers.environment import prepare_environment
 
 
 def show(path: pathlib.Path, scope: str, console: rich.console.Console) -> None:
@@ -80,7 +80,7 @@ def _print(table: rich.table.Table, console: rich.console.Console) -> None:
 def _read(path: pathlib.Path) -> tuple[str, dict[str, np.ndarray]]:
     if (path / 'run.yaml').is_file():
         path = other_runs.finished_stage(str(path), schema.Source(run=str(path))).checkpoint
-    worker.prepare_environment()
+    prepare_environment()
     return recognise.read_any(path)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from stagetrain.cli import main, process
+from stagetrain.cli import main
+from stagetrain.workers import process
 from tests.fakes import project
 
 if __name__ == '__main__':

@@ -17,11 +17,12 @@ import rich.console
 import yaml
 
 from stagetrain import files
-from stagetrain.cli import prepare, process
+from stagetrain.cli import prepare
 from stagetrain.config import load
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import EVERYTHING, Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.workers import process
 from tests.fakes import worker
 
 ROOT = pathlib.Path(__file__).parents[2]

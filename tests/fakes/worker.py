@@ -1,6 +1,6 @@
 """A child process without TensorFlow that trains on digits: its "weights" are a hash chain, so that exact resume can be seen.
 
-It runs the real `stagetrain.cli.worker`; only the two jobs are replaced. Its memory is `calls.jsonl` beside the run directory.
+It runs the real `stagetrain.workers.child`; only the two jobs are replaced. Its memory is `calls.jsonl` beside the run directory.
 Environment: FAKE_SECONDS (a step takes), FAKE_DIE (`id:step:signal or word`, happens when that step is reached, once).
 """
 
@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stagetrain import files
-from stagetrain.cli import worker
 from stagetrain.errors import ConfigError, Interrupted, StageFailed, WeightsError
+from stagetrain.workers import child
 
 CHECKPOINT_INTERVAL = 4
 IMPLEMENTATIONS = {
@@ -29,7 +29,7 @@ IMPLEMENTATIONS = {
 BORN = time.time()
 
 
-def train_stage(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Trains from the newest checkpoint on; saves every few steps and when told to stop."""
     folder = pathlib.Path(job['run_dir'], 'stages', job['id'])
     step, weights = _restore(folder / 'checkpoints', job)
@@ -65,7 +65,7 @@ def train_stage(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable
     }
 
 
-def make_proposals(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def make_proposals(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Makes a store of one file."""
     del should_stop
     _remember(job, 0)
@@ -77,7 +77,7 @@ def make_proposals(job: Mapping[str, Any], emit: worker.Emit, should_stop: Calla
     return {'folder': str(folder), 'digest': digest, 'num_images': 3, 'seconds': 0.25, 'recall': {'recall_0.5': 0.9}}
 
 
-def check_model(job: Mapping[str, Any], emit: worker.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def check_model(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Refuses a scope that says nonsense."""
     del emit, should_stop
     files.append_json_line(pathlib.Path(job['run_dir']).parent / 'checks.jsonl', 1)
@@ -151,4 +151,4 @@ def _misfortune(job: Mapping[str, Any], step: int) -> None:
 if __name__ == '__main__':
     if os.environ.get('FAKE_IMPORT_ERROR'):
         raise ImportError('no such library')
-    sys.exit(worker.main(IMPLEMENTATIONS))
+    sys.exit(child.main(IMPLEMENTATIONS))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stagetrain.cli import memory_kills
+from stagetrain.workers import memory_kills
 from tests.fakes.project import ROOT, Project, environ_of, make_project
 
 LIMIT_BYTES = 400 << 20

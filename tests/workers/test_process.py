@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from stagetrain.cli import process
 from stagetrain.errors import StageFailed
+from stagetrain.workers import process
 
 
 @pytest.mark.parametrize(('given', 'seen'), [({}, '2'), ({'MALLOC_ARENA_MAX': '7'}, '7')])

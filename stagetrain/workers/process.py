@@ -21,11 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from stagetrain import files
-from stagetrain.cli import memory_kills
-from stagetrain.cli import worker as work
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
+from stagetrain.workers import child, memory_kills
+from stagetrain.workers.environment import prepare_environment
 
-WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.cli.worker')
+WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.workers.child')
 MEMORY = {'MALLOC_ARENA_MAX': '2'}
 """glibc's allocator reads this when a process starts. By default each of TensorFlow's threads gets a heap of its own, and what
 one frees the others cannot use: 3 % of a stage's memory. A value that the user has set wins."""
@@ -117,14 +117,14 @@ class ChildWorker:
 class InProcessWorker:
     """Carries jobs out in this process: for debuggers and quick tests. Memory grows with every stage."""
 
-    def __init__(self, implementations: Mapping[str, str] = work.IMPLEMENTATIONS) -> None:
+    def __init__(self, implementations: Mapping[str, str] = child.IMPLEMENTATIONS) -> None:
         self._implementations = implementations
         self._stop = False
 
     def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
         """Carries out a job file."""
-        work.prepare_environment()
-        return work.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
+        prepare_environment()
+        return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
 
     def interrupt(self) -> None:
         """Asks the job to save and stop."""
@@ -155,7 +155,7 @@ def start_child(command: Sequence[str] = WORKER_COMMAND, environ: Mapping[str, s
             stderr=subprocess.STDOUT,
             pass_fds=(writing,),
             start_new_session=True,
-            env={**MEMORY, **(os.environ if environ is None else environ), work.EVENTS_VARIABLE: str(writing)},
+            env={**MEMORY, **(os.environ if environ is None else environ), child.EVENTS_VARIABLE: str(writing)},
         )
     finally:
         os.close(writing)

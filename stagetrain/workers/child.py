@@ -1,6 +1,6 @@
 """The child process: imports TensorFlow, waits for one job file's path on its standard input, carries it out, and ends.
 
-    python -m stagetrain.cli.worker        # started by `stagetrain.cli.process`, never by hand
+    python -m stagetrain.workers.child        # started by `stagetrain.workers.process`, never by hand
 
 It answers with JSON lines on the file descriptor that STAGETRAIN_EVENTS_FD names. SIGTERM, SIGINT and the end of its standard
 input (the parent is gone) all mean: save and stop. What it prints goes to the job file's `.log`.
@@ -25,10 +25,9 @@ from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, Interrupted, StagetrainError
 from stagetrain.pipeline import children, rundir
+from stagetrain.workers.environment import prepare_environment
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
-ENVIRONMENT = {'TF_USE_LEGACY_KERAS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}
-"""Set before TensorFlow is imported, for it reads them then; the user's own values win."""
 IMPLEMENTATIONS = {
     'train': 'stagetrain.training.stage:train_stage',
     'proposals': 'stagetrain.stores.proposals:make_proposals',
@@ -53,12 +52,6 @@ def carry_out(
       StagetrainError: what the job raises.
     """
     return dict(specs.load_implementation(implementations[job['kind']])(job, emit, should_stop))
-
-
-def prepare_environment() -> None:
-    """Sets what TensorFlow reads while it is imported."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
 
 
 def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
