@@ -204,7 +204,7 @@ def commit_folder(final: pathlib.Path, write: Callable[[pathlib.Path], None]) ->
     try:
         write(temporary)
         manifest = _manifest(temporary)
-        (temporary / MANIFEST).write_text(_render(manifest))
+        (temporary / MANIFEST).write_text(_render(manifest), encoding='utf-8')
         _fsync_tree(temporary)
         os.rename(temporary, final)
     except BaseException:
@@ -314,7 +314,7 @@ def _render(manifest: dict[str, Any]) -> str:
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        content = path.read_text()
+        content = path.read_text(encoding='utf-8')
         manifest = json.loads(content)
     except FileNotFoundError as error:
         raise DamagedFile(

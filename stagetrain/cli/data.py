@@ -20,6 +20,7 @@ import rich.text
 import yaml
 
 from stagetrain import files
+from stagetrain.cli import streams
 from stagetrain.config import schema
 from stagetrain.data import convert, recognise, report
 from stagetrain.data.annotation import Dataset
@@ -144,9 +145,11 @@ def _load(asked: _Asked, source: schema.DataSource) -> Dataset:
 
 def _show(found: report.SetReport, limit: int | None, console: rich.console.Console) -> None:
     table = rich.table.Table(box=None, show_header=False, pad_edge=False, title_justify='left')
+    table.add_column(no_wrap=True)
+    table.add_column(overflow='fold')
     for name, value in _rows(found):
         table.add_row(name, rich.text.Text(value))
-    console.print(rich.text.Text(found.name, 'bold'))
+    console.print(rich.text.Text(found.name, 'bold'), soft_wrap=True)
     console.print(table)
     _print_list(f'{len(found.remarks)} remarks', found.remarks, limit is None, console)
     _print_list(f'{len(found.faults)} faults', [str(item) for item in found.faults], limit is None, console)
@@ -188,4 +191,5 @@ def _as_yaml(source: schema.DataSource, dataset: Dataset) -> str:
     """Returns the lines of a pipeline file that read the data set."""
     given = source.model_dump(exclude_defaults=True)
     content = {'data': {'classes': list(dataset.classes), 'train': given}}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=1000).rstrip()
+    style: dict[str, Any] = {'sort_keys': False, 'default_flow_style': None, 'width': 1000}
+    return streams.fitting(lambda allow_unicode: yaml.safe_dump(content, allow_unicode=allow_unicode, **style)).rstrip()

@@ -10,7 +10,7 @@ import rich.table
 import rich.text
 
 from stagetrain import files
-from stagetrain.cli import prepare
+from stagetrain.cli import prepare, streams
 from stagetrain.config import schema, specs
 from stagetrain.data import recognise
 from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
@@ -50,7 +50,7 @@ def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, conso
     metrics = {
         stage_id: dict(results[stage_id].result['metrics']) for stage_id in plan.graph.nodes if stage_id in select.evaluate
     }
-    console.print(_table(metrics))
+    streams.print_table(_table(metrics), console)
     return EXIT_DONE
 
 
@@ -79,7 +79,7 @@ def evaluate_on(
     metrics = on_data.measure(directory.path, stage, dataset)
     left_out = f'; {len(dataset.bad)} faults left out' if dataset.bad else ''
     console.print(f'{len(dataset.examples)} images, {dataset.num_boxes} objects{left_out}', highlight=False)
-    console.print(_table({stage or 'last stage': metrics}))
+    streams.print_table(_table({stage or 'last stage': metrics}), console)
     if json_file is not None:
         files.write_json(json_file, metrics)
     return EXIT_DONE

@@ -19,7 +19,7 @@ from types import FrameType
 import rich.console
 
 import stagetrain
-from stagetrain.cli import data_arguments
+from stagetrain.cli import data_arguments, streams
 from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 
 # Each verb imports what it needs itself: `schema` needs no data room, `status` no network, and both must answer at once.
@@ -27,6 +27,7 @@ from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, Stagetra
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carries out one command and returns its exit code. Unexpected exceptions keep their traceback."""
+    streams.escape_what_does_not_fit()
     options = _parser().parse_args(arguments)
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
     former = signal.signal(signal.SIGTERM, _interrupt)  # Before and behind the stages, which have handlers of their own.
@@ -66,7 +67,7 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
 
     loaded = prepare.checked(options.config, options.overrides)
     if options.expand:
-        print(load.dump_resolved(loaded), end='')
+        print(streams.fitting(lambda allow_unicode: load.dump_resolved(loaded, allow_unicode=allow_unicode)), end='')
         return EXIT_DONE
     directory = prepare.run_directory(options.run_dir, options.config)
     planned = prepare.planned(loaded, directory, prepare.selection(options))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import rich.console
 
-from stagetrain.cli import prepare
+from stagetrain.cli import prepare, streams
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, ConfigError
 from stagetrain.evaluation import compare
@@ -82,7 +82,7 @@ def report(directories: Sequence[RunDirectory], console: rich.console.Console) -
         page = compare.write_report(directories[0].path, summaries)
     with contextlib.suppress(ValueError):
         page = page.relative_to(pathlib.Path.cwd())
-    console.print(compare.table(found))
+    streams.print_table(compare.table(found), console)
     console.print(f'The report is in {page}', highlight=False, soft_wrap=True)
     return EXIT_DONE
 

@@ -7,7 +7,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from stagetrain.cli import prepare
+from stagetrain.cli import prepare, streams
 from stagetrain.errors import DamagedFile, DataError, WeightsError
 from stagetrain.pipeline.graph import build_graph
 from stagetrain.pipeline.plan import Selection, assess
@@ -36,8 +36,8 @@ def status(directory: RunDirectory, console: rich.console.Console) -> None:
         remark = f'Whether stages are up to date is not known: {error}'
         statuses = unjudged_statuses(list(build_graph(loaded.pipeline).nodes), state)
     owner = directory.owner()
-    console.print(rich.text.Text(f'{directory.path}' + (f' (in use by {owner})' if owner else '')))
-    console.print(_table(statuses))
+    console.print(rich.text.Text(f'{directory.path}' + (f' (in use by {owner})' if owner else '')), soft_wrap=True)
+    streams.print_table(_table(statuses), console)
     for stage in statuses:
         if stage.text:
             console.print(rich.text.Text(f'{stage.id}: {stage.text}'), soft_wrap=True)

@@ -155,9 +155,14 @@ def parse(text: str, *, file: str, folder: pathlib.Path = pathlib.Path(), variab
     return _Builder(file, folder, lines).build(root)
 
 
-def dump(value: Any) -> str:
-    """Returns YAML text that `parse(..., variables=False)` and any YAML 1.1 or 1.2 reader turn back into an equal value."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+def dump(value: Any, *, allow_unicode: bool = True) -> str:
+    """Returns YAML text that `parse(..., variables=False)` and any YAML 1.1 or 1.2 reader turn back into an equal value.
+
+    Args:
+      value: any plain value.
+      allow_unicode: whether letters outside ASCII stand as they are; otherwise YAML's own escapes stand for them.
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, width=10_000)
 
 
 def from_plain(value: Any, place: Place) -> Node:

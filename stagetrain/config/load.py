@@ -92,9 +92,9 @@ def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
     return _finish(root, path)
 
 
-def dump_resolved(loaded: Loaded) -> str:
-    """Returns the YAML text of a resolved pipeline; `load_resolved` of a file with it gives an equal pipeline."""
-    return document.dump(loaded.resolved)
+def dump_resolved(loaded: Loaded, *, allow_unicode: bool = True) -> str:
+    """Returns the YAML text of a resolved pipeline, as `document.dump`; `load_resolved` of a file with it gives an equal one."""
+    return document.dump(loaded.resolved, allow_unicode=allow_unicode)
 
 
 def _finish(root: Node, path: pathlib.Path | None, problems: Iterable[str] = (), more_keys: Iterable[str] = ()) -> Loaded:

@@ -90,7 +90,7 @@ def experiment_task(name: str) -> type[Strict]:
 
 @functools.cache
 def _description() -> dict[str, Any]:
-    return json.loads(DESCRIPTION_FILE.read_text())
+    return json.loads(DESCRIPTION_FILE.read_text(encoding='utf-8'))
 
 
 @functools.cache

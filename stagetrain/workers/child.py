@@ -65,7 +65,7 @@ def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
     line = sys.stdin.readline()
     if not line:
         return EXIT_DONE
-    job_file = pathlib.Path(line.removesuffix('\n'))
+    job_file = pathlib.Path(json.loads(line))
     _print_to(job_file.with_suffix('.log'))
     return _answer(job_file, events, implementations)
 

@@ -29,6 +29,8 @@ WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.workers.child')
 MEMORY = {'MALLOC_ARENA_MAX': '2'}
 """glibc's allocator reads this when a process starts. By default each of TensorFlow's threads gets a heap of its own, and what
 one frees the others cannot use: 3 % of a stage's memory. A value that the user has set wins."""
+LOG_ENCODING = 'utf-8:backslashreplace'
+"""What a child prints goes into our log files, not to the terminal, whose encoding may lack letters."""
 _SECONDS_TO_SAVE = 60
 _SECONDS_TO_EXIT = 10
 _NUM_LAST_WORDS = 12
@@ -57,7 +59,7 @@ class ChildWorker:
         self._job_file = job_file
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # It died while it waited: its exit code tells how, below.
-            self._process.stdin.write(f'{job_file}\n'.encode())
+            self._process.stdin.write(f'{json.dumps(str(job_file))}\n'.encode())  # A path may hold a line feed.
             self._process.stdin.flush()
         for event in map(_parsed, self._events):
             self._answered = event['event'] in ('done', 'failed')
@@ -155,7 +157,12 @@ def start_child(command: Sequence[str] = WORKER_COMMAND, environ: Mapping[str, s
             stderr=subprocess.STDOUT,
             pass_fds=(writing,),
             start_new_session=True,
-            env={**MEMORY, **(os.environ if environ is None else environ), child.EVENTS_VARIABLE: str(writing)},
+            env={
+                **MEMORY,
+                **(os.environ if environ is None else environ),
+                'PYTHONIOENCODING': LOG_ENCODING,
+                child.EVENTS_VARIABLE: str(writing),
+            },
         )
     finally:
         os.close(writing)
