@@ -80,6 +80,7 @@ SINGLE_SCALE: Mapping[str, Any] = {
         'anchor': {'sizes': [12.0, 20.0, 28.0]},
         'rpn_head': {'num_filters': 8},
         'roi_head': {'type': 'fc', 'fc': {'fc_dims': 8}},
+        'roi_sampler': {'num_sampled_rois': 16},
         'roi_generator': {'test_num_proposals': 30},
         'parser': {'aug_rand_hflip': True, 'shorter_side': 48},
     },
