@@ -27,7 +27,8 @@ from stagetrain import files
 from stagetrain.config import check, load
 from stagetrain.data.annotation import Example
 from stagetrain.detectors.faster_rcnn import model_garden_config
-from stagetrain.training import optimizers, runtime
+from stagetrain.devices import setup
+from stagetrain.training import optimizers
 
 WEIGHTS = {
     'rpn_score': 'rpn_score_weight',
@@ -169,7 +170,7 @@ def carry_out(job: Mapping[str, Any]) -> dict[str, float]:
     started = time.monotonic()
     pipeline = load.load_pipeline(job['config']).pipeline
     stage = next(stage for stage in pipeline.stages if stage.name == job['stage'])
-    runtime.configure(pipeline.runtime)
+    setup.configure(pipeline.runtime)
     tf.keras.utils.set_random_seed(pipeline.seed)
     task = build_task(pipeline, stage)
     model = task.build_model()

@@ -36,13 +36,17 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.detectors.anchors import anchor_boxes
 from stagetrain.detectors.detector import Cut
+from stagetrain.devices import setup
 from stagetrain.errors import BadInput, StageFailed, StagetrainError
 from stagetrain.evaluation import evaluate
+from stagetrain.images import randomness
+from stagetrain.images.geometry import View, geometry_of, plain_view
+from stagetrain.images.loading import Images
+from stagetrain.images.views import Views
 from stagetrain.pipeline.lock import read_lock
 from stagetrain.stores import features
-from stagetrain.training import cost, job_files, optimizers, randomness, runtime
+from stagetrain.training import cost, job_files, optimizers
 from stagetrain.training.input import PROPOSAL_PADDING, TrainingInput
-from stagetrain.training.views import Images, View, Views, plain_view
 from stagetrain.weights import assign
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -228,7 +232,7 @@ def prepare(kind: str, folder: pathlib.Path, settings: Settings) -> Bench:
     """Makes the images, the pipeline files and the Model Garden's TFRecords; none of it is timed."""
     pipelines = pipeline_files(folder, data_section(kind, folder, settings), settings.num_steps)
     pipeline = load.load_pipeline(pipelines['four_step']).pipeline
-    runtime.configure(pipeline.runtime)
+    setup.configure(pipeline.runtime)
     train, validation = (
         load_dataset(getattr(pipeline.data, name), pipeline.data, name, None) for name in ('train', 'validation')
     )
@@ -250,7 +254,7 @@ class Steps:
         _, self._pipeline, joint = bench.pipeline_of('joint')
         self._reference = job_files.build_detector(self._pipeline, bench_model_garden.MODULES, 0)
         few = dataclasses.replace(bench.train, examples=bench.train.examples[: NUM_BATCHES * BATCH_SIZE])
-        geometry = job_files.geometry_of(self._pipeline.model, training=True)
+        geometry = geometry_of(self._pipeline.model, training=True)
         self._images = Images(few, geometry, include_difficult=False)
         self._views = Views(geometry, randomness.stage_seed(0, 'bench'), None)
         self._batches = self._input(list(check.live_losses(joint)))
@@ -305,7 +309,7 @@ class Steps:
         @tf.function(autograph=False)
         def propose(index: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
             view = dataclasses.replace(plain_view(), flip=flip)
-            shape = self._images.shown_size(view, tf.gather(self._images.sizes, index))
+            shape = self._images.geometry.shown_size(view, tf.gather(self._images.sizes, index))
             batch = {'image': self._images.show(index, view)[tf.newaxis], 'image_shape': shape[tf.newaxis]}
             wanted = {'pre_nms_top_k': settings.pre_nms_top_k, 'nms_iou': settings.nms_iou}
             boxes, scores = self._reference.propose(batch, num_proposals=settings.max_per_image, **wanted)
@@ -442,7 +446,7 @@ def measure_evaluation(bench: Bench, checkpoint: pathlib.Path) -> Row:
     detector = job_files.build_detector(pipeline, bench_model_garden.MODULES, 0)
     origins = {module: {'kind': 'stage', 'path': str(checkpoint), 'skip_mismatch': False} for module in detector.modules}
     assign.initialise(detector.modules, origins)
-    images = Images(bench.validation, job_files.geometry_of(pipeline.model, training=False), include_difficult=True)
+    images = Images(bench.validation, geometry_of(pipeline.model, training=False), include_difficult=True)
     evaluator = evaluate.Evaluator(detector, images, batch_size=pipeline.evaluation.batch_size, can_detect=True)
     theirs = bench_model_garden.Evaluation(
         pipeline, stage, str(checkpoint / assign.CHECKPOINT_NAME), bench.validation_records, len(images)

@@ -16,10 +16,11 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import Interrupted
-from stagetrain.training import job_files, randomness
+from stagetrain.images import randomness
+from stagetrain.images.views import Views
+from stagetrain.training import job_files
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.stage import train_stage
-from stagetrain.training.views import Views
 
 ROOT = pathlib.Path(__file__).parents[1]
 RPN = {'rpn_score': 1.0, 'rpn_box': 1.0}

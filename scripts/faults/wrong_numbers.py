@@ -183,7 +183,7 @@ def build(model: Any, num_classes: int, modules: Sequence[str], seed: int) -> An
     import tensorflow as tf
 
     from stagetrain.detectors.faster_rcnn import FasterRcnn
-    from stagetrain.training import randomness
+    from stagetrain.images import randomness
 
     told = os.environ.get(FAULT_VARIABLE)
     if told is None:

@@ -2,7 +2,7 @@
 
     parser: {color_jitter: 0.4, aug_type: {type: randaug, randaug: {num_layers: 1, magnitude: 5}}}
 
-`training.augment` carries them out.
+`images.augment` carries them out.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class BackboneSpec:
     options: type[pydantic.BaseModel]
     implementation: str
     preprocessing: str = MODEL_GARDEN_PREPROCESSING
-    """How images are normalised, by a name of `stagetrain.detectors.backbones.normalize`."""
+    """How images are normalised, by a name of `stagetrain.images.normalization.normalize`."""
 
 
 @dataclasses.dataclass(frozen=True)

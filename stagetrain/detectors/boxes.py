@@ -18,11 +18,6 @@ from stagetrain.detectors.detector import Detections
 _BELOW_EVERY_SCORE = -1.0
 
 
-def runs_on_cpu() -> bool:
-    """Whether the step runs on a CPU: no accelerator is visible to TensorFlow."""
-    return not tf.config.list_logical_devices('GPU') and not tf.config.list_logical_devices('TPU')
-
-
 def multilevel_proposals(
     boxes: Mapping[str, tf.Tensor],
     logits: Mapping[str, tf.Tensor],

@@ -3,7 +3,7 @@
 The Model Garden's `MultilevelROIAligner` gathers four values for every point and writes them out before it weighs them, which
 suits TPUs; on CPU the gradient of that gather is the slowest op of a training step. Here all levels lie side by side in one
 canvas, so that one native kernel reads (and in the gradient writes) each point once. Both give the same values for boxes inside
-the image. Its gradient is right with deterministic ops only, which `training.runtime` turns on: without them several threads add
+the image. Its gradient is right with deterministic ops only, which `devices.setup` turns on: without them several threads add
 to one place at once.
 
 B images, R RoIs, S crop size, C channels.
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from official.vision.modeling.layers import roi_aligner
 
-from stagetrain.detectors.boxes import runs_on_cpu
+from stagetrain.devices.setup import runs_on_cpu
 
 # Boxes of 224 pixels belong to level 4 (Lin et al. 2017, Feature Pyramid Networks, equation 1), as in the Model Garden.
 CANONICAL_SIZE_PX, CANONICAL_LEVEL = 224.0, 4.0

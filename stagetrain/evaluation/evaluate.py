@@ -15,8 +15,8 @@ from stagetrain.errors import Interrupted
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.voc_ap import voc_average_precision
-from stagetrain.training.input import evaluation_batches
-from stagetrain.training.views import Images
+from stagetrain.images.batches import evaluation_batches
+from stagetrain.images.loading import Images
 
 STOPPED = 'stopped in the evaluation, which the same command makes anew; what was trained is saved'
 

@@ -12,9 +12,9 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.evaluation.evaluate import Evaluator
 from stagetrain.evaluation.metrics import Metrics
+from stagetrain.images.geometry import geometry_of
+from stagetrain.images.loading import Images
 from stagetrain.inference.detect import load_detector
-from stagetrain.training import job_files
-from stagetrain.training.views import Images
 
 
 def read_for(run_dir: pathlib.Path, source: schema.DataSource) -> Dataset:
@@ -40,6 +40,6 @@ def measure(run_dir: pathlib.Path, stage: str | None, dataset: Dataset) -> Metri
     """
     pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
     detector = load_detector(pipeline, run_dir, stage)
-    images = Images(dataset, job_files.geometry_of(detector.model, training=False), include_difficult=True)
+    images = Images(dataset, geometry_of(detector.model, training=False), include_difficult=True)
     batch_size = min(pipeline.evaluation.batch_size, len(images))
     return Evaluator(detector, images, batch_size=batch_size, can_detect=True, voc_ap=True).run().metrics

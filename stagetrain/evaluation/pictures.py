@@ -14,7 +14,7 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.summary import RunSummary
-from stagetrain.inference import draw
+from stagetrain.images import drawing
 
 NUM_IMAGES = 4
 MIN_SCORE = 0.5
@@ -41,13 +41,13 @@ def detections_sheet(summary: RunSummary, stage_id: str) -> Image.Image | None:
     dataset = load_dataset(data.validation, data, 'validation', summary.path / 'cache')
     found = Detections.from_coco(files.read_json(found_file), dataset)
     chosen = np.unique(np.linspace(0, len(dataset.examples) - 1, NUM_IMAGES).round().astype(int))
-    return draw.contact_sheet([_picture(dataset, found, int(index)) for index in chosen], columns=2)
+    return drawing.contact_sheet([_picture(dataset, found, int(index)) for index in chosen], columns=2)
 
 
 def _picture(dataset: Dataset, found: Detections, index: int) -> Image.Image:
     example = dataset.examples[index]
     rows = found.image_index == index
-    return draw.draw_detections(
+    return drawing.draw_detections(
         images.picture(example.read_bytes()),
         found.boxes_yxyx_px[rows],
         found.classes[rows],

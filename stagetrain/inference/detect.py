@@ -18,13 +18,15 @@ from stagetrain.config import check, load
 from stagetrain.config.schema import PipelineBase, Stage
 from stagetrain.data import images as image_files
 from stagetrain.data.annotation import Dataset, Example
+from stagetrain.devices import setup
 from stagetrain.errors import BadInput, ConfigError, DataError, known_names, suggestion
 from stagetrain.evaluation.evaluate import Evaluator
 from stagetrain.evaluation.metrics import Detections
-from stagetrain.inference.draw import draw_detections
+from stagetrain.images.drawing import draw_detections
+from stagetrain.images.geometry import geometry_of
+from stagetrain.images.loading import Images
 from stagetrain.pipeline.lock import read_lock
-from stagetrain.training import job_files, runtime
-from stagetrain.training.views import Images
+from stagetrain.training import job_files
 from stagetrain.weights import assign
 
 DETECTIONS_FILE = 'detections.json'
@@ -50,7 +52,7 @@ def detect_images(
     pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
     detector = load_detector(pipeline, run_dir, stage)
     dataset = _dataset(images, tuple(pipeline.data.classes), pipeline.data.max_image_pixels)
-    shown = Images(dataset, job_files.geometry_of(detector.model, training=False), include_difficult=True)
+    shown = Images(dataset, geometry_of(detector.model, training=False), include_difficult=True)
     batch_size = min(pipeline.evaluation.batch_size, len(images))
     found = Evaluator(detector, shown, batch_size=batch_size, can_detect=True).detect()
     return _write(out, dataset, found)
@@ -70,7 +72,7 @@ def load_detector(pipeline: PipelineBase, run_dir: pathlib.Path, stage: str | No
     chosen = stage or pipeline.stages[-1].name
     config = _stage(pipeline, chosen)
     checkpoints = _checkpoints(pipeline, config, chosen, run_dir)
-    runtime.configure(pipeline.runtime)
+    setup.configure(pipeline.runtime)
     detector = job_files.build_detector(check.as_seen_by(pipeline, config), tuple(checkpoints), pipeline.seed)
     assign.initialise(detector.modules, checkpoints)
     return detector

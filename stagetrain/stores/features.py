@@ -21,9 +21,11 @@ from stagetrain import files
 from stagetrain.config import schema, versions
 from stagetrain.detectors.border import num_multiplications
 from stagetrain.detectors.detector import Cut, Detector
+from stagetrain.images.batches import whole_batches
+from stagetrain.images.geometry import View
+from stagetrain.images.loading import Images
+from stagetrain.images.views import Views
 from stagetrain.stores import arrays
-from stagetrain.training.input import whole_batches
-from stagetrain.training.views import Images, View, Views
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8

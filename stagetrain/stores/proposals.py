@@ -16,10 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from stagetrain.evaluation import metrics
+from stagetrain.images.batches import whole_batches
+from stagetrain.images.geometry import View, plain_view
+from stagetrain.images.loading import Images
 from stagetrain.stores import arrays
 from stagetrain.training import job_files
-from stagetrain.training.input import PROPOSAL_PADDING, whole_batches
-from stagetrain.training.views import Images, View, plain_view
+from stagetrain.training.input import PROPOSAL_PADDING
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8
@@ -79,7 +81,10 @@ def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms
         index = row // num_flips
         flip = tf.cast(row % num_flips, tf.int32)
         view = dataclasses.replace(plain_view(), flip=flip)
-        return {'image': images.show(index, view), 'image_shape': images.shown_size(view, tf.gather(images.sizes, index))}
+        return {
+            'image': images.show(index, view),
+            'image_shape': images.geometry.shown_size(view, tf.gather(images.sizes, index)),
+        }
 
     def compute(first: int, last: int) -> np.ndarray:
         batches = whole_batches(first, last, BATCH_SIZE, sample)
@@ -126,5 +131,5 @@ class ValidationProposals:
         """Returns the valid proposals float32 `[P, 4]` yxyx in pixels of the stored image."""
         boxes = self._store.row(index)
         size = tf.constant(self._images.sizes[index])
-        shown = self._images.shown_size(plain_view(), size)
+        shown = self._images.geometry.shown_size(plain_view(), size)
         return boxes[boxes.max(axis=-1) >= 0] / np.tile(shown.numpy() / size.numpy(), 2)

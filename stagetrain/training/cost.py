@@ -13,11 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from stagetrain.config import check, schema, specs
+from stagetrain.devices import setup
+from stagetrain.images.geometry import geometry_of
+from stagetrain.images.views import Views
 from stagetrain.stores.features import decide_for, front_of
-from stagetrain.training import job_files, optimizers, runtime
+from stagetrain.training import job_files, optimizers
 from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
-from stagetrain.training.views import Views
 from stagetrain.weights import names
 
 WARM_UP, MEASURED = 2, 6
@@ -32,7 +34,7 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
       pipeline: a checked pipeline.
       num_steps: stage id -> its number of steps.
     """
-    runtime.configure(pipeline.runtime)
+    setup.configure(pipeline.runtime)
     rows = []
     for stage_id, stage, _ in check.all_stages(pipeline):
         milliseconds = _milliseconds(check.as_seen_by(pipeline, stage), stage_id, stage)
@@ -92,7 +94,7 @@ def _batch(pipeline: Any, stage: schema.Stage, detector: Any, trained: list[str]
     if specs.spec_of(pipeline.model).own_input:
         return dict(detector.noise(stage.train.batch_size))
     random = np.random.default_rng(0)
-    geometry = job_files.geometry_of(pipeline.model, training=True)
+    geometry = geometry_of(pipeline.model, training=True)
     height, width = geometry.padded
     size, count = stage.train.batch_size, NUM_OBJECTS
     corners = random.uniform(0, 0.6, size=[count, 2]) * (height, width)

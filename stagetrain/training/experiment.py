@@ -18,9 +18,10 @@ import tensorflow as tf
 from stagetrain.detectors.experiment import INPUTS, Experiment
 from stagetrain.errors import DataError, Interrupted
 from stagetrain.evaluation.evaluate import STOPPED, Outcome
-from stagetrain.training import job_files, randomness
-from stagetrain.training.randomness import Purpose, at, image_at
-from stagetrain.training.views import Images
+from stagetrain.images import randomness
+from stagetrain.images.loading import Images
+from stagetrain.images.randomness import Purpose, at, image_at
+from stagetrain.training import job_files
 
 
 class ExperimentInput:

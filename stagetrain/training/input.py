@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ import tensorflow as tf
 from official.vision.ops import preprocess_ops
 
 from stagetrain.errors import Interrupted
-from stagetrain.training import oversampling
-from stagetrain.training.randomness import Purpose, at, image_at
-from stagetrain.training.views import Images, View, Views, plain_view
+from stagetrain.images import oversampling
+from stagetrain.images.geometry import View, plain_view
+from stagetrain.images.loading import Images
+from stagetrain.images.randomness import Purpose, at, image_at
+from stagetrain.images.views import Views
 
 PROPOSAL_PADDING = -1.0
 PROPOSALS = 'proposals'
@@ -95,7 +97,7 @@ class TrainingInput:
         seed = at(self._seed, position // self._batch_size, index)
         view = self._views.draw(index, at(seed, Purpose.VIEW))
         size = tf.gather(self._images.sizes, index)
-        shape = self._images.shown_size(view, size)
+        shape = self._images.geometry.shown_size(view, size)
         known = self._known(index, view)
         seeds = {'anchors': at(seed, Purpose.ANCHORS), 'rois': at(seed, Purpose.ROIS)}
         sample: dict[str, Any] = {
@@ -128,7 +130,7 @@ class TrainingInput:
         width = self._images.boxes.shape[1]
         known = {
             'num_objects': tf.shape(classes)[0],
-            'image_shape': self._images.shown_size(view, tf.gather(self._images.sizes, index)),
+            'image_shape': self._images.geometry.shown_size(view, tf.gather(self._images.sizes, index)),
             'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, width, -1),
             'gt_classes': preprocess_ops.clip_or_pad_to_fixed_size(classes, width, -1),
         }
@@ -142,7 +144,7 @@ class TrainingInput:
     def _image(self, index: tf.Tensor, view: View, shape: tf.Tensor) -> tf.Tensor:
         if self._resized is None:
             return self._images.show(index, view)
-        return self._images.mirror(tf.gather(self._resized, index), view.flip, tf.cast(shape, tf.int32))
+        return self._images.geometry.mirror(tf.gather(self._resized, index), view.flip, tf.cast(shape, tf.int32))
 
     def _match(self, index: tf.Tensor, view: View, known: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         if self._matched is None:
@@ -152,9 +154,9 @@ class TrainingInput:
 
     def _replace(self, proposals: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
         """Carries proposals made on the mirrored but otherwise plain image into a view; padding stays padding."""
-        _, base_scale, _, base_shape = self._images.placement(plain_view(), size)
-        upright = self._images.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
-        moved = self._images.place_boxes(upright, view, size)
+        _, base_scale, _, base_shape = self._images.geometry.placement(plain_view(), size)
+        upright = self._images.geometry.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
+        moved = self._images.geometry.place_boxes(upright, view, size)
         is_padding = tf.reduce_max(proposals, axis=-1, keepdims=True) < 0
         return tf.where(is_padding, proposals, moved)
 
@@ -206,47 +208,6 @@ class TrainingInput:
         if not row_bytes or row_bytes * num_rows > budget:
             return None
         return dict(dataset.batch(num_rows).get_single_element())
-
-
-def evaluation_batches(
-    images: Images, batch_size: int, extra: Mapping[str, Callable[[int], np.ndarray]]
-) -> Iterator[dict[str, tf.Tensor]]:
-    """Yields every image once, in order, in its plain view; the last batch is filled up by repeating its last image.
-
-    Args:
-      images: the set to evaluate.
-      batch_size: B.
-      extra: batch key -> function of an image index that reads a store.
-
-    Raises:
-      DataError: an image cannot be decoded or has another size than its annotation says.
-    """
-
-    def sample(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        shape = images.shown_size(plain_view(), tf.gather(images.sizes, index))
-        return {'image_index': tf.cast(index, tf.int32), 'image_shape': shape, 'image': images.resized(index)}
-
-    try:
-        for batch in whole_batches(0, len(images), batch_size, sample):
-            read = {key: np.stack([function(int(i)) for i in batch['image_index']]) for key, function in extra.items()}
-            yield {**batch, **{key: tf.constant(values) for key, values in read.items()}}
-    except tf.errors.OpError as error:
-        raise images.fault or error from error
-
-
-def whole_batches(first: int, last: int, batch_size: int, sample: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
-    """Returns `sample` of the rows from `first` to before `last`, int64 scalars, in order and in batches of one size.
-
-    The last batch is filled up by repeating the last row: so one graph serves all, and a row's bits do not depend on how many
-    rows there are.
-    """
-
-    @tf.autograph.experimental.do_not_convert
-    def capped(row: tf.Tensor) -> Any:
-        return sample(tf.minimum(row, last - 1))
-
-    end = first + math.ceil((last - first) / batch_size) * batch_size
-    return tf.data.Dataset.range(first, end).map(capped, num_parallel_calls=2).batch(batch_size).prefetch(2)
 
 
 def _aligned_empty(shape: Sequence[int]) -> np.ndarray:

@@ -7,8 +7,9 @@ from typing import Any
 
 from stagetrain.config import check, load, schema
 from stagetrain.detectors.detector import Network
+from stagetrain.devices import setup
 from stagetrain.errors import ConfigError
-from stagetrain.training import job_files, runtime
+from stagetrain.training import job_files
 from stagetrain.training.selection import select_variables
 from stagetrain.weights import assign, names, scopes
 
@@ -31,7 +32,7 @@ def check_model(
     """
     del emit, should_stop
     pipeline = load.load_resolved(job['pipeline']).pipeline
-    runtime.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
+    setup.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
     detectors = _whole(pipeline)
     faults = []
     for stage_id, stage, _ in check.all_stages(pipeline):

@@ -12,10 +12,10 @@ import tensorflow as tf
 from stagetrain.config import check, load, schema, specs
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
-from stagetrain.training import augment, randomness, runtime
-from stagetrain.training.views import Geometry, Images
-
-NO_LIMIT = 2**31 - 1
+from stagetrain.devices import setup
+from stagetrain.images import randomness
+from stagetrain.images.geometry import Geometry, geometry_of
+from stagetrain.images.loading import Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,30 +68,10 @@ def prepare(job: Mapping[str, Any]) -> Context:
     stage = schema.Stage.model_validate(job['stage'])
     pipeline = check.as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
     is_experiment = bool(specs.spec_of(pipeline.model).own_input)
-    return Context(job, pipeline, stage, runtime.configure(pipeline.runtime, has_our_gradients=not is_experiment))
+    return Context(job, pipeline, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))
 
 
 def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Any:
     """Builds the network of a pipeline's `model`, mostly a `Detector`; its initial values depend on `seed` alone."""
     build = specs.load_implementation(specs.spec_of(pipeline.model).implementation)
     return build(pipeline.model, len(pipeline.data.classes), modules, randomness.initial_values_seed(seed))
-
-
-def geometry_of(model: Any, training: bool) -> Geometry:
-    """Returns how images become inputs of a model; without views when not training."""
-    if specs.spec_of(model).own_input:  # It takes images as they are: nothing is scaled to fit.
-        return Geometry(1, 1, 1, specs.MODEL_GARDEN_PREPROCESSING, False, False, 1.0, 1.0, NO_LIMIT)
-    parser = model.parser
-    return Geometry(
-        height=model.input_size[0],
-        width=model.input_size[1],
-        stride=2**model.max_level,
-        preprocessing=specs.preprocessing(model.backbone.type),
-        flip_horizontal=training and parser.aug_rand_hflip,
-        flip_vertical=training and parser.aug_rand_vflip,
-        scale_min=parser.aug_scale_min if training else 1.0,
-        scale_max=parser.aug_scale_max if training else 1.0,
-        max_num_instances=parser.max_num_instances if training else NO_LIMIT,
-        augmentation=augment.of_parser(parser) if training else None,
-        shorter_side=getattr(parser, 'shorter_side', None),
-    )

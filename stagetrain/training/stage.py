@@ -22,9 +22,13 @@ from stagetrain import files
 from stagetrain.config import check, specs
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
+from stagetrain.images import randomness
+from stagetrain.images.geometry import View
+from stagetrain.images.loading import Images
+from stagetrain.images.views import Views
 from stagetrain.stores import features
 from stagetrain.stores.proposals import TrainingProposals
-from stagetrain.training import best, checkpoint, job_files, randomness
+from stagetrain.training import best, checkpoint, job_files
 from stagetrain.training.averages import Averages
 from stagetrain.training.history import History
 from stagetrain.training.input import PROPOSALS, TrainingInput
@@ -33,7 +37,6 @@ from stagetrain.training.optimizers import Schedule, build_optimizer
 from stagetrain.training.selection import freeze_layers, multipliers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.training.validation import Validation
-from stagetrain.training.views import Images, View, Views
 from stagetrain.weights import assign, names, scopes
 
 HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')

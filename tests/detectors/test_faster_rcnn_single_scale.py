@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from stagetrain.images.geometry import geometry_of, plain_view
+from stagetrain.images.loading import Images
 
 from stagetrain.config import load, specs
 from stagetrain.data.annotation import Dataset
@@ -16,8 +18,6 @@ from stagetrain.detectors import region_heads
 from stagetrain.detectors.anchors import RpnTargets, single_scale_anchors
 from stagetrain.detectors.faster_rcnn_single_scale import FasterRcnnSingleScale, box_loss
 from stagetrain.errors import ConfigError
-from stagetrain.training import job_files
-from stagetrain.training.views import Images, plain_view
 from stagetrain.weights import assign, names
 
 RECIPE = pathlib.Path(__file__).parents[2] / 'configs' / 'voc07' / 'four_step_vgg16.yaml'
@@ -87,9 +87,9 @@ def test_the_box_loss_is_smooth_l1_over_what_was_sampled() -> None:
 )
 def test_the_shorter_side_is_scaled_to_600(size: tuple[float, float], expected: tuple[float, float]) -> None:
     pipeline = load.load_pipeline(RECIPE, environ={'VOC07': 'voc', 'WEIGHTS': 'weights'}).pipeline
-    geometry = job_files.geometry_of(pipeline.model, training=False)
+    geometry = geometry_of(pipeline.model, training=False)
     images = Images(Dataset('none', (), (), (), ''), geometry, include_difficult=False)
-    np.testing.assert_array_equal(images.shown_size(plain_view(), tf.constant(size)), expected)
+    np.testing.assert_array_equal(images.geometry.shown_size(plain_view(), tf.constant(size)), expected)
 
 
 def test_dropout_depends_on_the_images_seed_alone() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from stagetrain.images.normalization import normalize
 
 from stagetrain.config import specs
-from stagetrain.detectors import backbones, keras_backbones
+from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.detector import clear_names
 from stagetrain.errors import ConfigError
 from stagetrain.training import selection
@@ -71,7 +72,7 @@ def test_features_are_those_of_the_application(name: str, tmp_path: pathlib.Path
     wanted = tf_keras.Model(network.input, {level: network.get_layer(layer).output for level, layer in layers.items()})
     expected = wanted(CASES[name][1].preprocess_input(image.numpy().copy()), training=False)
     assign.initialise({'backbone': backbone}, {'backbone': {'kind': 'keras_h5', 'path': str(path)}})
-    found = backbone(backbones.normalize(image, specs.preprocessing(name)), training=False)
+    found = backbone(normalize(image, specs.preprocessing(name)), training=False)
     for level in backbone.output_specs:
         scale = float(tf.reduce_max(tf.abs(expected[level])))
         assert scale > 0
@@ -139,14 +140,14 @@ def test_image_normalization_reads_variables_that_were_assigned_after_it_was_bui
 
 
 def test_caffe_preprocessing_is_bgr_less_the_means() -> None:
-    found = backbones.normalize(tf.constant([[200.0, 100.0, 50.0]]), 'bgr_mean')
+    found = normalize(tf.constant([[200.0, 100.0, 50.0]]), 'bgr_mean')
     np.testing.assert_allclose(found, [[50 - 103.939, 100 - 116.779, 200 - 123.68]], rtol=1e-6)
 
 
 def test_the_rest_of_the_preprocessings() -> None:
     pixels = tf.constant([[255.0, 127.5, 0.0]])
-    np.testing.assert_allclose(backbones.normalize(pixels, 'scale_to_one'), [[1.0, 0.0, -1.0]])
-    np.testing.assert_allclose(backbones.normalize(pixels, 'none'), [[255.0, 127.5, 0.0]])
+    np.testing.assert_allclose(normalize(pixels, 'scale_to_one'), [[1.0, 0.0, -1.0]])
+    np.testing.assert_allclose(normalize(pixels, 'none'), [[255.0, 127.5, 0.0]])
 
 
 @pytest.mark.parametrize(('name', 'expected'), [('keras_vgg16', 'bgr_mean'), ('resnet', 'imagenet_mean_std')])

@@ -9,7 +9,7 @@ import pytest
 from stagetrain.errors import DataError
 from stagetrain.evaluation import pictures
 from stagetrain.evaluation.summary import load_summaries
-from stagetrain.inference.draw import class_colour
+from stagetrain.images.drawing import class_colour
 
 
 def test_detections_are_drawn_on_enlarged_images(finished_run, with_images):

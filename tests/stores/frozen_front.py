@@ -9,10 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from stagetrain.images import randomness
+from stagetrain.images.views import Views
 from stagetrain.stores import features
-from stagetrain.training import cost, randomness
+from stagetrain.training import cost
 from stagetrain.training.input import TrainingInput
-from stagetrain.training.views import Views
 from tests import tiny
 
 SHARED = ['backbone/.*', 'decoder/.*']

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from stagetrain.detectors.detector import Cut
 from stagetrain.errors import DamagedFile
+from stagetrain.images.views import Views
 from stagetrain.stores import features
-from stagetrain.training.views import Views
 from stagetrain.weights import names
 from tests import tiny
 from tests.stores.frozen_front import FLIPS, JITTER, Stage, nothing, stage

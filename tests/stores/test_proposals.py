@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from stagetrain.images.batches import evaluation_batches
+from stagetrain.images.geometry import plain_view
+from stagetrain.images.loading import Images
 
 from stagetrain.detectors.detector import Detector
 from stagetrain.errors import DamagedFile, Interrupted
 from stagetrain.stores import arrays, proposals
-from stagetrain.training.input import evaluation_batches
-from stagetrain.training.views import Images, plain_view
 from stagetrain.weights import assign
 from tests import tiny
 from tests.tiny import Trained
@@ -94,7 +95,9 @@ def test_a_mirrored_row_holds_the_mirrored_boxes(made: Made) -> None:
     boxes = rows.compute(0, 24)[:, 0]
     plain, mirrored = boxes[0::2], boxes[1::2]
     np.testing.assert_array_equal(mirrored[:, 1], 63.0 - plain[:, 1])
-    np.testing.assert_array_equal(mirrored, images.mirror_boxes(tf.constant(plain), tf.constant(1), tf.constant([64.0, 64.0])))
+    np.testing.assert_array_equal(
+        mirrored, images.geometry.mirror_boxes(tf.constant(plain), tf.constant(1), tf.constant([64.0, 64.0]))
+    )
     np.testing.assert_array_equal(rows.compute(7, 9)[:, 0], boxes[7:9])
 
 

@@ -12,14 +12,15 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 from official.vision.dataloaders import maskrcnn_input
+from stagetrain.images.batches import evaluation_batches
+from stagetrain.images.geometry import Geometry, View, plain_view
+from stagetrain.images.loading import Images
 
 from stagetrain.config import specs
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
 from stagetrain.errors import DataError
-from stagetrain.training import randomness
-from stagetrain.training.input import evaluation_batches
-from stagetrain.training.views import Geometry, Images, View, plain_view
+from stagetrain.images import randomness
 from tests import tiny
 
 ALL = [*tiny.RPN, *tiny.HEAD]
@@ -95,7 +96,7 @@ def test_image_and_boxes_are_mirrored_inside_the_padding() -> None:
     np.testing.assert_allclose(boxes, [[3.2, 25.6, 16.0, 51.2]], atol=1e-5)
     np.testing.assert_array_equal(classes, [2])
     rows = tf.tile(tf.reshape(tf.range(64.0), [1, 64, 1]), [64, 1, 3])
-    shown = images.mirror(rows, tf.constant(1), tf.constant([32, 48]))
+    shown = images.geometry.mirror(rows, tf.constant(1), tf.constant([32, 48]))
     np.testing.assert_array_equal(shown[0, :48, 0], np.arange(47, -1, -1))
     np.testing.assert_array_equal(shown[0, 48:, 0], np.arange(63, 47, -1))
 

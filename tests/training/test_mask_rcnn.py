@@ -7,11 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from stagetrain.images.geometry import View, plain_view
+from stagetrain.images.loading import Images
 
 from stagetrain import files
 from stagetrain.data import masks
 from stagetrain.evaluation.metrics import Detections
-from stagetrain.training.views import Images, View, plain_view
 from stagetrain.weights import assign, names
 from tests import tiny
 
@@ -69,7 +70,10 @@ def shown_and_drawn(images: Images, view: View) -> tuple[np.ndarray, np.ndarray]
     pixels = masks.pixels(example.masks, example.height, example.width)
     size = tf.constant([example.height, example.width], tf.float32)
     canvas = tf.stack(
-        [images.render(tf.tile(tf.constant(mask, tf.float32)[..., tf.newaxis], [1, 1, 3]), view, size) for mask in pixels]
+        [
+            images.geometry.render(tf.tile(tf.constant(mask, tf.float32)[..., tf.newaxis], [1, 1, 3]), view, size)
+            for mask in pixels
+        ]
     )
     normalized = boxes / tf.tile(tf.constant(images.geometry.padded, tf.float32), [2])
     drawn = tf.image.crop_and_resize(canvas[..., :1], normalized, tf.range(len(boxes)), [28, 28])[..., 0]

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from stagetrain.images.geometry import Geometry, View, plain_view
+from stagetrain.images.loading import Images
 
 from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.evaluation.evaluate import Evaluator
 from stagetrain.stores import proposals
-from stagetrain.training.views import Geometry, Images, View, plain_view
 from tests import tiny
 
 PLAIN = Geometry(64, 64, 16, 'imagenet_mean_std', False, False, 1.0, 1.0, 8)
@@ -57,9 +58,9 @@ def test_a_scaled_side_has_one_pixel_at_least(
 ) -> None:
     view = View(tf.constant(0), tf.constant(0), tf.constant(scale), tf.zeros([2]))
     images = images_of(geometry, example(height, width))
-    shown = images.shown_size(view, tf.constant([height, width], tf.float32))
+    shown = images.geometry.shown_size(view, tf.constant([height, width], tf.float32))
     assert tuple(shown.numpy()) == expected
-    rendered = images.render(tf.ones([height, width, 3]), view, tf.constant([height, width], tf.float32))
+    rendered = images.geometry.render(tf.ones([height, width, 3]), view, tf.constant([height, width], tf.float32))
     assert tuple(rendered.shape) == (64, 64, 3)
     assert tuple(np.argwhere(rendered.numpy().any(-1)).max(axis=0) + 1) == expected
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from stagetrain.images.normalization import normalize
 
 from stagetrain import files
 from stagetrain.config import specs
-from stagetrain.detectors import backbones, keras_backbones
+from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.faster_rcnn import FasterRcnn
 from stagetrain.errors import WeightsError
 from stagetrain.weights import assign, names
@@ -74,7 +75,7 @@ def test_published_weights_give_the_published_networks_features(weights: pathlib
     )
     image = np.random.default_rng(0).uniform(0, 255, size=[1, 224, 224, 3]).astype(np.float32)
     theirs = published(tf_keras.applications.mobilenet.preprocess_input(image.copy()), training=False)
-    ours = network(backbones.normalize(tf.constant(image), 'scale_to_one'), training=False)['5']
+    ours = network(normalize(tf.constant(image), 'scale_to_one'), training=False)['5']
     assert float(tf.reduce_max(theirs)) > 0.1
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

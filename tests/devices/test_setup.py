@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from stagetrain.config import schema
-from stagetrain.training import runtime
+from stagetrain.devices import setup
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ def test_ops_are_deterministic_on_cpu_where_our_gradients_are_taken_whatever_is_
 ) -> None:
     calls: list[None] = []
     monkeypatch.setattr(tf.config.experimental, 'enable_op_determinism', lambda: calls.append(None))
-    runtime.configure(schema.Runtime(deterministic=is_asked_for), has_our_gradients=has_our_gradients)
+    setup.configure(schema.Runtime(deterministic=is_asked_for), has_our_gradients=has_our_gradients)
     assert bool(calls) is is_on

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stagetrain.training import oversampling
+from stagetrain.images import oversampling
 from tests import tiny
 
 

@@ -7,7 +7,6 @@ import contextlib
 import tensorflow as tf
 
 from stagetrain.config import schema
-from stagetrain.detectors.boxes import runs_on_cpu
 
 
 def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf.distribute.Strategy:
@@ -35,3 +34,8 @@ def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     return tf.distribute.get_strategy()
+
+
+def runs_on_cpu() -> bool:
+    """Whether the step runs on a CPU: no accelerator is visible to TensorFlow."""
+    return not tf.config.list_logical_devices('GPU') and not tf.config.list_logical_devices('TPU')

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.training.randomness import Purpose, at
+from stagetrain.images.randomness import Purpose, at
 
 
 def repeat_factors(classes: Sequence[np.ndarray], threshold: float) -> np.ndarray:

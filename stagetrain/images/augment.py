@@ -27,7 +27,7 @@ import tensorflow as tf
 from official.vision.ops import augment
 
 from stagetrain.config import augmentation as options
-from stagetrain.training.randomness import Purpose, at
+from stagetrain.images.randomness import Purpose, at
 
 MAX_LEVEL = 10.0
 """The Model Garden's scale of strengths; at the end of it stand `MAX_DEGREES` and `MAX_SHEAR`."""

@@ -1,0 +1,59 @@
+"""Images in batches, by index: whole ones, so that a row's bits do not depend on how many rows there are.
+
+    for batch in evaluation_batches(images, batch_size=8, extra={}): ...
+
+B images of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from stagetrain.images.geometry import plain_view
+from stagetrain.images.loading import Images
+
+
+def evaluation_batches(
+    images: Images, batch_size: int, extra: Mapping[str, Callable[[int], np.ndarray]]
+) -> Iterator[dict[str, tf.Tensor]]:
+    """Yields every image once, in order, in its plain view; the last batch is filled up by repeating its last image.
+
+    Args:
+      images: the set to evaluate.
+      batch_size: B.
+      extra: batch key -> function of an image index that reads a store.
+
+    Raises:
+      DataError: an image cannot be decoded or has another size than its annotation says.
+    """
+
+    def sample(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = images.geometry.shown_size(plain_view(), tf.gather(images.sizes, index))
+        return {'image_index': tf.cast(index, tf.int32), 'image_shape': shape, 'image': images.resized(index)}
+
+    try:
+        for batch in whole_batches(0, len(images), batch_size, sample):
+            read = {key: np.stack([function(int(i)) for i in batch['image_index']]) for key, function in extra.items()}
+            yield {**batch, **{key: tf.constant(values) for key, values in read.items()}}
+    except tf.errors.OpError as error:
+        raise images.fault or error from error
+
+
+def whole_batches(first: int, last: int, batch_size: int, sample: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+    """Returns `sample` of the rows from `first` to before `last`, int64 scalars, in order and in batches of one size.
+
+    The last batch is filled up by repeating the last row: so one graph serves all, and a row's bits do not depend on how many
+    rows there are.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def capped(row: tf.Tensor) -> Any:
+        return sample(tf.minimum(row, last - 1))
+
+    end = first + math.ceil((last - first) / batch_size) * batch_size
+    return tf.data.Dataset.range(first, end).map(capped, num_parallel_calls=2).batch(batch_size).prefetch(2)
