@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 from official.vision.configs import maskrcnn as maskrcnn_config
 from official.vision.tasks import maskrcnn as maskrcnn_task
-from stagetrain.images.batches import evaluation_batches
 
 from stagetrain import files
 from stagetrain.detectors.faster_rcnn import FasterRcnn, model_garden_config
 from stagetrain.evaluation import evaluate
+from stagetrain.images.batches import evaluation_batches
 from stagetrain.weights import assign
 from tests import tiny
 

@@ -7,10 +7,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from stagetrain.images.loading import Images
 
 from stagetrain.config import schema
 from stagetrain.data.index import load_dataset
+from stagetrain.images.loading import Images
 from tests.data.conftest import VocFolder
 from tests.data.test_images import sixteen_bit_png
 from tests.training.test_input import geometry

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from stagetrain.images.geometry import geometry_of, plain_view
-from stagetrain.images.loading import Images
 
 from stagetrain.config import load, specs
 from stagetrain.data.annotation import Dataset
@@ -18,6 +16,8 @@ from stagetrain.detectors import region_heads
 from stagetrain.detectors.anchors import RpnTargets, single_scale_anchors
 from stagetrain.detectors.faster_rcnn_single_scale import FasterRcnnSingleScale, box_loss
 from stagetrain.errors import ConfigError
+from stagetrain.images.geometry import geometry_of, plain_view
+from stagetrain.images.loading import Images
 from stagetrain.weights import assign, names
 
 RECIPE = pathlib.Path(__file__).parents[2] / 'configs' / 'voc07' / 'four_step_vgg16.yaml'

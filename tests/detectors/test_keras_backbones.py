@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from stagetrain.images.normalization import normalize
 
 from stagetrain.config import specs
 from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.detector import clear_names
 from stagetrain.errors import ConfigError
+from stagetrain.images.normalization import normalize
 from stagetrain.training import selection
 from stagetrain.weights import assign, names
 

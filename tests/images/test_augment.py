@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from official.vision.ops import augment as model_garden
-from stagetrain.images.geometry import View
 
 from stagetrain.config import specs
 from stagetrain.images import augment
 from stagetrain.images.augment import Augmentation, Operation
+from stagetrain.images.geometry import View
 from tests import tiny
 
 SIZE = (48, 64)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from stagetrain.images.batches import evaluation_batches
-from stagetrain.images.geometry import plain_view
-from stagetrain.images.loading import Images
 
 from stagetrain.detectors.detector import Detector
 from stagetrain.errors import DamagedFile, Interrupted
+from stagetrain.images.batches import evaluation_batches
+from stagetrain.images.geometry import plain_view
+from stagetrain.images.loading import Images
 from stagetrain.stores import arrays, proposals
 from stagetrain.weights import assign
 from tests import tiny

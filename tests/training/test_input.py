@@ -12,15 +12,15 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 from official.vision.dataloaders import maskrcnn_input
-from stagetrain.images.batches import evaluation_batches
-from stagetrain.images.geometry import Geometry, View, plain_view
-from stagetrain.images.loading import Images
 
 from stagetrain.config import specs
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
 from stagetrain.errors import DataError
 from stagetrain.images import randomness
+from stagetrain.images.batches import evaluation_batches
+from stagetrain.images.geometry import Geometry, View, plain_view
+from stagetrain.images.loading import Images
 from tests import tiny
 
 ALL = [*tiny.RPN, *tiny.HEAD]

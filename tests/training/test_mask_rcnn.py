@@ -7,12 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from stagetrain.images.geometry import View, plain_view
-from stagetrain.images.loading import Images
 
 from stagetrain import files
 from stagetrain.data import masks
 from stagetrain.evaluation.metrics import Detections
+from stagetrain.images.geometry import View, plain_view
+from stagetrain.images.loading import Images
 from stagetrain.weights import assign, names
 from tests import tiny
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from stagetrain.images.geometry import Geometry, View, plain_view
-from stagetrain.images.loading import Images
 
 from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.evaluation.evaluate import Evaluator
+from stagetrain.images.geometry import Geometry, View, plain_view
+from stagetrain.images.loading import Images
 from stagetrain.stores import proposals
 from tests import tiny
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from stagetrain.images.normalization import normalize
 
 from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.faster_rcnn import FasterRcnn
 from stagetrain.errors import WeightsError
+from stagetrain.images.normalization import normalize
 from stagetrain.weights import assign, names
 from tests.tiny import Trained
 from tests.weights.test_names import MODULES, build
