@@ -24,7 +24,8 @@ from official.vision.data import tf_example_builder
 from official.vision.tasks import maskrcnn as maskrcnn_task
 
 from stagetrain import files
-from stagetrain.config import check, load
+from stagetrain.config import load
+from stagetrain.config.stages import live_losses
 from stagetrain.data.annotation import Example
 from stagetrain.detectors.faster_rcnn import model_garden_config
 from stagetrain.devices import setup
@@ -43,7 +44,7 @@ TrainStep = Callable[[Any], Mapping[str, tf.Tensor]]
 
 def build_task(pipeline: Any, stage: Any) -> maskrcnn_task.MaskRCNNTask:
     """Returns the Model Garden's task with a stage's model options; losses that the stage does not have get weight 0."""
-    options, live = pipeline.model, check.live_losses(stage)
+    options, live = pipeline.model, live_losses(stage)
     losses = maskrcnn_config.Losses(
         l2_weight_decay=options.losses.l2_weight_decay, **{name: live.get(term, 0.0) for term, name in WEIGHTS.items()}
     )

@@ -30,7 +30,8 @@ import rich.table
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import check, load
+from stagetrain.config import load
+from stagetrain.config.stages import live_losses
 from stagetrain.data import synthetic
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
@@ -257,7 +258,7 @@ class Steps:
         geometry = geometry_of(self._pipeline.model, training=True)
         self._images = Images(few, geometry, include_difficult=False)
         self._views = Views(geometry, randomness.stage_seed(0, 'bench'), None)
-        self._batches = self._input(list(check.live_losses(joint)))
+        self._batches = self._input(list(live_losses(joint)))
         self._model = bench_model_garden.build_task(self._pipeline, joint).build_model()
         anchors = anchor_boxes(self._pipeline.model)
         self._inputs = [
@@ -301,7 +302,7 @@ class Steps:
             decision = features.Decision('memory', 'benchmark', Cut('decoder'))
             store = features.FeatureStore(self._reference, decision, self._images, self._views, 'float32')
             extra[store.cut.key] = store.in_memory(lambda done, total: None)
-        return self._input(list(check.live_losses(stage)), not has_features, **extra)
+        return self._input(list(live_losses(stage)), not has_features, **extra)
 
     def _read_proposals(self, settings: Any) -> Callable[[tf.Tensor, View], tf.Tensor]:
         """Proposes on every view; returns what reads the proposals of one."""

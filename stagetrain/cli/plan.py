@@ -10,7 +10,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from stagetrain.config import check
+from stagetrain.config.stages import spec_of
 from stagetrain.pipeline import feature_plan
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.plan import Plan, StagePlan
@@ -55,7 +55,7 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
     scopes = [*stage.node.stage.freeze_variables, *([f'backbone up to {up_to}'] if up_to else [])]
     reached = [module for module in stage.node.modules if module not in stage.idle]
     if stage.node.stage.model is not None:
-        yield 'network', f'{stage.node.stage.model}: {check.spec_of(plan.loaded.pipeline, stage.node.stage).name}'
+        yield 'network', f'{stage.node.stage.model}: {spec_of(plan.loaded.pipeline, stage.node.stage).name}'
     yield 'starts from', '; '.join(f'{", ".join(modules)} <- {origin}' for origin, modules in _by_origin(plan, stage).items())
     yield (
         'trains',

@@ -21,7 +21,7 @@ import rich.table
 import rich.text
 
 from stagetrain import files
-from stagetrain.config import check
+from stagetrain.config.stages import spec_of
 from stagetrain.errors import DataError
 from stagetrain.evaluation import pictures, plots, report
 from stagetrain.evaluation.summary import RunSummary, Variant, load_summaries
@@ -238,7 +238,7 @@ def _row(summary: RunSummary, variant: Variant) -> Row:
     if store_seconds:
         parts['proposals'] = parts.get('proposals', 0.0) + store_seconds
     result = summary.stages[variant.result].metrics
-    measures_itself = check.spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).own_input
+    measures_itself = spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).own_input
     recalls = [stage.metrics[RECALL] for stage in stages if stage.metrics.get(RECALL) is not None]
     return Row(
         name=variant.name,

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import jinja2
 
-from stagetrain.config import check, schema
+from stagetrain.config import schema
+from stagetrain.config.stages import live_losses
 from stagetrain.evaluation.summary import FinishedStage, RunSummary
 from stagetrain.pipeline.graph import Node, Origin
 
@@ -156,7 +157,7 @@ def _view(node: Node, finished: FinishedStage | None) -> StageView:
     return StageView(
         name=node.id,
         origins=', '.join(f'{module} ← {_origin(node.origins[module])}' for module in node.modules),
-        losses=', '.join(f'{name} × {weight:g}' for name, weight in check.live_losses(stage).items()),
+        losses=', '.join(f'{name} × {weight:g}' for name, weight in live_losses(stage).items()),
         proposals=f'of {node.proposals_from}' if node.proposals_from else '',
         trained=None if stage.train_variables is None else tuple(stage.train_variables),
         frozen=tuple(stage.freeze_variables),

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from stagetrain import files
-from stagetrain.config import check, load
+from stagetrain.config import load
 from stagetrain.config.schema import PipelineBase, Stage
+from stagetrain.config.stages import all_stages, as_seen_by, spec_of, stage_modules
 from stagetrain.data import images as image_files
 from stagetrain.data.annotation import Dataset, Example
 from stagetrain.devices import setup
@@ -73,13 +74,13 @@ def load_detector(pipeline: PipelineBase, run_dir: pathlib.Path, stage: str | No
     config = _stage(pipeline, chosen)
     checkpoints = _checkpoints(pipeline, config, chosen, run_dir)
     setup.configure(pipeline.runtime)
-    detector = job_files.build_detector(check.as_seen_by(pipeline, config), tuple(checkpoints), pipeline.seed)
+    detector = job_files.build_detector(as_seen_by(pipeline, config), tuple(checkpoints), pipeline.seed)
     assign.initialise(detector.modules, checkpoints)
     return detector
 
 
 def _stage(pipeline: PipelineBase, chosen: str) -> Stage:
-    stages = {stage_id: config for stage_id, config, _ in check.all_stages(pipeline)}
+    stages = {stage_id: config for stage_id, config, _ in all_stages(pipeline)}
     if chosen not in stages:
         raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
     return stages[chosen]
@@ -87,10 +88,10 @@ def _stage(pipeline: PipelineBase, chosen: str) -> Stage:
 
 def _checkpoints(pipeline: PipelineBase, config: Stage, chosen: str, run_dir: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns module -> where its weights are."""
-    spec = check.spec_of(pipeline, config)
+    spec = spec_of(pipeline, config)
     if not spec.detection_modules:
         raise BadInput(f"stage '{chosen}' trains '{config.model or 'model'}', of type {spec.name}, which gives no detections")
-    held = set(check.stage_modules(pipeline, config))
+    held = set(stage_modules(pipeline, config))
     needed = {*spec.detection_modules, *spec.proposal_modules}
     missing = [module for module in spec.modules if module in needed - held]
     if missing:

@@ -10,15 +10,16 @@ import math
 import re
 from typing import Any
 
-from stagetrain.config import augmentation, check, schema
+from stagetrain.config import augmentation, schema
+from stagetrain.config.stages import model_of, spec_of, stage_modules
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 
 
 def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
     """Returns the modules in front of the heads that a stage freezes as a whole, as far as its scopes tell."""
-    front = [module for module in check.spec_of(pipeline, stage).modules if not module.endswith('head')]
-    held = check.stage_modules(pipeline, stage)
+    front = [module for module in spec_of(pipeline, stage).modules if not module.endswith('head')]
+    held = stage_modules(pipeline, stage)
     whole = {module for module in front if any(_covers(scope, module) for scope in stage.freeze_variables)}
     frozen: list[str] = []
     for module in front:
@@ -31,11 +32,11 @@ def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
 def describe(pipeline: Any, stage: schema.Stage, num_images: int) -> str | None:
     """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is known to be frozen."""
     frozen = frozen_modules(pipeline, stage)
-    if check.spec_of(pipeline, stage).own_input or (not frozen and stage.freeze_up_to is None):
+    if spec_of(pipeline, stage).own_input or (not frozen and stage.freeze_up_to is None):
         return None
     if stage.features.store == 'off':
         return f'off: {" and ".join(frozen) or f"backbone up to {stage.freeze_up_to}"} computed at each step'
-    model = check.model_of(pipeline, stage)
+    model = model_of(pipeline, stage)
     num_views = _num_views(model.parser, stage.features)
     if num_views is None:
         return 'off: scale jitter or augmentation makes views endless; features.views would make them finite'

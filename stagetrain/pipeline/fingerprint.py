@@ -21,7 +21,8 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import check, experiments, options, schema
+from stagetrain.config import experiments, options, schema
+from stagetrain.config.stages import live_losses, model_of
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import other_runs
 from stagetrain.pipeline.data_items import Items
@@ -84,7 +85,7 @@ def stage_fingerprint(
     """
     parts = _common_parts(pipeline, stage, facts)
     parts |= dict(flatten('train', stage.train))
-    parts |= {f'loss_weights.{name}': weight for name, weight in check.live_losses(stage).items()}
+    parts |= {f'loss_weights.{name}': weight for name, weight in live_losses(stage).items()}
     parts |= dict(flatten('loss_ramps', stage.loss_ramps))
     for scopes in ('freeze_variables', 'train_variables', 'allow_frozen_fresh'):
         parts[scopes] = getattr(stage, scopes)
@@ -221,7 +222,7 @@ def _matching_digest(pattern: str) -> str:
 
 
 def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Facts) -> dict[str, Any]:
-    model = check.model_of(pipeline, stage)
+    model = model_of(pipeline, stage)
     parts = dict(flatten('model', model)) | dict(flatten('runtime', pipeline.runtime))
     parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
     if model.type == experiments.TYPE:

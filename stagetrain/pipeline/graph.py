@@ -14,7 +14,8 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-from stagetrain.config import check, schema
+from stagetrain.config import schema
+from stagetrain.config.stages import all_stages, stage_modules
 from stagetrain.errors import ConfigError
 
 
@@ -74,7 +75,7 @@ def build_graph(pipeline: schema.PipelineBase) -> Graph:
     A name in a variant means that variant's own earlier stage before it means a stage of the pipeline.
     """
     nodes: dict[str, Node] = {}
-    for stage_id, stage, variant in check.all_stages(pipeline):
+    for stage_id, stage, variant in all_stages(pipeline):
         nodes[stage_id] = _node(pipeline, stage_id, stage, variant, nodes)
     return Graph(nodes)
 
@@ -95,7 +96,7 @@ def num_steps(train: schema.Train, num_images: int) -> int:
 
 
 def _node(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, variant: str | None, earlier: Iterable[str]) -> Node:
-    modules = tuple(check.stage_modules(pipeline, stage))
+    modules = tuple(stage_modules(pipeline, stage))
     known = set(earlier)
     origins = {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
     proposals_from = _stage_id(stage.proposals.origin, variant, known) if stage.proposals else None

@@ -14,7 +14,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stagetrain.config import check, load, schema
+from stagetrain.config import load, schema
+from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import data_items, fingerprint, gates
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
@@ -192,7 +193,7 @@ def _decide(
         parts=parts,
         evaluation_parts=fingerprint.evaluation_parts(pipeline, facts),
         proposals=proposals,
-        losses=check.live_losses(node.stage),
+        losses=live_losses(node.stage),
         masked=_masked(pipeline, node.stage),
         idle=_idle(pipeline, node),
         num_steps=steps,
@@ -297,7 +298,7 @@ def _proposals_plan(
 def _proposal_weights(pipeline: schema.PipelineBase, node: Node, state: State) -> dict[str, OriginDigest]:
     assert node.proposals_from is not None
     digests = state.lock.stages[node.proposals_from].result['digests']
-    return {module: OriginDigest(digests[module]) for module in check.spec_of(pipeline, node.stage).proposal_modules}
+    return {module: OriginDigest(digests[module]) for module in spec_of(pipeline, node.stage).proposal_modules}
 
 
 def _digest(module: str, node: Node, facts: Facts, state: State) -> str | None:
@@ -359,13 +360,13 @@ def _lack(stage: StagePlan) -> str:
 
 
 def _masked(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ...]:
-    live = check.live_losses(stage)
-    return tuple(name for name in check.spec_of(pipeline, stage).loss_modules if name not in live)
+    live = live_losses(stage)
+    return tuple(name for name in spec_of(pipeline, stage).loss_modules if name not in live)
 
 
 def _idle(pipeline: schema.PipelineBase, node: Node) -> tuple[str, ...]:
-    needs = check.spec_of(pipeline, node.stage).loss_modules
-    reached = {module for loss in check.live_losses(node.stage) for module in needs[loss]}
+    needs = spec_of(pipeline, node.stage).loss_modules
+    reached = {module for loss in live_losses(node.stage) for module in needs[loss]}
     return tuple(module for module in node.modules if module not in reached)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.config import check, schema, specs
+from stagetrain.config import schema, specs
+from stagetrain.config.stages import all_stages, as_seen_by, live_losses, stage_modules
 from stagetrain.devices import setup
 from stagetrain.images.geometry import geometry_of
 from stagetrain.images.views import Views
@@ -36,8 +37,8 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
     """
     setup.configure(pipeline.runtime)
     rows = []
-    for stage_id, stage, _ in check.all_stages(pipeline):
-        milliseconds = _milliseconds(check.as_seen_by(pipeline, stage), stage_id, stage)
+    for stage_id, stage, _ in all_stages(pipeline):
+        milliseconds = _milliseconds(as_seen_by(pipeline, stage), stage_id, stage)
         rows.append(
             {
                 'stage': stage_id,
@@ -62,7 +63,7 @@ class StageStep:
 
 def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> StageStep:
     """Builds what a stage's steps compute: its modules, frozen as it says, its live losses and its optimizer."""
-    modules = check.stage_modules(pipeline, stage)
+    modules = stage_modules(pipeline, stage)
     detector = job_files.build_detector(pipeline, modules, pipeline.seed)
     selection = select_variables(detector, stage, modules, f'stages.{stage_id}', lambda name: False)
     freeze_layers(detector.modules, selection)
@@ -70,7 +71,7 @@ def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> StageStep:
     task = Task(
         detector,
         optimizers.build_optimizer(stage.train),
-        check.live_losses(stage),
+        live_losses(stage),
         [variables[name] for name in selection.trained],
         tf.Variable(0, dtype=tf.int64, trainable=False),
         [variables[name] for name in selection.updated],
@@ -103,7 +104,7 @@ def _batch(pipeline: Any, stage: schema.Stage, detector: Any, trained: list[str]
     if stage.proposals is not None:
         top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
         known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
-    terms, seed = sorted(check.live_losses(stage)), tf.constant(SEED)
+    terms, seed = sorted(live_losses(stage)), tf.constant(SEED)
     sample = {
         **known,
         'image_shape': tf.constant([height, width], tf.float32),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stagetrain.config import check, load, schema
+from stagetrain.config import load, schema
+from stagetrain.config.stages import all_stages, as_seen_by, live_losses, spec_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
 from stagetrain.errors import ConfigError
@@ -35,7 +36,7 @@ def check_model(
     setup.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
     detectors = _whole(pipeline)
     faults = []
-    for stage_id, stage, _ in check.all_stages(pipeline):
+    for stage_id, stage, _ in all_stages(pipeline):
         try:
             _select(pipeline, detectors[stage.model], stage_id, stage)
         except ConfigError as error:
@@ -43,7 +44,7 @@ def check_model(
     if faults:
         raise ConfigError('\n'.join(faults))
     num_variables = sum(len(names.named_variables(detector.modules)) for detector in detectors.values())
-    return {'num_stages': len(list(check.all_stages(pipeline))), 'num_variables': num_variables}
+    return {'num_stages': len(list(all_stages(pipeline))), 'num_variables': num_variables}
 
 
 def variable_table(pipeline: Any) -> list[dict[str, Any]]:
@@ -52,7 +53,7 @@ def variable_table(pipeline: Any) -> list[dict[str, Any]]:
     A variable of one of `models` has that name in front. A stage's cell is `origin: trained | updated | frozen | idle`, or `-`
     where the stage does not hold the variable; the origin of a layer that surgery put into published weights is `new`.
     """
-    stages = list(check.all_stages(pipeline))
+    stages = list(all_stages(pipeline))
     rows = []
     for model, detector in _whole(pipeline).items():
         cells = {stage_id: _cells(pipeline, detector, stage_id, stage) for stage_id, stage, _ in stages if stage.model == model}
@@ -70,9 +71,9 @@ def variable_table(pipeline: Any) -> list[dict[str, Any]]:
 
 def _whole(pipeline: Any) -> dict[str | None, Network]:
     """Returns every network that a stage trains with all its modules, by its name under `models`; the pipeline's own as None."""
-    stages = {stage.model: stage for _, stage, _ in check.all_stages(pipeline)}
+    stages = {stage.model: stage for _, stage, _ in all_stages(pipeline)}
     return {
-        name: job_files.build_detector(check.as_seen_by(pipeline, stage), check.spec_of(pipeline, stage).modules, pipeline.seed)
+        name: job_files.build_detector(as_seen_by(pipeline, stage), spec_of(pipeline, stage).modules, pipeline.seed)
         for name, stage in stages.items()
     }
 
@@ -81,7 +82,7 @@ def _select(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage
     def is_fresh(name: str) -> bool:
         return _origin(pipeline, detector, stage, name) in (schema.FRESH, NEW)
 
-    return select_variables(detector, stage, check.stage_modules(pipeline, stage), f'stages.{stage_id}', is_fresh)
+    return select_variables(detector, stage, stage_modules(pipeline, stage), f'stages.{stage_id}', is_fresh)
 
 
 def _origin(pipeline: Any, detector: Network, stage: schema.Stage, name: str) -> str:
@@ -95,7 +96,7 @@ def _origin(pipeline: Any, detector: Network, stage: schema.Stage, name: str) ->
 
 def _cells(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> dict[str, str]:
     selection = _select(pipeline, detector, stage_id, stage)
-    reached = detector.reached(list(check.live_losses(stage)))
+    reached = detector.reached(list(live_losses(stage)))
     layers_reached = {name.rsplit('/', 1)[0] for name in reached}
     words = dict.fromkeys(selection.trained, 'trained') | dict.fromkeys(selection.updated, 'updated')
     for name in selection.frozen:

@@ -9,7 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from stagetrain.config import check, load, schema, specs
+from stagetrain.config import load, schema, specs
+from stagetrain.config.stages import as_seen_by
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.devices import setup
@@ -66,7 +67,7 @@ class Context:
 def prepare(job: Mapping[str, Any]) -> Context:
     """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
     stage = schema.Stage.model_validate(job['stage'])
-    pipeline = check.as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
+    pipeline = as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
     is_experiment = bool(specs.spec_of(pipeline.model).own_input)
     return Context(job, pipeline, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))
 

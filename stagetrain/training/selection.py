@@ -7,7 +7,8 @@ from typing import Any
 
 import tf_keras
 
-from stagetrain.config import check, schema
+from stagetrain.config import schema
+from stagetrain.config.stages import live_losses
 from stagetrain.detectors.detector import Network
 from stagetrain.errors import ConfigError, suggestion
 from stagetrain.weights import names, scopes
@@ -32,7 +33,7 @@ def select_variables(
     layers = [layer for layer in map(_layer_names, names.leaves(detector.modules)) if _module(layer) in modules]
     freeze = [*stage.freeze_variables, *map(_exactly, _names_up_to(detector.modules, stage.freeze_up_to, place))]
     chosen = scopes.select(layers, freeze, stage.train_variables, place)
-    terms = check.live_losses(stage)
+    terms = live_losses(stage)
     reached = detector.reached(list(terms))
     idle = set(chosen.trained) - reached
     if idle:

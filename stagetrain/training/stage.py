@@ -19,7 +19,8 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import check, specs
+from stagetrain.config import specs
+from stagetrain.config.stages import live_losses, stage_modules
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
@@ -74,7 +75,7 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     """
     context = job_files.prepare(job)
     folder = context.run_dir / 'stages' / job['id']
-    modules = check.stage_modules(context.pipeline, context.stage)
+    modules = stage_modules(context.pipeline, context.stage)
     detector = context.build_detector(modules)
     lineage = assign.initialise(detector.modules, job['origins'])
     place = f'stages.{job["id"]}'
@@ -82,7 +83,7 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     freeze_layers(detector.modules, selection)
     images = context.training_images()
     factors = multipliers(context.stage.train.learning_rate_multipliers, selection.trained, place)
-    plan = Plan(folder, int(job['num_steps']), check.live_losses(context.stage), selection, factors)
+    plan = Plan(folder, int(job['num_steps']), live_losses(context.stage), selection, factors)
     files.write_json(folder / 'lineage.json', lineage)
     trainer = _Trainer(context, detector, plan, images, emit=emit, should_stop=should_stop)
     trainer.train()

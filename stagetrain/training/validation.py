@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from stagetrain.config import check, specs
+from stagetrain.config import specs
+from stagetrain.config.stages import can_detect, can_propose
 from stagetrain.evaluation.evaluate import Evaluator, Outcome
 from stagetrain.stores.proposals import ValidationProposals
 from stagetrain.training import job_files
@@ -27,8 +28,8 @@ class Validation:
             detector,
             self.images,
             batch_size=pipeline.evaluation.batch_size,
-            can_detect=check.can_detect(spec, detector.modules, has_proposals=store is not None),
-            proposal_counts=tuple(pipeline.evaluation.num_proposals) if check.can_propose(spec, detector.modules) else (),
+            can_detect=can_detect(spec, detector.modules, has_proposals=store is not None),
+            proposal_counts=tuple(pipeline.evaluation.num_proposals) if can_propose(spec, detector.modules) else (),
             proposals=ValidationProposals(pathlib.Path(store), self.images).read if store else None,
             voc_ap=pipeline.evaluation.voc_ap,
         )

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from stagetrain.config.check import active_modules, all_stages, check_pipeline, earlier_stages, live_losses, stage_modules
+from stagetrain.config.check import check_pipeline
+from stagetrain.config.stages import active_modules, all_stages, earlier_stages, live_losses, stage_modules
 from stagetrain.errors import ConfigError
 
 

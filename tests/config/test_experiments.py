@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from stagetrain.config import check, experiments, options, specs
+from stagetrain.config import experiments, options, specs
 from stagetrain.config.check import check_pipeline
+from stagetrain.config.stages import as_seen_by, stage_modules
 from stagetrain.errors import ConfigError
 
 MODELS = """\
@@ -41,10 +42,10 @@ def loaded(load: Any, *overrides: str, replace: dict[str, str] | None = None) ->
 def test_a_stage_holds_the_modules_of_the_network_that_it_names(load: Any) -> None:
     pipeline = loaded(load).pipeline
     classify, rpn, _ = pipeline.stages
-    assert check.stage_modules(pipeline, classify) == ('backbone', 'top')
-    assert check.stage_modules(pipeline, rpn) == ('backbone', 'decoder', 'rpn_head')
-    assert check.as_seen_by(pipeline, classify).model.name == 'image_classification'
-    assert check.as_seen_by(pipeline, rpn).model == pipeline.model
+    assert stage_modules(pipeline, classify) == ('backbone', 'top')
+    assert stage_modules(pipeline, rpn) == ('backbone', 'decoder', 'rpn_head')
+    assert as_seen_by(pipeline, classify).model.name == 'image_classification'
+    assert as_seen_by(pipeline, rpn).model == pipeline.model
 
 
 @pytest.mark.parametrize(

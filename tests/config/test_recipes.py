@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from stagetrain.config import recipes, schema, specs
-from stagetrain.config.check import all_stages, check_pipeline
+from stagetrain.config.check import check_pipeline
 from stagetrain.config.load import Loaded, load_pipeline
+from stagetrain.config.stages import all_stages
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline.fingerprint import Facts, stage_fingerprint
 from tests.config.conftest import Load, Write

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from stagetrain.config.check import check_pipeline, stage_modules
+from stagetrain.config.check import check_pipeline
 from stagetrain.config.load import Loaded, dump_resolved, load_pipeline, load_resolved
+from stagetrain.config.stages import stage_modules
 from stagetrain.errors import ConfigError
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'

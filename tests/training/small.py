@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from stagetrain.config import check, load, schema
+from stagetrain.config import load, schema
+from stagetrain.config.stages import live_losses
 from stagetrain.detectors.detector import Batch, clear_names
 from stagetrain.training import checkpoint
 from stagetrain.training.averages import Averages
@@ -169,7 +170,7 @@ def training(
     task = Task(
         network,  # type: ignore[arg-type]
         optimizer,
-        check.live_losses(stage),
+        live_losses(stage),
         variables,
         step,
         network.norm.non_trainable_variables[-2:] if body_trains else [],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from stagetrain.config import check
+from stagetrain.config.stages import live_losses, stage_modules
 from stagetrain.files import read_json
 from stagetrain.training import optimizers
 from stagetrain.training.selection import freeze_layers, select_variables
@@ -35,7 +35,7 @@ def frozen_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> dict[s
 def initial_digests(job: dict[str, Any]) -> dict[str, str]:
     """Returns the digests of the values that a stage without sources starts from."""
     context = tiny.context(job)
-    detector = context.build_detector(check.stage_modules(context.pipeline, context.stage))
+    detector = context.build_detector(stage_modules(context.pipeline, context.stage))
     return assign.digests(names.named_variables(detector.modules))
 
 
@@ -65,7 +65,7 @@ def test_every_frozen_bit_is_equal_after_training(
 def moved_statistics(job: dict[str, Any], *, freezes_layers: bool) -> int:
     """Returns how many frozen variables move in two steps when layers are frozen, or only left out of the optimizer's list."""
     context = tiny.context(job)
-    detector = context.build_detector(check.stage_modules(context.pipeline, context.stage))
+    detector = context.build_detector(stage_modules(context.pipeline, context.stage))
     selection = select_variables(detector, context.stage, tuple(detector.modules), 'stages.rpn', lambda name: True)
     if freezes_layers:
         freeze_layers(detector.modules, selection)
@@ -76,7 +76,7 @@ def moved_statistics(job: dict[str, Any], *, freezes_layers: bool) -> int:
         Task(
             detector,
             optimizers.build_optimizer(context.stage.train),
-            check.live_losses(context.stage),
+            live_losses(context.stage),
             [variables[name] for name in selection.trained],
             tf.Variable(0, dtype=tf.int64),
         ),

@@ -1,0 +1,122 @@
+"""What the stages of a pipeline are: what each holds, which losses are live, what is measured of it, what it may start from.
+
+    for stage_id, stage, variant in all_stages(pipeline):
+        stage_modules(pipeline, stage), live_losses(stage)
+
+Pure functions of a checked pipeline file, without TensorFlow; `check` has the rules that make a file correct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from stagetrain.config import metric_names, specs
+from stagetrain.config.schema import PipelineBase, Stage
+
+
+class StageEntry(NamedTuple):
+    """A stage, what it is called in a run directory (its name, or `<variant>.<name>`), and the variant that it belongs to."""
+
+    id: str
+    stage: Stage
+    variant: str | None
+
+
+def live_losses(stage: Stage) -> dict[str, float]:
+    """Returns loss term -> weight of the terms that are built: those with a weight above 0."""
+    return {term: weight for term, weight in stage.loss_weights.items() if weight > 0}
+
+
+def model_of(pipeline: PipelineBase, stage: Stage) -> Any:
+    """Returns the options of the network that a stage trains: of the one that it names, or the pipeline's."""
+    return pipeline.model if stage.model is None else pipeline.models[stage.model]
+
+
+def spec_of(pipeline: PipelineBase, stage: Stage) -> specs.DetectorSpec:
+    """Returns the spec of the network that a stage trains."""
+    return specs.spec_of(model_of(pipeline, stage))
+
+
+def as_seen_by(pipeline: PipelineBase, stage: Stage) -> PipelineBase:
+    """Returns the pipeline with the stage's network as its `model`."""
+    return pipeline.model_copy(update={'model': model_of(pipeline, stage)})
+
+
+def stage_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the modules that a stage holds, and leaves in its checkpoint, in network order.
+
+    These are the modules that its live losses need, and those named in `init`. A loss that works on proposals needs the modules
+    that make them too, unless the stage reads stored ones.
+    """
+    spec = spec_of(pipeline, stage)
+    return tuple(module for module in spec.modules if module in {*active_modules(pipeline, stage), *stage.init})
+
+
+def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the modules in the graph of a stage's live losses, in network order; others that it holds are idle."""
+    spec = spec_of(pipeline, stage)
+    needed: set[str] = set()
+    for term in live_losses(stage):
+        needed.update(spec.loss_modules.get(term, ()))
+        if term in spec.proposal_losses and stage.proposals is None:
+            needed.update(spec.proposal_modules)
+    return tuple(module for module in spec.modules if module in needed)
+
+
+def can_detect(spec: specs.DetectorSpec, modules: Collection[str], has_proposals: bool) -> bool:
+    """Returns whether detections can be made with `modules`, on stored proposals when `has_proposals`."""
+    needed = {*spec.detection_modules, *(() if has_proposals else spec.proposal_modules)}
+    return bool(needed) and needed <= set(modules)
+
+
+def can_propose(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
+    """Returns whether `modules` give proposals."""
+    return bool(spec.proposal_modules) and set(spec.proposal_modules) <= set(modules)
+
+
+def gives_masks(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
+    """Returns whether detections made with `modules` have masks."""
+    return any(set(spec.loss_modules[term]) <= set(modules) for term in spec.mask_losses)
+
+
+def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the names of what is measured of a stage: see `evaluation.json`."""
+    held, spec = stage_modules(pipeline, stage), spec_of(pipeline, stage)
+    names: tuple[str, ...] = ()
+    if can_detect(spec, held, has_proposals=stage.proposals is not None):
+        names += metric_names.of_detections(pipeline.data.classes, pipeline.evaluation.voc_ap)
+        if pipeline.data.validation.masks and gives_masks(spec, held):
+            names += metric_names.of_masks(pipeline.data.classes)
+    if can_propose(spec, held):
+        names += metric_names.of_proposals(pipeline.evaluation.num_proposals)
+    return names
+
+
+def all_stages(pipeline: PipelineBase) -> list[StageEntry]:
+    """Returns the pipeline's stages and then those of its variants, each in its order."""
+    entries = [StageEntry(stage.name, stage, None) for stage in pipeline.stages]
+    for name, variant in pipeline.compare.items():
+        entries.extend(StageEntry(f'{name}.{stage.name}', stage, name) for stage in variant.stages or ())
+    return entries
+
+
+def earlier_stages(pipeline: PipelineBase, stage_id: str) -> dict[str, StageEntry]:
+    """Returns the stages that a stage may start from, by the name it calls them.
+
+    A stage of the pipeline may name those before it; a stage of a variant those before it in the variant and all of the
+    pipeline's, the variant's own first.
+
+    Raises:
+      KeyError: The pipeline has no stage of that id.
+    """
+    entries = all_stages(pipeline)
+    ids = [entry.id for entry in entries]
+    if stage_id not in ids:
+        raise KeyError(stage_id)
+    index = ids.index(stage_id)
+    variant = entries[index].variant
+    before = {entry.stage.name: entry for entry in entries[:index] if entry.variant == variant}
+    if variant is None:
+        return before
+    return {**{entry.stage.name: entry for entry in entries if entry.variant is None}, **before}
