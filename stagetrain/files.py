@@ -26,6 +26,7 @@ MANIFEST = 'MANIFEST.json'
 TEMPORARY = '.tmp-'
 _BLOCK = 1 << 20
 _DIGEST_BYTES = 32
+_BYTES_OF_NAME = 200
 
 
 def atomic_write(path: pathlib.Path, content: bytes | str) -> None:
@@ -287,7 +288,9 @@ def _sealed(value: Any) -> bytes:
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f'{TEMPORARY}{path.name}-{secrets.token_hex(4)}')
+    """A name may have 255 bytes on most disks: a long one is told in part."""
+    beginning = os.fsdecode(os.fsencode(path.name)[:_BYTES_OF_NAME])
+    return path.with_name(f'{TEMPORARY}{beginning}-{secrets.token_hex(4)}')
 
 
 def _cut_torn_line(descriptor: int) -> int:

@@ -37,6 +37,16 @@ def test_atomic_write_replaces_and_leaves_no_temporary(tmp_path: pathlib.Path) -
     assert (tmp_path / 'x').read_text() == 'new'
 
 
+@pytest.mark.parametrize('name', ['x' * 255, '細' * 85, 'two\nlines', os.fsdecode(b'\xe9' * 255)])
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: pathlib.Path, name: str) -> None:
+    files.atomic_write(tmp_path / name, 'content')
+    assert (os.listdir(tmp_path), (tmp_path / name).read_text()) == ([name], 'content')
+    files.commit_folder(tmp_path / 'folder' / name, lambda folder: files.atomic_write(folder / 'a', ''))
+    files.verify_folder(tmp_path / 'folder' / name)
+    files.remove_folder(tmp_path / 'folder' / name)
+    assert os.listdir(tmp_path / 'folder') == []
+
+
 def test_a_failed_write_keeps_the_old_content(tmp_path: pathlib.Path) -> None:
     files.atomic_write(tmp_path / 'x', 'old')
     script = (

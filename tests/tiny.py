@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import load
@@ -21,6 +20,7 @@ from stagetrain.images.views import Views
 from stagetrain.training import job_files
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.stage import train_stage
+from stagetrain.weights import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
 RPN = {'rpn_score': 1.0, 'rpn_box': 1.0}
@@ -222,7 +222,7 @@ def views(one_job: Mapping[str, Any], num_fixed: int | None) -> Views:
 
 def tensors(checkpoint_folder: pathlib.Path) -> dict[str, bytes]:
     """Returns key -> bytes of every tensor of a checkpoint, optimizer slots too, but the stored object graph."""
-    reader = tf.train.load_checkpoint(str(checkpoint_folder / 'ckpt'))
+    reader = sources.open_checkpoint(checkpoint_folder / 'ckpt')
     keys = [key for key in reader.get_variable_to_shape_map() if key != '_CHECKPOINTABLE_OBJECT_GRAPH']
     return {key: reader.get_tensor(key).tobytes() for key in sorted(keys)}
 

@@ -216,6 +216,12 @@ def input_digests(pipeline: schema.PipelineBase) -> dict[str, str]:
 
 def _matching_digest(pattern: str) -> str:
     found = sorted(glob.glob(pattern))
+    folder = pathlib.Path(pattern).parent
+    if not found and folder.is_dir() and set('*?[') & set(str(folder)):
+        raise DataError(
+            f"{pattern}: its folder is there, but the Model Garden takes * ? [ in an `input_path` for a pattern's. Rename the "
+            'folder, or name it by a link without these letters'
+        )
     if not found:
         raise DataError(f"{pattern}: no file matches; expected the TFRecords that a `models` entry's input_path names")
     return files.digest_of([files.sha256_file(pathlib.Path(path)) for path in found])

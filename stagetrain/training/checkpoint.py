@@ -19,6 +19,7 @@ from stagetrain import files
 from stagetrain.errors import RunDirectoryError, StagetrainError, WeightsError
 from stagetrain.training.averages import Averages
 from stagetrain.weights import assign, names, sources
+from stagetrain.weights.plain_paths import plain_prefix
 
 _FOLDER = re.compile(r'step-(\d{8})')
 
@@ -53,7 +54,7 @@ class State:
 
     def read(self, folder: pathlib.Path) -> None:
         """Takes over everything from a checkpoint's folder; raises what TensorFlow raises when something is missing."""
-        self.trackable().read(str(folder / assign.CHECKPOINT_NAME)).assert_existing_objects_matched()
+        self.trackable().read(plain_prefix(folder / assign.CHECKPOINT_NAME)).assert_existing_objects_matched()
 
 
 def folder_of(stage_folder: pathlib.Path) -> pathlib.Path:
@@ -100,13 +101,13 @@ def save(parent: pathlib.Path, state: State, max_to_keep: int) -> pathlib.Path:
 
 def _write(folder: pathlib.Path, state: State) -> None:
     try:
-        state.trackable().write(str(folder / assign.CHECKPOINT_NAME))
+        state.trackable().write(plain_prefix(folder / assign.CHECKPOINT_NAME))
     except tf.errors.OpError as error:  # A full disk, for one; TensorFlow's own message says which.
         raise RunDirectoryError(
             f'{folder}: the checkpoint cannot be written: {error.message}. What was saved before is intact; free some space, '
             f'or see whether the disk is there and healthy. The same command goes on from the last checkpoint.'
         ) from error
-    reader = tf.train.load_checkpoint(str(folder / assign.CHECKPOINT_NAME))
+    reader = sources.open_checkpoint(folder / assign.CHECKPOINT_NAME)
     keys = set(reader.get_variable_to_shape_map())
     described = {}
     for name, (variable, known) in state.known_keys.items():

@@ -22,7 +22,7 @@ _NUM_SHOWN = 3
 
 def tensor_digests(checkpoint: pathlib.Path) -> dict[str, str]:
     """Returns key -> digest of every tensor in a checkpoint folder: modules, optimizer slots and step; not the object graph."""
-    reader = tf.train.load_checkpoint(str(checkpoint / assign.CHECKPOINT_NAME))
+    reader = sources.open_checkpoint(checkpoint / assign.CHECKPOINT_NAME)
     keys = sorted(key for key, kind in reader.get_variable_to_dtype_map().items() if kind != tf.string)
     return {key: assign.digest(reader.get_tensor(key)) for key in keys}
 

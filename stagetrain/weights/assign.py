@@ -203,7 +203,7 @@ def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         described = read_json(folder / VARIABLES_FILE)
-        reader = tf.train.load_checkpoint(str(folder / CHECKPOINT_NAME))
+        reader = sources.open_checkpoint(folder / CHECKPOINT_NAME)
         values = {name: reader.get_tensor(entry['key']) for name, entry in described.items()}
     except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         raise WeightsError(f'{folder}: cannot be read ({type(error).__name__}: {error}); run the stage again') from error

@@ -13,6 +13,7 @@ import contextlib
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,7 @@ from stagetrain.config import specs
 from stagetrain.errors import WeightsError
 from stagetrain.weights.keras_files import read_keras_h5 as read_keras_h5
 from stagetrain.weights.keras_files import require_plausible
+from stagetrain.weights.plain_paths import plain_prefix
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 _OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
@@ -49,7 +51,7 @@ def checkpoint_prefix(path: pathlib.Path | str) -> str:
     """
     path = pathlib.Path(str(path).removesuffix('.index'))
     if path.is_dir():
-        latest = tf.train.latest_checkpoint(str(path))
+        latest = _latest(path)
         prefixes = sorted(str(p).removesuffix('.index') for p in path.glob('*.index'))
         if latest or len(prefixes) == 1:
             return latest or prefixes[0]
@@ -57,6 +59,26 @@ def checkpoint_prefix(path: pathlib.Path | str) -> str:
     if not path.with_name(path.name + '.index').is_file():
         raise WeightsError(f'{path}: no such checkpoint ({path.name}.index is missing)')
     return str(path)
+
+
+def _latest(folder: pathlib.Path) -> str | None:
+    """Returns the prefix that the file `checkpoint` in a folder names, there or wherever it was written; None without one.
+
+    `tf.train.latest_checkpoint` takes the name for a pattern.
+    """
+    state = tf.train.get_checkpoint_state(str(folder))
+    named = pathlib.Path(state.model_checkpoint_path) if state else None
+    places = [] if named is None else [named, folder / named.name]
+    return next((str(place) for place in places if _is_checkpoint(place)), None)
+
+
+def _is_checkpoint(prefix: pathlib.Path) -> bool:
+    return prefix.is_file() or prefix.with_name(f'{prefix.name}.index').is_file()
+
+
+def open_checkpoint(prefix: pathlib.Path | str) -> Any:
+    """Returns TensorFlow's reader of a checkpoint whose path may hold any letter; raises what TensorFlow raises."""
+    return tf.train.load_checkpoint(plain_prefix(prefix))
 
 
 def read_checkpoint(path: pathlib.Path | str) -> dict[str, np.ndarray]:
@@ -88,7 +110,7 @@ def is_object_based(prefix: str) -> bool:
       WeightsError: it cannot be read.
     """
     with _explained(prefix):
-        return bool(tf.train.load_checkpoint(prefix).has_tensor(_OBJECT_GRAPH))
+        return bool(open_checkpoint(prefix).has_tensor(_OBJECT_GRAPH))
 
 
 def read_saved_model(path: pathlib.Path | str) -> dict[str, np.ndarray]:
@@ -120,7 +142,7 @@ def _explained(prefix: str) -> Iterator[None]:
 
 def _read_tensors(prefix: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
     with _explained(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+        reader = open_checkpoint(prefix)
         types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
         keys = sorted(key for key in shapes if types[key] != tf.string and wanted(key))
         require_plausible(prefix, sum(math.prod(shapes[key]) * types[key].size for key in keys), _stored_bytes(prefix))
@@ -137,7 +159,7 @@ def _own_names(prefix: str) -> dict[str, str]:
     """Returns object path -> the variable's own name (`conv1/kernel`), as the checkpoint's object graph tells it."""
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     with _explained(prefix):
-        graph.ParseFromString(tf.train.load_checkpoint(prefix).get_tensor(_OBJECT_GRAPH))
+        graph.ParseFromString(open_checkpoint(prefix).get_tensor(_OBJECT_GRAPH))
     attributes = [attribute for node in graph.nodes for attribute in node.attributes if attribute.full_name]
     return {attribute.checkpoint_key.removesuffix(_VALUE): attribute.full_name for attribute in attributes}
 

@@ -147,6 +147,22 @@ def test_a_name_with_special_characters_is_one_file(tmp_path: pathlib.Path, name
     assert [found.image_id for found in read(write(tmp_path / name, example()))[0]] == ['a']
 
 
+@pytest.mark.parametrize('folder', ['lr[0.1]', 'a*b?', '[', 'back\\slash'])
+@pytest.mark.parametrize('pattern', ['train-*.tfrecord', 'train-?.tfrecord', '*[12].tfrecord', '*'])
+def test_the_folder_of_a_pattern_may_have_any_name(tmp_path: pathlib.Path, folder: str, pattern: str) -> None:
+    (tmp_path / folder).mkdir()
+    for number in '12':
+        write(tmp_path / folder / f'train-{number}.tfrecord', example(source_id=[number.encode()]))
+    assert [found.image_id for found in read(tmp_path / folder / pattern)[0]] == ['1', '2']
+
+
+def test_brackets_in_the_name_of_shards_are_a_pattern_only_where_that_matches(tmp_path: pathlib.Path) -> None:
+    write(tmp_path / 'lr[0.1]-1.tfrecord', example())
+    assert [found.image_id for found in read(tmp_path / 'lr[0.1]-*.tfrecord')[0]] == ['a']
+    write(tmp_path / 'lr0-1.tfrecord', example(source_id=[b'other']))
+    assert [found.image_id for found in read(tmp_path / 'lr[0.1]-*.tfrecord')[0]] == ['other']
+
+
 @pytest.mark.parametrize(
     ('changes', 'element', 'reason'),
     [

@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from stagetrain.config import schema
-from stagetrain.errors import WeightsError
+from stagetrain.config import experiments, schema
+from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import fingerprint
 from tests.fakes.project import Project
 
@@ -95,3 +95,13 @@ def test_digests_are_cached_until_the_file_changes(
     assert fingerprint.source_digests(pipeline, cache) != first
     cache.write_text('not JSON')
     assert len(fingerprint.source_digests(pipeline, cache)) == 1
+
+
+def test_a_folder_that_the_model_garden_takes_for_a_pattern_is_refused(tmp_path: pathlib.Path, project: Project) -> None:
+    (tmp_path / 'lr[0.1]').mkdir()
+    (tmp_path / 'lr[0.1]' / 'a.tfrecord').touch()
+    data = {'train_data': {'input_path': f'{tmp_path}/lr[0.1]/*.tfrecord'}}
+    model = experiments.Experiment(type='experiment', name='retinanet', modules=['backbone'], overrides={'task': data})
+    pipeline = project.load().pipeline.model_copy(update={'models': {'other': model}})
+    with pytest.raises(DataError, match=r"lr\[0.1\]/\*.tfrecord: its folder is there, but .* for a pattern's. Rename the folder"):
+        fingerprint.input_digests(pipeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import Interrupted, WeightsError
+from stagetrain.training import verify
 from stagetrain.weights import assign
 from tests import tiny
 from tests.tiny import Trained
@@ -35,6 +37,13 @@ def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(joint: Trained, tmp
     assert sum('/.OPTIMIZER_SLOT/' in key for key in tiny.tensors(joint.checkpoint)) > 90
     lines = files.read_json_lines(tmp_path / 'stages' / 'joint' / 'metrics.jsonl')
     assert [line['step'] for line in lines if 'losses' in line] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_run_directory_may_have_any_name(joint: Trained, tmp_path: pathlib.Path) -> None:
+    run_dir = tmp_path / 'lr[0.1] *?' / 'two\nlines' / os.fsdecode(b'\\ \xe7\xb4\xb0')
+    assert tiny.tensors(tiny.resumed(joint, run_dir)) == tiny.tensors(joint.checkpoint)
+    assert verify.tensor_faults(tiny.last_checkpoint(run_dir, 'joint'), joint.result['digests']) == []
 
 
 @pytest.mark.slow

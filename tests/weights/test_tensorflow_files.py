@@ -128,3 +128,34 @@ def test_nothing_and_a_stage_without_checkpoints_are_refused(tmp_path: pathlib.P
         recognise.read_any(tmp_path)
     with pytest.raises(WeightsError, match=r'gone: no such weights; expected a \.h5'):
         recognise.read_any(tmp_path / 'gone')
+
+
+STRANGE = ('lr[0.1]', 'a*b?', 'back\\slash')
+
+
+@pytest.mark.parametrize('name', STRANGE)
+@pytest.mark.parametrize('write_version', [tf.compat.v1.train.SaverDef.V1, tf.compat.v1.train.SaverDef.V2])
+def test_a_checkpoint_of_tensorflow_1_may_have_any_name(write_version: int, name: str, tmp_path: pathlib.Path) -> None:
+    save_tf1(tmp_path / 'model.ckpt', write_version)
+    (tmp_path / name).mkdir()
+    for file in tmp_path.glob('model.ckpt*'):
+        file.rename(tmp_path / name / file.name.replace('model', name))
+    assert set(sources.read_tf1_checkpoint(tmp_path / name / f'{name}.ckpt')) == set(ARRAYS)
+
+
+@pytest.mark.parametrize('name', STRANGE)
+def test_checkpoints_and_saved_models_lie_in_folders_of_any_name(name: str, tmp_path: pathlib.Path) -> None:
+    model = network()
+    folder = tmp_path / name
+    tf.saved_model.save(model, str(tmp_path / 'saved'))
+    (tmp_path / 'saved').rename(folder)
+    assert 'conv_1/kernel' in sources.read_saved_model(folder)
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(backbone=model), str(tmp_path / 'several'), max_to_keep=2)
+    for number in (1, 2):
+        manager.save(number)
+    (tmp_path / 'several').rename(folder / 'several')
+    newest = sources.checkpoint_prefix(folder / 'several')  # Named in the file `checkpoint`, by its former place.
+    assert newest == str(folder / 'several' / 'ckpt-2')
+    np.testing.assert_array_equal(sources.read_checkpoint(newest)['backbone/layer_with_weights-0/bias'], model.layers[0].bias)
+    assert load(network(), 'checkpoint', folder / 'several')['backbone/conv_1/kernel']['kind'] == 'checkpoint'
+    assert recognise.read_any(folder / 'several' / 'ckpt-1')[0] == 'checkpoint'
