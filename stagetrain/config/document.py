@@ -237,6 +237,10 @@ class _Builder:
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError(f'{self._place(key)}: found a list or mapping as key; expected a name')
             name = unmark(key.value)
+            if name == '<<' and key.style is None:
+                raise ConfigError(
+                    f"{self._place(key)}: merge keys ('<<') are not read; write the keys out, or name a file with them as base"
+                )
             if name in result:
                 raise ConfigError(f"{self._place(key)}: key '{name}' is given twice, first at {result[name].place}; keep one")
             result[name] = self.build(value, key, depth + 1)

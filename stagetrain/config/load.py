@@ -131,6 +131,8 @@ def _read_with_bases(path: pathlib.Path, shown_as: str, environ: Mapping[str, st
     base_path = pathlib.Path(document.absolute(base.value, base.place.folder))
     if os.path.realpath(base_path) in above or len(above) > MAX_BASES:
         raise ConfigError(f"{base.place}: base: '{base.value}' leads back to a file that has it as base; remove one of them")
+    if base_path.is_dir():
+        raise ConfigError(f"{base.place}: base: '{base.value}' is a folder ({base_path}); expected a pipeline file")
     if not base_path.is_file():
         raise ConfigError(f"{base.place}: base: no such file: '{base.value}' (looked for {base_path})")
     own = Node({key: node for key, node in root.value.items() if key != 'base'}, root.place)

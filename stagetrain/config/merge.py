@@ -169,7 +169,8 @@ def _lookup(name: str, where: str, environ: Mapping[str, str], problems: dict[st
         )
         return ''
     if not environ.get(name):
-        text = f'environment variable {name} is not set. Set it in front of the command: {name}=/path stagetrain ...'
+        state = 'empty' if name in environ else 'not set'
+        text = f'environment variable {name} is {state}. Set it in front of the command: {name}=/path stagetrain ...'
         problems.setdefault(name, f'{where}: {text}')
         return ''
     return environ[name]

@@ -44,8 +44,8 @@ class Step:
       made: patterns of files that must be there afterwards.
       not_made: patterns of files that must not.
       changes: patterns of files that may change or go.
-      where: `FAKE`: here, with fake workers; `REAL`: here, with TensorFlow in this process; `SUBPROCESS`: a process of its own, with
-        fake workers.
+      where: `FAKE`: here, with fake workers; `REAL`: here, with TensorFlow; `SUBPROCESS`: in a process of its own,
+        with fake workers.
       environ: variables more.
       before: what happens to the folder just before.
     """

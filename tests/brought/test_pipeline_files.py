@@ -71,6 +71,11 @@ CASES = [
         Step(CHECK, code=2, says=[rf'four\.yaml:{LINE + 1}\b', r'steps', r'twice|duplicate|already|again']),
     ),
     Case('anchors', _replaced('init: {backbone: imagenet}', 'init: &first {backbone: imagenet}', 1), Step(CHECK, says=[CORRECT])),
+    Case(
+        'a merge of mappings',
+        _replaced('  steps: 8', '  <<: {max_to_keep: 2}\n  steps: 8'),
+        Step(CHECK, code=2, says=[rf'four\.yaml:{LINE}\b', r"'<<'", r'base']),
+    ),
     Case('two documents', _pipeline(f'{TEXT}---\n{TEXT}'), Step(CHECK, code=2, says=[r'four\.yaml', r'document'])),
     Case('nothing in it', _pipeline(''), Step(CHECK, code=2, says=[r'four\.yaml', r'mapping|empty'])),
     Case('comments only', _pipeline('# later\n'), Step(CHECK, code=2, says=[r'four\.yaml', r'mapping|empty'])),
@@ -137,6 +142,11 @@ CASES = [
         Step(CHECK, code=2, says=[r'NOWHERE_SET', r'is not set']),
     ),
     Case(
+        'a variable that is empty',
+        _replaced('path: data', 'path: ${EMPTY_ONE}'),
+        Step(CHECK, code=2, says=[r'EMPTY_ONE', r'empty'], environ={'EMPTY_ONE': ''}),
+    ),
+    Case(
         'a variable that names no folder',
         _replaced('path: data', 'path: ${DATA}'),
         Step('plan four.yaml', code=2, says=[r'/nowhere'], environ={'DATA': '/nowhere'}),
@@ -157,6 +167,7 @@ CASES = [
         Step('check mine/my.yaml', code=2, says=[r'mine/four\.yaml|mine/my\.yaml', r'base']),
     ),
     Case('bases in a circle', _circle, Step('check a.yaml', code=2, says=[r'a\.yaml', r'base'])),
+    Case('a base that is a folder', _pipeline('base: data\n'), Step(CHECK, code=2, says=[r'data', r'directory|folder'])),
     Case('a base that is empty', _pipeline('base:\n' + TEXT), Step(CHECK, code=2, says=[r'base'])),
 ]
 

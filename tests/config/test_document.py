@@ -66,6 +66,12 @@ def test_equal_keys_are_refused_with_both_lines() -> None:
         parse('steps: 1\nseed: 2\nsteps: 3\n')
 
 
+def test_merge_keys_are_refused_and_a_quoted_one_is_a_name() -> None:
+    with pytest.raises(ConfigError, match=r"a\.yaml:1: merge keys \('<<'\) are not read; .* name a file with them as base"):
+        parse('<<: {steps: 1}\n')
+    assert parse("'<<': 1\n") == {'<<': 1}
+
+
 @pytest.mark.parametrize('tagged', ['!!python/object/apply:os.system [ls]', '!!str 1', '!mine {a: 1}', '!!binary aGk='])
 def test_tags_are_refused(tagged: str) -> None:
     with pytest.raises(ConfigError, match=r"a\.yaml:2: not valid YAML: tag '.*' is not allowed: remove it"):

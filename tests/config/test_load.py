@@ -110,6 +110,7 @@ def test_a_childs_list_of_stages_replaces_the_bases(write: Any) -> None:
         ('./sub/../a.yaml', 'leads back to a file'),
         ('none.yaml', r"a\.yaml:1: base: no such file: 'none\.yaml' \(looked for "),
         ('[b.yaml]', 'expected the path of one file'),
+        ('.', r"a\.yaml:1: base: '\.' is a folder \(.*\); expected a pipeline file"),
         ('${UNSET}/b.yaml', 'environment variable UNSET is not set'),
     ],
 )

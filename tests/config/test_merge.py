@@ -127,6 +127,11 @@ def test_a_variable_that_is_not_set_is_named_with_its_line_and_an_example() -> N
         expanded('a: 1\np: ${BCCD}\n')
 
 
+def test_a_variable_that_is_empty_is_told_from_one_that_is_not_set() -> None:
+    with pytest.raises(ConfigError, match=r'a\.yaml:1: a: environment variable BCCD is empty\. Set it'):
+        expanded('a: ${BCCD}/x\n', BCCD='')
+
+
 def test_all_variables_that_are_not_set_are_named_once() -> None:
     with pytest.raises(ConfigError) as error:
         expanded('a: ${X}\nb: ${Y}/${X}\n', X='')
