@@ -98,9 +98,7 @@ def hold(case: Case, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caps
             pytest.fail('\n'.join([f'stagetrain {step.command}', *found, f'exit code {code}', said]), pytrace=False)
 
 
-def carry_out(
-    step: Step, folder: pathlib.Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[int, str]:
+def carry_out(step: Step, folder: pathlib.Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Returns exit code and output of a command; an exception that `main` lets out is the test's."""
     arguments = shlex.split(step.command)
     if step.where == SUBPROCESS:

@@ -1,7 +1,7 @@
 """Makers of data sets as people bring them: images of noise, 64 wide and 48 high, with one object each.
 
-    voc(folder / 'data', ['1', '2'])
-    coco(folder / 'a.json', {'1.jpg': [[5, 5, 20, 20]]})
+voc(folder / 'data', ['1', '2'])
+coco(folder / 'a.json', {'1.jpg': [[5, 5, 20, 20]]})
 """
 
 from __future__ import annotations
