@@ -22,6 +22,8 @@ def show(plan: Plan, console: rich.console.Console) -> None:
     train = _images(facts.num_train, facts.num_bad_train, 'training')
     validation = _images(facts.num_validation, facts.num_bad_validation, 'validation')
     console.print(f'data: {train}, {validation}', highlight=False)
+    for remark in plan.remarks():
+        console.print(rich.text.Text(remark), soft_wrap=True)
     for stage in plan.stages:
         if not stage.selected and stage.node.variant is not None:
             continue

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from stagetrain.config import check, load, schema, versions
-from stagetrain.data import recognise
+from stagetrain.data import judged, recognise
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.pipeline import fingerprint
@@ -54,6 +54,9 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None) -> F
         versions=versions.package_versions(),
         inputs=fingerprint.input_digests(pipeline),
         items={dataset.digest: dataset.items for dataset in (train, validation)},
+        unmeasured=judged.nothing_to_measure(validation),
+        train_objects=judged.objects_per_image(train, include_difficult=pipeline.data.train.include_difficult),
+        validation_objects=judged.objects_per_image(validation, include_difficult=True),
     )
 
 

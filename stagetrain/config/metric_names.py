@@ -6,13 +6,18 @@ canonical('proposal_recall_0.5')            # 'recall_0.5'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 COCO_METRICS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
 """In the order of pycocotools' `stats`; s, m and l are objects below 32^2, below 96^2 and from 96^2 pixels on."""
 MASK_PREFIX = 'mask_'
 VOC_METRICS = ('VOC_AP', 'VOC_AP11')
+ALL = 'all'
+"""The group of metrics that are measured on all objects."""
 _PROPOSAL_PREFIX = 'proposal_'
+_SIZES = {'s': 'small', 'm': 'medium', 'l': 'large'}
+_OF_A_SIZE = re.compile(r'A[PR]([sml])')
 
 
 def of_detections(classes: Sequence[str], voc_ap: bool) -> tuple[str, ...]:
@@ -35,3 +40,13 @@ def canonical(name: str) -> str:
     """Returns a metric's name in `evaluation.json`; `proposal_` may stand in front of those of proposals."""
     short = name.removeprefix(_PROPOSAL_PREFIX)
     return short if short.startswith(('recall_', 'AR@')) else name
+
+
+def group(name: str) -> str:
+    """Returns which objects a metric is measured on: `/cat` of a class, `small`, `medium` or `large` boxes, or `ALL`.
+
+    Of a group without objects nothing can be measured. The size of masks is not known by their boxes: `mask_APs` is in `ALL`.
+    """
+    _, slash, class_name = name.partition('/')
+    size = _OF_A_SIZE.fullmatch(name)
+    return f'/{class_name}' if slash else _SIZES[size[1]] if size else ALL

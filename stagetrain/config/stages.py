@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from stagetrain.config import metric_names, specs
-from stagetrain.config.schema import PipelineBase, Stage
+from stagetrain.config.schema import PipelineBase, Stage, Train
 
 
 class StageEntry(NamedTuple):
@@ -91,6 +91,16 @@ def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     if can_propose(spec, held):
         names += metric_names.of_proposals(pipeline.evaluation.num_proposals)
     return names
+
+
+def judged_by_best_metric(train: Train) -> tuple[str, ...]:
+    """Returns the keys of `train` that decide by `best_metric`, as they are asked for."""
+    asked = {
+        'hand_over: best': train.hand_over == 'best',
+        'early_stopping': train.early_stopping is not None,
+        'reduce_on_plateau': train.reduce_on_plateau is not None,
+    }
+    return tuple(key for key, is_asked in asked.items() if is_asked)
 
 
 def all_stages(pipeline: PipelineBase) -> list[StageEntry]:

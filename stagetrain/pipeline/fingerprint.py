@@ -64,6 +64,12 @@ class Facts:
     """Pattern of files that a network reads by itself -> digest of what it matches."""
     items: Mapping[str, Items] = dataclasses.field(default_factory=dict)
     """Digest of a data set -> its items."""
+    unmeasured: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Group of `metric_names.group` of which the validation set has no object that counts -> why."""
+    train_objects: Sequence[int] = ()
+    """Objects that training sees, of each image."""
+    validation_objects: Sequence[int] = ()
+    """Objects to be found in each validation image: all but crowds."""
 
 
 def stage_fingerprint(

@@ -17,7 +17,7 @@ from typing import Any
 from stagetrain.config import load, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import data_items, fingerprint, gates
+from stagetrain.pipeline import data_items, fingerprint, gates, judging
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, Node, build_graph, num_steps
 from stagetrain.pipeline.rundir import EMPTY, Partial, State
@@ -114,6 +114,10 @@ class Plan:
     select: Selection
     stages: tuple[StagePlan, ...]
 
+    def remarks(self) -> list[str]:
+        """Returns what a person should know of the data before the selected stages run, a line each."""
+        return judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in self.stages if stage.selected], self.facts)
+
     def jobs(self) -> int:
         """Returns how many child processes the plan needs at most."""
         busy = [stage for stage in self.stages if stage.selected and stage.action != SKIP]
@@ -130,10 +134,11 @@ def make_plan(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select
       select: what the command is about.
 
     Raises:
-      ConfigError: an unknown stage is selected, a stage that is not selected is missing or stale but needed, or a half-done
-        stage's config has changed.
+      ConfigError: an unknown stage is selected, a stage that is not selected is missing or stale but needed, a half-done
+        stage's config has changed, or a stage that would begin would be judged by what cannot be measured.
     """
     plan = assess(loaded, facts, state, select=select)
+    _refuse_before_the_first_step(plan, state)
     for stage in plan.stages:
         if stage.selected:
             _refuse(stage)
@@ -278,6 +283,19 @@ def _refuse(stage: StagePlan) -> None:
             f'stage {stage.id} is half-done (step {stage.step}) and has changed since: {stage.reason}. '
             f'Going on would mix the two. Start it again with --force {stage.id}, or put back what has changed and it goes on.'
         )
+
+
+def _refuse_before_the_first_step(plan: Plan, state: State) -> None:
+    """Refuses what would end a stage, or judge it by nothing, after its steps. A stage that is half-done goes on to its end."""
+    pipeline, facts = plan.loaded.pipeline, plan.facts
+    faults = [
+        fault
+        for stage in plan.stages
+        if stage.selected and stage.action == RUN and not (stage.id in state.partial and state.partial[stage.id].step)
+        for fault in judging.faults(pipeline, stage.id, stage.node.stage, facts)
+    ]
+    if faults:
+        raise ConfigError('\n'.join(faults))
 
 
 def _proposals_plan(

@@ -72,6 +72,7 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console:
     directory.keep_data_items(plan.facts.items)
     with workers.receiving_signals():
         if any(stage.selected and stage.action in (planning.RUN, planning.RESUME) for stage in plan.stages):
+            _record_remarks(plan, directory, console)
             _check_model(plan, directory, workers, console)
         for number, stage in enumerate(plan.stages):
             if stage.selected:
@@ -133,6 +134,13 @@ class _Workers:
             self._present.interrupt()
         elif self._present is not None:
             self._present.kill()
+
+
+def _record_remarks(plan: Plan, directory: RunDirectory, console: rich.console.Console) -> None:
+    for remark in plan.remarks():
+        with explained(directory.path):
+            directory.ledger.record('note', None, remark)
+        console.print(rich.text.Text(remark), soft_wrap=True)
 
 
 def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console: rich.console.Console) -> None:
@@ -359,6 +367,10 @@ def _metrics(result: Mapping[str, Any]) -> str:
     return ''.join(f', {name} {value:.3f}' for name, value in shown.items() if value is not None)
 
 
+def _number(value: float | None) -> str:
+    return 'not measured' if value is None else f'{value:.4g}'
+
+
 class _Progress:
     """Steps and losses: a bar on a terminal, a line for every tenth elsewhere."""
 
@@ -386,7 +398,7 @@ class _Progress:
     def show(self, event: Event) -> None:
         """Shows a progress event."""
         self.step = event['step']
-        values = ' '.join(f'{key} {value:.4g}' for key, value in (event.get('values') or {}).items())
+        values = ' '.join(f'{key} {_number(value)}' for key, value in (event.get('values') or {}).items())
         self._bar.update(self._task, completed=self.step, total=event['num_steps'], values=escape(values))
         tenth = self.step * 10 // max(event['num_steps'], 1)
         if not self._console.is_terminal and tenth != self._tenth:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from stagetrain.config import schema
+from stagetrain.config import metric_names, schema
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 Values = Sequence[float | None]
@@ -24,12 +24,12 @@ def metric_of(metrics: Mapping[str, float | None], name: str) -> float | None:
     Raises:
       ConfigError: the stage has no such metric.
     """
-    if name not in metrics:
+    if metric_names.canonical(name) not in metrics:
         raise ConfigError(
             f"train.best_metric: '{name}' is not measured in this stage. Known here: {known_names(metrics)}."
             f'{suggestion(name, metrics)}'
         )
-    return metrics[name]
+    return metrics[metric_names.canonical(name)]
 
 
 def best_index(values: Values, mode: str) -> int | None:

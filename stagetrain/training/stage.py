@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import specs
-from stagetrain.config.stages import live_losses, stage_modules
+from stagetrain.config.stages import judged_by_best_metric, live_losses, stage_modules
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
@@ -234,6 +234,7 @@ class _Trainer:
         if self._outcome is None or step == self._plan.num_steps:  # Early stopping comes with an evaluation.
             self._history.forget_evaluation(step)
             self._validate(step, self._seconds)
+        self._note_what_was_never_measured(step)
         kept_best = best.result(self._plan.folder, self._context.run_dir)
         handed_over = self._hand_over(step, kept_best)
         outcome = self._outcome
@@ -262,6 +263,16 @@ class _Trainer:
             'metrics': outcome.metrics,
             'evaluation_seconds': self._evaluation_seconds,
         }
+
+    def _note_what_was_never_measured(self, step: int) -> None:
+        """The rule where `best_metric` was None throughout: nothing is the best, so the last step is what counts."""
+        keys = judged_by_best_metric(self._train)
+        if not keys or any(value is not None for value in self._history.values()):
+            return
+        self._note(
+            f'{self._train.best_metric} was measured in no evaluation, for the validation set holds no object that counts for '
+            f'it. So nothing was decided by {", ".join(keys)}: the weights of step {step}, the last one, are handed over'
+        )
 
     def _hand_over(self, step: int, kept_best: Mapping[str, Any] | None) -> dict[str, Any]:
         """Returns checkpoint and digests of the weights that are the stage's result; `_outcome` is theirs afterwards."""

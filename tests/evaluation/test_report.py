@@ -61,3 +61,12 @@ def test_page_without_images_says_why(finished_run):
 
 def test_page_loads_nothing_from_elsewhere(finished_run):
     assert re.findall(r'(?:src|href)="([^"]*)"', page_of(finished_run)) == ['compare.png']
+
+
+def test_a_run_without_one_measured_metric_has_a_report(make_run, all_results):
+    unmeasured = {stage: {**result, 'metrics': dict.fromkeys(result['metrics'])} for stage, result in all_results.items()}
+    run_dir = make_run(unmeasured)
+    text = page_of(run_dir)
+    assert '>AP<' not in text and 'recall' not in text.partition('<h2>Stages')[0]
+    assert (run_dir / 'report' / 'compare.png').stat().st_size > 1000
+    assert '"AP":null' in (run_dir / 'report' / 'compare.json').read_text().replace(' ', '')

@@ -1,7 +1,8 @@
 """A child process without TensorFlow that trains on digits: its "weights" are a hash chain, so that exact resume can be seen.
 
 It runs the real `stagetrain.workers.child`; only the two jobs are replaced. Its memory is `calls.jsonl` beside the run directory.
-Environment: FAKE_SECONDS (a step takes), FAKE_DIE (`id:step:signal or word`, happens when that step is reached, once).
+Environment: FAKE_SECONDS (a step takes), FAKE_DIE (`id:step:signal or word`, happens when that step is reached, once),
+FAKE_UNMEASURED (metrics are None).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
     folder = pathlib.Path(job['run_dir'], 'stages', job['id'])
     step, weights = _restore(folder / 'checkpoints', job)
     _remember(job, step)
+    metrics = dict.fromkeys(('AP', 'AP50')) if os.environ.get('FAKE_UNMEASURED') else {'AP': 0.25, 'AP50': 0.5}
     if job['proposals']:
         files.verify_folder(pathlib.Path(job['proposals']))
     while step < job['num_steps']:
@@ -42,7 +44,8 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
             raise Interrupted(f'{job["id"]}: saved at step {step}')
         step, weights = step + 1, hashlib.sha256(f'{weights}{step}{job["fingerprint"]}'.encode()).hexdigest()
         time.sleep(float(os.environ.get('FAKE_SECONDS', '0')))
-        emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': {'loss': 1 / step}})
+        values = {'loss': 1 / step} | ({'AP': metrics['AP']} if step == job['num_steps'] else {})
+        emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': values})
         _misfortune(job, step)
         if step % CHECKPOINT_INTERVAL == 0:
             _save(folder, step, weights, job)
@@ -59,7 +62,7 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
         'num_trained_parameters': 10,
         'checkpoint': str(checkpoint.relative_to(job['run_dir'])),
         'digests': digests,
-        'metrics': {'AP': 0.25, 'AP50': 0.5},
+        'metrics': metrics,
         'evaluation_seconds': 0.5,
         'ended': time.time(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from stagetrain.weights import assign
 from tests import tiny
 
 pytestmark = pytest.mark.slow
+JUDGED = {'validation_interval': 1, 'best_metric': 'recall_0.5'}
 RESTING = {'type': 'constant', 'constant': {'learning_rate': 0.0}}
 
 
 def rpn_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> dict[str, Any]:
     """Returns the job of an RPN stage that is judged after each step."""
-    settings = {'validation_interval': 1, 'best_metric': 'recall_0.5', **train}
-    return tiny.job(folder, tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, settings)]), 'rpn')
+    return tiny.job(folder, tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, {**JUDGED, **train})]), 'rpn')
 
 
 def test_a_stage_that_gets_no_better_ends_and_an_interrupted_one_likewise(
@@ -69,3 +70,25 @@ def test_averages_are_handed_over_and_training_goes_on_with_the_weights(tmp_path
 
 def lines(run_dir: pathlib.Path) -> list[dict[str, Any]]:
     return files.read_json_lines(run_dir / 'stages' / 'rpn' / 'metrics.jsonl')
+
+
+def test_where_the_metric_that_decides_is_never_measured_the_last_step_counts_and_a_note_says_so(
+    tmp_path: pathlib.Path, tiny_data: pathlib.Path
+) -> None:
+    shutil.copytree(tiny_data, tmp_path / 'data')
+    for path in (tmp_path / 'data' / 'Annotations').iterdir():
+        path.write_text(path.read_text().replace('<difficult>0', '<difficult>1'))
+    keys = {'hand_over': 'best', 'early_stopping': {'patience': 1}, 'steps': 2}
+    document = tiny.pipeline(tmp_path / 'data', [tiny.stage('rpn', tiny.RPN, {**JUDGED, **keys})])
+    document['data']['train']['include_difficult'] = True
+    job = tiny.job(tmp_path / 'run', document, 'rpn')
+    for _ in range(2):  # A finished stage too, which is evaluated only.
+        result, events = tiny.train(job)
+        assert (result['step'], result['best'], result['metrics']['recall_0.5']) == (2, None, None)
+        assert result['checkpoint'].endswith('checkpoints/step-00000002')
+        notes = [event['text'] for event in events if event['event'] == 'note']
+        assert any(
+            'recall_0.5 was measured in no evaluation' in note
+            and 'hand_over: best, early_stopping: the weights of step 2' in note
+            for note in notes
+        )
