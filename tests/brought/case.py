@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
-from stagetrain.cli import main, process
+from stagetrain.cli import main
+from stagetrain.workers import process
 from tests.fakes import project
 
 RUN_FILES = ('run/*', 'calls.jsonl', 'checks.jsonl')
