@@ -52,6 +52,7 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None) -> F
         num_bad_validation=len(validation.bad),
         sources=fingerprint.source_digests(pipeline, cache / 'sources.json' if cache else None),
         versions=versions.package_versions(),
+        unrecorded=versions.unrecorded(),
         inputs=fingerprint.input_digests(pipeline),
         items={dataset.digest: dataset.items for dataset in (train, validation)},
         unmeasured=judged.nothing_to_measure(validation),

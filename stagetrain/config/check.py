@@ -36,6 +36,12 @@ from stagetrain.errors import known_names, suggestion
 _WORD = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 # Fields of the Model Garden's schedules and warm-ups that may stay None; all others must be given.
 _OPTIONAL_IN_SCHEDULES = ('staircase',)
+_NO_REPLICAS = (
+    "a step applies its gradients inside a condition, and the optimizer's slots are made outside the strategy's scope; "
+    'tf.distribute refuses both'
+)
+STRATEGIES_THAT_FAIL = {'mirrored': _NO_REPLICAS, 'tpu': f'{_NO_REPLICAS}, and no stage was ever tried on a TPU'}
+"""Value of `runtime.strategy` -> why no stage can train with it yet."""
 
 
 def check_pipeline(loaded: Loaded) -> None:
@@ -63,6 +69,7 @@ def _lines(loaded: Loaded, problems: list[Problem]) -> Iterator[str]:
 
 def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
     yield from _choices(pipeline, ())
+    yield from _runtime(pipeline)
     yield from _data(pipeline)
     yield from _models(pipeline)
     yield from _sources(pipeline)
@@ -94,6 +101,14 @@ def _choices(value: Any, path: Path) -> Iterator[Problem]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _choices(item, (*path, index))
+
+
+def _runtime(pipeline: PipelineBase) -> Iterator[Problem]:
+    """The only place that says which strategies work."""
+    strategy = pipeline.runtime.strategy
+    if strategy in STRATEGIES_THAT_FAIL:
+        text = f"found '{strategy}'; expected 'one_device', the only one that works: {STRATEGIES_THAT_FAIL[strategy]}. Remove it"
+        yield ('runtime', 'strategy'), text
 
 
 def _data(pipeline: PipelineBase) -> Iterator[Problem]:

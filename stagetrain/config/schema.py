@@ -389,7 +389,7 @@ class Runtime(Strict):
     inter_op_threads: Annotated[int, Field(ge=1)] = 2
     """Size of TensorFlow's thread pool between ops. Pinned and counted likewise."""
     strategy: Literal['one_device', 'mirrored', 'tpu'] = 'one_device'
-    """`tf.distribute` strategy. 'mirrored' and 'tpu' are written but untested here."""
+    """`tf.distribute` strategy. 'mirrored' and 'tpu' do not work yet and are refused by `check`, with the reason."""
 
 
 class Evaluation(Strict):

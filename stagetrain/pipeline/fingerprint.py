@@ -21,7 +21,7 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import experiments, options, schema
+from stagetrain.config import experiments, onednn, options, schema, versions
 from stagetrain.config.stages import live_losses, model_of
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import other_runs
@@ -36,6 +36,8 @@ RACY_NS = 2_000_000_000
 """A file as young as this can change again within the same tick of a coarse clock: its digest is not cached."""
 _MISSING = '(none)'
 _VERSION = 'versions.'
+_LATER_VERSIONS = (f'{_VERSION}{versions.ONEDNN}',)
+"""Those that older run directories lack."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Facts:
     sources: Mapping[str, str]
     """Name of a source -> digest of its file."""
     versions: Mapping[str, str]
-    """Package -> version."""
+    """As `config.versions.package_versions` gives them."""
+    unrecorded: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Value of those that an older stagetrain did not record; the present one counts where it is not here."""
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Pattern of files that a network reads by itself -> digest of what it matches."""
     items: Mapping[str, Items] = dataclasses.field(default_factory=dict)
@@ -187,6 +191,30 @@ def versions_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Returns which packages' versions differ between two sets of parts, in words: `tensorflow 2.19.0 -> 2.20.0`."""
     changed = [part for part in differing(old, new) if is_version(part)]
     return ', '.join(f'{part.removeprefix(_VERSION)} {old.get(part, _MISSING)} -> {new.get(part, _MISSING)}' for part in changed)
+
+
+def as_recorded_now(parts: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """Returns parts that an older stagetrain may have recorded, with what it left out (see `config.versions.unrecorded`)."""
+    if not any(map(is_version, parts)):
+        return dict(parts)
+    now = {f'{_VERSION}{name}': facts.unrecorded.get(name, value) for name, value in facts.versions.items()}
+    return {**{name: now[name] for name in _LATER_VERSIONS if name in now}, **parts}
+
+
+def as_recorded_before(parts: Mapping[str, Any], facts: Facts) -> dict[str, Any] | None:
+    """Returns parts as an older stagetrain recorded them; None when it would have computed with other values."""
+    older = {name: value for name, value in parts.items() if name not in _LATER_VERSIONS}
+    return older if as_recorded_now(older, facts) == parts else None
+
+
+def explained(parts: Mapping[str, Any], facts: Facts) -> dict[str, str]:
+    """Returns part -> where its value comes from, for those that an older stagetrain did not record."""
+    former = {name: value for name, value in as_recorded_now(parts, facts).items() if name not in parts}
+    return {
+        name: f'not recorded then; {value} is what TensorFlow chooses by itself on this processor, and '
+        f'{onednn.VARIABLE}={int(value == onednn.ON)} in the environment keeps it'
+        for name, value in former.items()
+    }
 
 
 def mixed(changes: Sequence[str]) -> str:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from stagetrain import files
 from stagetrain.config import load, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import data_items, fingerprint, gates, judging
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, Node, build_graph, num_steps
+from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.rundir import EMPTY, Partial, State
 
 RUN = 'run'
@@ -29,6 +31,7 @@ SKIP = 'skip'
 REFUSE = 'refuse'
 NUM_DIFFERENCES_SHOWN = 5
 
+Begun = TypeVar('Begun', Entry, Partial)
 Tell = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 """Former parts and present ones -> what differs, in words."""
 
@@ -182,6 +185,7 @@ def origin_digests(node: Node, facts: Facts, state: State) -> dict[str, OriginDi
 def _decide(
     pipeline: schema.PipelineBase, node: Node, facts: Facts, state: State, busy: set[str], select: Selection, selected: bool
 ) -> StagePlan:
+    tell, state = _teller(node, facts, state), _as_recorded_now(state, facts)
     first = [parent for parent in node.parents if parent in busy or parent not in state.lock.stages]
     proposals = _proposals_plan(pipeline, node, facts, state, first)
     origins = {} if first else origin_digests(node, facts, state)
@@ -204,16 +208,27 @@ def _decide(
         num_steps=steps,
         num_images=steps * node.stage.train.batch_size,
     )
-    action, step, reason = _action(plan, facts, state, first=first, select=select)
+    action, step, reason = _action(plan, state, tell, first=first, select=select)
     metrics = state.lock.stages[node.id].result.get('metrics') if action == SKIP else None
     mixed = _mixed_versions(plan, action, state)
     return dataclasses.replace(plan, action=action, step=step, reason=reason, mixed_versions=mixed, metrics=metrics or {})
 
 
-def _action(plan: StagePlan, facts: Facts, state: State, *, first: list[str], select: Selection) -> tuple[str, int, str]:
+def _as_recorded_now(state: State, facts: Facts) -> State:
+    """Returns what is in a run directory with all that an older stagetrain did not record of its versions."""
+
+    def completed(begun: Begun) -> Begun:
+        parts = fingerprint.as_recorded_now(begun.parts, facts)
+        return begun if parts == begun.parts else dataclasses.replace(begun, parts=parts, fingerprint=files.digest_of(parts))
+
+    stages = {stage_id: completed(entry) for stage_id, entry in state.lock.stages.items()}
+    partial = {stage_id: completed(begun) for stage_id, begun in state.partial.items()}
+    return dataclasses.replace(state, lock=dataclasses.replace(state.lock, stages=stages), partial=partial)
+
+
+def _action(plan: StagePlan, state: State, tell: Tell, *, first: list[str], select: Selection) -> tuple[str, int, str]:
     """Returns action, steps done already and reason."""
     partial, entry = state.partial.get(plan.id), state.lock.stages.get(plan.id)
-    tell = _teller(plan.node, facts, state)
     if plan.id in select.force:
         return RUN, 0, 'asked for with --force'
     if first:
@@ -307,6 +322,9 @@ def _proposals_plan(
         return ProposalsPlan(node.proposals_from, RUN, f'decided after {node.proposals_from}', None, {})
     weights = _proposal_weights(pipeline, node, state)
     key, parts = fingerprint.proposals_fingerprint(pipeline, node.stage, facts, weights)
+    older = fingerprint.as_recorded_before(parts, facts)
+    if key not in state.lock.proposals and older is not None and files.digest_of(older) in state.lock.proposals:
+        key, parts = files.digest_of(older), older
     entry = state.lock.proposals.get(key)
     if entry is not None and key not in state.missing:
         return ProposalsPlan(node.proposals_from, SKIP, f'up to date since {entry.finished}: fingerprint {key[:12]}', key, parts)
@@ -401,6 +419,8 @@ def _labels(node: Node) -> dict[str, str]:
 def _teller(node: Node, facts: Facts, state: State) -> Tell:
     """Returns what says how two sets of parts of a stage differ; empty when they do not. Of data sets it names the images."""
     labels = _labels(node)
+    begun = state.lock.stages.get(node.id) or state.partial.get(node.id)
+    unrecorded = fingerprint.explained(begun.parts, facts) if begun is not None else {}
 
     def images(old: Any, new: Any) -> str:
         former, present = state.items(old) if old and new and old != new else None, facts.items.get(new)
@@ -408,7 +428,7 @@ def _teller(node: Node, facts: Facts, state: State) -> Tell:
 
     def tell(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         names = {part: found for part in fingerprint.DATA_SETS if (found := images(old.get(part), new.get(part)))}
-        return _few(fingerprint.differences(old, new, labels, names))
+        return _few(fingerprint.differences(old, new, labels, {**unrecorded, **names}))
 
     return tell
 

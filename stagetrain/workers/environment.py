@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import os
 
+from stagetrain.config import onednn
+
 ENVIRONMENT = {'TF_USE_LEGACY_KERAS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2', 'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}
-"""Set before TensorFlow is imported; the user's own values win."""
+"""Set before TensorFlow is imported, with what `config.onednn` decides; the user's own values win."""
 
 
 def prepare_environment() -> None:
-    """Sets what the user has not set."""
+    """Sets what the user has not set.
+
+    Raises:
+      ConfigError: TF_ENABLE_ONEDNN_OPTS has a value that TensorFlow does not understand.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    onednn.decide(os.environ)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from stagetrain import files
+from stagetrain.config import onednn
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
 from stagetrain.workers import child, memory_kills
 from stagetrain.workers.environment import prepare_environment
@@ -125,6 +126,7 @@ class InProcessWorker:
 
     def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
         """Carries out a job file."""
+        onednn.require_decided(os.environ)
         prepare_environment()
         return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
 

@@ -115,6 +115,11 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
             'model.roi_sampler.cascade_iou_thresholds=[0.6]',
             r'model\.detection_head\.class_agnostic_bbox_pred: must be true with roi_sampler\.cascade_iou_thresholds',
         ),
+        (
+            'runtime.strategy=mirrored',
+            r"runtime\.strategy: found 'mirrored'; expected 'one_device', the only one that works: a step applies .*Remove it",
+        ),
+        ('runtime.strategy=tpu', r"runtime\.strategy: found 'tpu'; .* and no stage was ever tried on a TPU\. Remove it"),
         ('data.train.masks=true', r"data\.train\.masks: format 'voc' has no masks; remove it\. Formats with masks: coco\."),
         ('model.input_size=[64, 64]', r'model\.input_size: found \[64, 64\]; expected \[height, width, 3\]'),
         ('model.input_size=[64, 64, 1]', r'expected \[height, width, 3\]'),

@@ -98,7 +98,9 @@ def test_dropout_depends_on_the_images_seed_alone() -> None:
     seeds = tf.constant([[1, 2], [3, 4]])
     outputs = head(features, seeds, training=True)
     np.testing.assert_array_equal(outputs, head(features, seeds, training=True))
-    np.testing.assert_array_equal(outputs[1:], head(features[1:], seeds[1:], training=True))
+    alone = head(features[1:], seeds[1:], training=True)
+    np.testing.assert_array_equal(outputs[1:] == 0, alone == 0)  # The same units are dropped in a batch of another size.
+    np.testing.assert_allclose(outputs[1:], alone, rtol=1e-5, atol=1e-6)  # Its matrix products may be rounded otherwise.
     assert (outputs.numpy() != head(features, seeds + 1, training=True).numpy()).any()
     plain = head(features, None, training=False).numpy()
     assert ((outputs.numpy() == 0) & (plain != 0)).any()

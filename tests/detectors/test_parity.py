@@ -15,6 +15,7 @@ from stagetrain.detectors.faster_rcnn import model_garden_config
 from stagetrain.detectors.roi_sampler import RoiSampler
 from stagetrain.detectors.two_stage import HEAD_TERMS, RPN_TERMS
 from stagetrain.weights.names import named_variables
+from tests.same_detections import assert_same_detections, of_model_garden
 
 TERMS = {
     'rpn_score': 'rpn_score_loss',
@@ -168,13 +169,8 @@ def test_detections_equal_the_model_gardens(detector, batch, proposals):
         training=False,
     )
     ours = detector.detect({'image': batch['image'], 'image_shape': batch['image_shape'], 'proposals': proposals})
-    np.testing.assert_array_equal(ours.num_valid, theirs['num_detections'])
     assert int(tf.reduce_sum(ours.num_valid)) > 20
-    np.testing.assert_allclose(ours.scores, theirs['detection_scores'], atol=1e-6)
-    for found, expected in zip(ours.boxes_yxyx_px, theirs['detection_boxes'], strict=True):
-        # Detections of nearly equal scores may change places, so each is looked for among all of the image.
-        distance = np.abs(found[:, np.newaxis] - expected[np.newaxis]).max(axis=-1)
-        assert distance.min(axis=1).max() < 1e-3 and distance.min(axis=0).max() < 1e-3
+    assert_same_detections(ours, of_model_garden(theirs))
 
 
 @each
@@ -193,8 +189,7 @@ def test_padding_behind_proposals_changes_no_detection(detector, batch, proposal
     padded = detector.detect({**known, 'proposals': tf.pad(fewer, [[0, 0], [0, 30], [0, 0]])})
     assert [int(rois.shape[1]) for rois in classified] == [int(proposals.shape[1])] * 2
     assert int(tf.reduce_sum(without.num_valid)) > 20 and int(without.num_valid[1]) > 0
-    for part in ('boxes_yxyx_px', 'scores', 'classes', 'num_valid'):
-        np.testing.assert_array_equal(getattr(padded, part), getattr(without, part))
+    assert_same_detections(padded, without)
 
 
 @pytest.mark.parametrize('detector', [MASK], ids=['mask'], indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -134,3 +135,79 @@ def test_a_lock_from_before_knows_no_mixed_versions(machine: Machine) -> None:
     files.write_json(file, {'digest': files.digest_of(body), **body})
     assert machine.project.directory.lock().stages['rpn_1'].mixed_versions == ()
     assert machine.project.actions(select=FIRST) == {'rpn_1': 'skip'}
+
+
+# ---- run directories from before oneDNN was recorded ------------------------------------------------------------------------
+
+PROCESSOR_LEFT_IT_OFF = (
+    'versions.onednn: off -> on: not recorded then; off is what TensorFlow chooses by itself on this processor, and '
+    'TF_ENABLE_ONEDNN_OPTS=0 in the environment keeps it'
+)
+
+
+@pytest.fixture
+def processor(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Puts this stagetrain in place of an older one, on a processor where TensorFlow by itself has oneDNN `on`, `off`, or unknown."""
+
+    def update(choice: str | None) -> None:
+        machine.install({**OLD, 'onednn': 'on'})
+        monkeypatch.setattr('stagetrain.config.onednn.tensorflows_choice', lambda: choice)
+
+    return update
+
+
+@pytest.mark.parametrize('choice', ['on', None])
+def test_a_run_that_recorded_no_onednn_stays_up_to_date_where_it_was_on(
+    machine: Machine, processor: Callable[[str | None], None], choice: str | None
+) -> None:
+    machine.project.run()
+    num_calls = len(machine.project.calls())
+    processor(choice)
+    assert set(machine.project.actions().values()) == {'skip'}
+    machine.project.run()
+    assert len(machine.project.calls()) == num_calls
+    assert verify(machine.project.directory).wrong == ()
+
+
+def test_where_the_processor_left_onednn_off_the_reason_says_so(
+    machine: Machine, processor: Callable[[str | None], None]
+) -> None:
+    machine.project.run(select=FIRST)
+    processor('off')
+    assert machine.project.plan(select=FIRST).stages[0].reason == f'stale: {PROCESSOR_LEFT_IT_OFF}'
+    machine.install({**OLD, 'onednn': 'off'})  # TF_ENABLE_ONEDNN_OPTS=0.
+    assert machine.project.actions(select=FIRST) == {'rpn_1': 'skip'}
+
+
+def test_a_half_done_stage_from_before_goes_on_marked_only_where_the_value_changed(
+    machine: Machine, processor: Callable[[str | None], None]
+) -> None:
+    machine.fail('rpn_1', 6)
+    processor('off')
+    stage = machine.project.plan(select=FIRST).stages[0]
+    assert (stage.action, stage.mixed_versions) == ('resume', ('onednn off -> on at step 4',))
+    processor('on')
+    stage = machine.project.plan(select=FIRST).stages[0]
+    assert (stage.action, stage.reason, stage.mixed_versions) == ('resume', 'goes on at step 4', ())
+    machine.project.run(select=FIRST)
+    entry = machine.project.directory.lock().stages['rpn_1']
+    assert (entry.parts['versions.onednn'], entry.mixed_versions) == ('on', ())
+
+
+def test_proposals_from_before_are_read_where_the_value_is_the_same(
+    machine: Machine, processor: Callable[[str | None], None]
+) -> None:
+    machine.fail('detector_1', 6, Selection(until='detector_1'))
+    (store,) = machine.project.directory.lock().proposals
+    processor('on')
+    machine.project.run(select=Selection(until='detector_1'))
+    assert machine.project.calls()[-1] == ('train', 'detector_1', 4) and machine.project.calls()[-2][0] == 'train'
+    assert list(machine.project.directory.lock().proposals) == [store]
+    assert verify(machine.project.directory).wrong == ()
+
+
+def test_onednn_switched_off_and_on_is_told_as_a_version(machine: Machine) -> None:
+    machine.install({**OLD, 'onednn': 'on'})
+    machine.project.run(select=FIRST)
+    machine.install({**OLD, 'onednn': 'off'})
+    assert machine.project.plan(select=FIRST).stages[0].reason == 'stale: versions.onednn: on -> off'
