@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from stagetrain.config import onednn
+
+onednn.decide(os.environ)  # As in every process of ours, before a test imports TensorFlow.
 ROOT = pathlib.Path(__file__).parents[1]
 
 

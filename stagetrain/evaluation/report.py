@@ -92,6 +92,9 @@ _TEMPLATE = """\
 {% if stage.metrics %}
 <dt>metrics</dt><dd>{{ stage.metrics }}</dd>
 {% endif %}
+{% if stage.versions %}
+<dt>computed with</dt><dd>{{ stage.versions }}</dd>
+{% endif %}
 </dl>
 </div>
 {% endfor %}
@@ -114,6 +117,8 @@ class StageView:
     frozen: tuple[str, ...]
     cost: str
     metrics: str
+    versions: str
+    """Of packages, and whether oneDNN was on; empty when it is not finished."""
 
 
 def page(
@@ -163,6 +168,7 @@ def _view(node: Node, finished: FinishedStage | None) -> StageView:
         frozen=tuple(stage.freeze_variables),
         cost='not finished' if finished is None else _cost(finished),
         metrics='' if finished is None else _metrics(finished),
+        versions='' if finished is None else ', '.join(f'{name} {value}' for name, value in sorted(finished.versions.items())),
     )
 
 

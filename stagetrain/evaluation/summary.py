@@ -17,6 +17,7 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.config.load import load_resolved
 from stagetrain.errors import RunDirectoryError
+from stagetrain.pipeline import fingerprint
 from stagetrain.pipeline.graph import Graph, build_graph
 from stagetrain.pipeline.lock import Lock, read_lock
 
@@ -34,6 +35,8 @@ class FinishedStage:
     metrics: Mapping[str, float | None]
     stores: tuple[str, ...] = ()
     """Proposal stores that it trained on, by fingerprint."""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """With what it was computed: versions of packages, and oneDNN `on` or `off`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,17 +122,18 @@ def _load(run_dir: pathlib.Path) -> RunSummary:
         graph=graph,
         variants=variants_of(pipeline, graph),
         stages={stage_id: _finished(run_dir, stage_id, lock) for stage_id in finished},
-        store_seconds={fingerprint: float(entry.result['seconds']) for fingerprint, entry in lock.proposals.items()},
+        store_seconds={key: float(entry.result['seconds']) for key, entry in lock.proposals.items()},
         curves={stage_id: read_curves(run_dir / 'stages' / stage_id / 'metrics.jsonl') for stage_id in finished},
     )
 
 
 def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> FinishedStage:
-    result = lock.stages[stage_id].result
+    entry = lock.stages[stage_id]
+    result = entry.result
     job_file = run_dir / 'stages' / stage_id / 'job.json'
     store = files.read_json(job_file).get('proposals') if job_file.is_file() else None
     # A store's folder is named after its fingerprint.
-    fingerprint = pathlib.PurePath(store or '').name
+    store_fingerprint = pathlib.PurePath(store or '').name
     return FinishedStage(
         steps=int(result['step']),
         images=int(result['num_images']),
@@ -137,7 +141,8 @@ def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> FinishedStage
         seconds_by_part=dict(result['seconds_by_part']),
         trained_parameters=int(result['num_trained_parameters']),
         metrics=dict(result['metrics']),
-        stores=(fingerprint,) if fingerprint in lock.proposals else (),
+        stores=(store_fingerprint,) if store_fingerprint in lock.proposals else (),
+        versions=fingerprint.versions_in(entry.parts),
     )
 
 

@@ -187,6 +187,11 @@ def is_version(part: str) -> bool:
     return part.startswith(_VERSION)
 
 
+def versions_in(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the versions among the parts: `{'tensorflow': '2.20.0', ...}`."""
+    return {part.removeprefix(_VERSION): value for part, value in parts.items() if is_version(part)}
+
+
 def versions_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Returns which packages' versions differ between two sets of parts, in words: `tensorflow 2.19.0 -> 2.20.0`."""
     changed = [part for part in differing(old, new) if is_version(part)]

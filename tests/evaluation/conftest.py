@@ -92,7 +92,7 @@ def make_run(tmp_path: pathlib.Path) -> MakeRun:
         run_dir = tmp_path / name
         run_dir.mkdir()
         (run_dir / 'run.yaml').write_text(RUN_YAML.format(seed=seed, train=TRAIN))
-        stages = {stage_id: Entry('f', {}, {**RESULT, **result}, 'now') for stage_id, result in results.items()}
+        stages = {stage_id: Entry('f', VERSIONS, {**RESULT, **result}, 'now') for stage_id, result in results.items()}
         proposals = {fingerprint: Entry('f', {}, {'seconds': seconds}, 'now') for fingerprint, seconds in (stores or {}).items()}
         write_lock(run_dir / 'pipeline.lock', Lock(stages, proposals))
         return run_dir
@@ -100,6 +100,7 @@ def make_run(tmp_path: pathlib.Path) -> MakeRun:
     return make
 
 
+VERSIONS = {'model.type': 'faster_rcnn', 'versions.tensorflow': '2.20.0', 'versions.onednn': 'on'}
 RESULT = {
     'step': 10,
     'num_images': 40,

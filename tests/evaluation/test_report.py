@@ -23,14 +23,19 @@ def test_stage_views_tell_origin_losses_and_frozen_scopes(finished_run):
         frozen=(),
         cost='10 steps, 40 images, 5.0 s (training 4.0 s, evaluation 1.0 s), 2,000 trained parameters',
         metrics='AP 0.400, AP50 0.800, AP75 0.300, AR100 0.500',
+        versions='onednn on, tensorflow 2.20.0',
     )
     assert views['rpn_2'].frozen == ('backbone/.*', 'decoder/.*')
     assert views['rpn_2'].origins == 'backbone ← detector_1, decoder ← detector_1, rpn_head ← initialiser'
 
 
+def test_page_shows_with_what_every_stage_was_computed(finished_run):
+    assert page_of(finished_run).count('<dt>computed with</dt><dd>onednn on, tensorflow 2.20.0</dd>') == 4
+
+
 def test_unfinished_stage_says_so(make_run):
     view = report.stage_views(*load_summaries(make_run({})))[0]
-    assert (view.cost, view.metrics) == ('not finished', '')
+    assert (view.cost, view.metrics, view.versions) == ('not finished', '', '')
 
 
 def test_page_shows_the_comparison_and_every_stage(finished_run):

@@ -43,6 +43,7 @@ def test_finished_stage_knows_its_cost_and_its_store(finished_run):
         trained_parameters=2000,
         metrics={'AP': 0.4, 'AP50': 0.8, 'AP75': 0.3, 'AR100': 0.5},
         stores=('abc',),
+        versions={'onednn': 'on', 'tensorflow': '2.20.0'},
     )
     assert run.stages['rpn_1'].stores == ()
     assert run.store_seconds == {'abc': 2.0, 'other': 100.0}

@@ -147,7 +147,7 @@ PROCESSOR_LEFT_IT_OFF = (
 
 @pytest.fixture
 def processor(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Puts this stagetrain in place of an older one, on a processor where TensorFlow by itself has oneDNN `on`, `off`, or unknown."""
+    """Puts this stagetrain in place of an older one, where TensorFlow chooses oneDNN `on` or `off`, or nobody knows (None)."""
 
     def update(choice: str | None) -> None:
         machine.install({**OLD, 'onednn': 'on'})
