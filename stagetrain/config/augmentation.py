@@ -13,6 +13,8 @@ from pydantic import Field
 
 from stagetrain.config.options import OneOf, Strict
 
+FIXED_IN_PARSERS = ('parser.keep_aspect_ratio', 'parser.num_channels', 'parser.pad', 'parser.skip_crowd_during_training')
+"""Options of the Model Garden's parsers that are not read."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Operation = Literal[
     'AutoContrast', 'Equalize', 'Invert', 'Rotate', 'Posterize', 'Solarize', 'Color', 'Contrast', 'Brightness', 'Sharpness',

@@ -77,17 +77,9 @@ class Data(Strict):
 
 
 class Source(Strict):
-    """Weights from outside the pipeline: exactly one of keras_h5, checkpoint, saved_model, tf1_checkpoint, run and what plugins
-    register. Only arrays are read; no layer is deserialised and no code in a file runs."""
+    """Weights from outside the pipeline: exactly one of its kinds (keras_h5, checkpoint, saved_model, tf1_checkpoint, what
+    plugins register) or run. Only arrays are read; no layer is deserialised and no code in a file runs."""
 
-    keras_h5: str | None = None
-    """A Keras `.h5`, `.weights.h5` or `.keras`; layers are matched by name."""
-    checkpoint: str | None = None
-    """An object-based TensorFlow checkpoint (path prefix or folder), e.g. of the Model Garden."""
-    saved_model: str | None = None
-    """The folder of a SavedModel; its variables are matched by path, as a checkpoint's, or by their own names."""
-    tf1_checkpoint: str | None = None
-    """A name-based checkpoint of TensorFlow 1 (path prefix, file or folder), as a rule with `rules`."""
     run: str | None = None
     """Another run directory of stagetrain; its stage must be done."""
     stage: str | None = None
@@ -436,10 +428,11 @@ def pipeline_type() -> type[PipelineBase]:
     if len(detectors) > 1:
         model = Annotated[Union[detectors], Field(discriminator='type')]
     fields: dict[str, Any] = {'model': (model, ...), 'models': (dict[Name, model], Field(default_factory=dict))}
-    more = {kind: (str | None, None) for kind in source_kinds() if kind not in Source.model_fields}
-    if more:
-        source: Any = pydantic.create_model('Source', __base__=Source, __doc__=Source.__doc__, **more)  # type: ignore[call-overload]
-        fields['sources'] = (dict[Name, source], Field(default_factory=dict, description='Weight files by name.'))
+    kinds: dict[str, Any] = {
+        kind: (str | None, Field(None, description=specs.source(kind).description or None)) for kind in specs.sources()
+    }
+    source: Any = pydantic.create_model('Source', __base__=Source, __doc__=Source.__doc__, **kinds)
+    fields['sources'] = (dict[Name, source], Field(default_factory=dict, description='Weight files by name.'))
     return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, **fields)
 
 

@@ -2,25 +2,25 @@
 
 A spec holds the facts that planning needs (modules, loss terms, option types) and the place of the code that does the work, as
 `package.module:attribute`, imported only by the process that carries a stage out. To add one: one new file that registers a spec,
-named under `plugins:` of the pipeline file when it lives outside this package.
+in `config/builtin`, or named under `plugins:` of the pipeline file when it lives outside this package.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import pathlib
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pydantic
 
-from stagetrain.config import augmentation, centernet, experiments, options, single_scale, two_stage
-from stagetrain.config.surgery import Operation
+from stagetrain.config import options
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
 """How the Model Garden normalises images; also the default of registered backbones."""
-_FIXED_IN_PARSERS = ('parser.keep_aspect_ratio', 'parser.num_channels', 'parser.pad', 'parser.skip_crowd_during_training')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +93,8 @@ class SourceSpec:
 
     name: str
     implementation: str
+    description: str = ''
+    """What PATH in `sources: {x: {NAME: PATH}}` is, for editors."""
 
 
 _detectors: dict[str, DetectorSpec] = {}
@@ -187,213 +189,9 @@ def _get(registry: Mapping[str, Any], name: str, place: str) -> Any:
     return registry[name]
 
 
-class KerasBackbone(options.Strict):
-    """A network of `tf_keras.applications`, whose published `.h5` files load by layer name."""
-
-    endpoints: dict[Annotated[str, pydantic.Field(pattern=r'^[1-9]$')], str] = pydantic.Field(default_factory=dict)
-    """Level (stride 2^level, as text) -> layer that gives its features, in place of the usual ones."""
-    surgery: list[Operation] = pydantic.Field(default_factory=list)
-    """Layers left out, put in or replaced, in this order; all others keep their names and published weights."""
+def _register_builtins() -> None:
+    for module in pkgutil.iter_modules([str(pathlib.Path(__file__).with_name('builtin'))]):
+        importlib.import_module(f'stagetrain.config.builtin.{module.name}')
 
 
-class KerasVgg(KerasBackbone):
-    """`tf_keras.applications.VGG16` or `VGG19`; level 4 is the paper's conv5_3, or conv5_4."""
-
-    width: Annotated[float, pydantic.Field(gt=0)] = 1.0
-    """Multiplies the filters of every convolution; published weights fit 1.0 only."""
-
-
-class KerasMobileNetV1(KerasBackbone):
-    """`tf_keras.applications.MobileNet`: the network that the published ImageNet `.h5` files hold."""
-
-    alpha: Annotated[float, pydantic.Field(gt=0)] = 1.0
-    """Width multiplier, as in the weight file's name: 0.25, 0.5, 0.75 or 1.0."""
-
-
-class KerasMobileNet(KerasBackbone):
-    """`tf_keras.applications.MobileNetV2`."""
-
-    alpha: Annotated[float, pydantic.Field(gt=0)] = 1.0
-    """Width multiplier, as in the weight file's name."""
-
-
-class KerasMobileNetV3(KerasMobileNet):
-    """`tf_keras.applications.MobileNetV3Small` or `MobileNetV3Large`, which normalise images inside."""
-
-    minimalistic: bool = False
-    """Without squeeze-and-excitation, hard-swish and 5x5 convolutions; its weight files say `minimalistic`."""
-
-
-class KerasEfficientNet(KerasBackbone):
-    """`tf_keras.applications.EfficientNetB0`, which normalises images inside; without random dropping of blocks."""
-
-    imagenet_rescaling: bool = True
-    """Rescale the normalised image as Keras does for `weights='imagenet'` only: the published ImageNet weights need it; weights
-    that were trained from `weights=None` must not have it."""
-
-
-def _retinanet_options() -> type[pydantic.BaseModel]:
-    """The Model Garden's `RetinaNet` with its `Losses` and `Parser`, less what a stage or the data decides."""
-    losses = options.options_model('retinanet_losses', ('loss_weight', 'box_loss_weight'))
-    parser = one_stage_parser()
-    fields: dict[str, Any] = {
-        'type': (Literal['retinanet'], ...),
-        'losses': (losses, pydantic.Field(default_factory=losses)),
-        'parser': (parser, pydantic.Field(default_factory=parser)),
-    }
-    base = options.options_model('retinanet', ('num_classes',))
-    return pydantic.create_model('RetinaNet', __base__=base, __doc__="The Model Garden's RetinaNet.", **fields)
-
-
-def _centernet_options() -> type[pydantic.BaseModel]:
-    """CenterNet's own options, with the Model Garden's backbones, `norm_activation` and augmentation."""
-    parser = one_stage_parser()
-    shared = options.options_model('retinanet').model_fields
-    fields: dict[str, Any] = {name: (shared[name].annotation, shared[name]) for name in ('backbone', 'norm_activation')}
-    fields['parser'] = (parser, pydantic.Field(default_factory=parser))
-    return pydantic.create_model('CenterNet', __base__=centernet.CenterNet, __doc__=centernet.CenterNet.__doc__, **fields)
-
-
-def one_stage_parser() -> type[pydantic.BaseModel]:
-    """Returns the type of `parser` of a one-stage detector: the Model Garden's, and `aug_rand_vflip` as Faster R-CNN's has it."""
-    base = options.options_model('retinanet_parser', ('aug_type', 'aug_policy', 'aug_rand_jpeg'))
-    fields: dict[str, Any] = {'aug_rand_vflip': (bool, False), **augmentation.parser_fields()}
-    return pydantic.create_model('OneStageParser', __base__=base, **fields)
-
-
-def _with_modules(spec: DetectorSpec, model: experiments.Experiment) -> DetectorSpec:
-    modules = tuple(model.modules)
-    return dataclasses.replace(spec, modules=modules, loss_modules=dict.fromkeys(spec.loss_modules, modules))
-
-
-def _register_backbones() -> None:
-    for name, backbone_options, preprocessing_name in (
-        ('vgg16', KerasVgg, 'bgr_mean'),
-        ('vgg19', KerasVgg, 'bgr_mean'),
-        ('resnet50', KerasBackbone, 'bgr_mean'),
-        ('resnet101', KerasBackbone, 'bgr_mean'),
-        ('mobilenet_v1', KerasMobileNetV1, 'scale_to_one'),
-        ('mobilenet_v2', KerasMobileNet, 'scale_to_one'),
-        ('mobilenet_v3_small', KerasMobileNetV3, 'none'),
-        ('mobilenet_v3_large', KerasMobileNetV3, 'none'),
-        ('efficientnet_b0', KerasEfficientNet, 'none'),
-    ):
-        place = f'stagetrain.detectors.keras_backbones:{name}'
-        register_backbone(BackboneSpec(f'keras_{name}', backbone_options, place, preprocessing_name))
-
-
-def _register_two_stage_detectors() -> None:
-    rpn = ('backbone', 'decoder', 'rpn_head')
-    head = ('backbone', 'decoder', 'detection_head')
-    faster_rcnn = DetectorSpec(
-        name='faster_rcnn',
-        options=two_stage.faster_rcnn_options,
-        modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
-        loss_modules={'rpn_score': rpn, 'rpn_box': rpn, 'frcnn_class': head, 'frcnn_box': head},
-        implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
-        detection_modules=head,
-        proposal_modules=rpn,
-        proposal_losses=('frcnn_class', 'frcnn_box'),
-        fixed_options=(*_FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS),
-        rules=two_stage.rules,
-    )
-    register_detector(faster_rcnn)
-    register_detector(
-        dataclasses.replace(
-            faster_rcnn,
-            name='mask_rcnn',
-            options=two_stage.mask_rcnn_options,
-            modules=(*faster_rcnn.modules, 'mask_head'),
-            loss_modules={**faster_rcnn.loss_modules, 'mask': ('backbone', 'decoder', 'mask_head')},
-            proposal_losses=(*faster_rcnn.proposal_losses, 'mask'),
-            mask_losses=('mask',),
-            fixed_options=(*faster_rcnn.fixed_options, *two_stage.CASCADE_OPTIONS),
-        )
-    )
-    single_scale_rpn = ('backbone', 'rpn_head')
-    single_scale_head = ('backbone', 'roi_head', 'detection_head')
-    register_detector(
-        dataclasses.replace(
-            faster_rcnn,
-            name='faster_rcnn_single_scale',
-            options=single_scale.single_scale_options,
-            modules=('backbone', 'rpn_head', 'roi_head', 'detection_head'),
-            loss_modules={
-                **dict.fromkeys(('rpn_score', 'rpn_box'), single_scale_rpn),
-                **dict.fromkeys(('frcnn_class', 'frcnn_box'), single_scale_head),
-            },
-            implementation='stagetrain.detectors.faster_rcnn_single_scale:FasterRcnnSingleScale',
-            detection_modules=single_scale_head,
-            proposal_modules=single_scale_rpn,
-            fixed_options=(*faster_rcnn.fixed_options, two_stage.CASCADE_OPTIONS[0]),
-            rules=None,
-        )
-    )
-
-
-def _register_one_stage_detectors() -> None:
-    register_detector(
-        DetectorSpec(
-            name='retinanet',
-            options=_retinanet_options,
-            modules=('backbone', 'decoder', 'head'),
-            loss_modules=dict.fromkeys(('class', 'box'), ('backbone', 'decoder', 'head')),
-            implementation='stagetrain.detectors.retinanet:RetinaNet',
-            loss_weights={'box': 50.0},  # The Model Garden's `box_loss_weight`.
-            detection_modules=('backbone', 'decoder', 'head'),
-            fixed_options=(
-                'detection_generator.apply_nms',
-                'detection_generator.decode_boxes',
-                'detection_generator.return_decoded',
-                'detection_generator.tflite_post_processing',
-                'head.attribute_heads',
-                'head.share_classification_heads',
-                *_FIXED_IN_PARSERS,
-            ),
-        )
-    )
-    register_detector(
-        DetectorSpec(
-            name='centernet',
-            options=_centernet_options,
-            modules=('backbone', 'decoder', 'head'),
-            loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), ('backbone', 'decoder', 'head')),
-            implementation='stagetrain.detectors.centernet:CenterNet',
-            detection_modules=('backbone', 'decoder', 'head'),
-            loss_weights={'size': 0.1},  # Zhou et al. 2019, section 4.
-            fixed_options=_FIXED_IN_PARSERS,
-        )
-    )
-
-
-def _register_experiments() -> None:
-    register_detector(
-        DetectorSpec(
-            name=experiments.TYPE,
-            options=lambda: experiments.Experiment,
-            modules=(),
-            loss_modules={experiments.TERM: ()},
-            implementation='stagetrain.detectors.experiment:Experiment',
-            rules=experiments.rules,
-            own_input='stagetrain.training.experiment:ExperimentInput',
-            adapt=_with_modules,
-        )
-    )
-
-
-def _register_formats_and_sources() -> None:
-    for name, module in (('coco', 'coco'), ('csv', 'csv_boxes'), ('tfrecord', 'tfrecord'), ('voc', 'voc')):
-        place = f'stagetrain.data.{module}'
-        functions = (f'{place}:read', f'{place}:inputs', f'{place}:class_names', f'{place}:recognise')
-        register_format(FormatSpec(name, *functions, has_masks=name == 'coco'))
-    for name in ('keras_h5', 'checkpoint', 'saved_model', 'tf1_checkpoint'):
-        register_source(SourceSpec(name, f'stagetrain.weights.sources:read_{name}'))
-    auto = 'stagetrain.data.recognise'
-    register_format(FormatSpec('auto', f'{auto}:read', f'{auto}:inputs', f'{auto}:class_names'))
-
-
-_register_backbones()
-_register_two_stage_detectors()
-_register_one_stage_detectors()
-_register_experiments()
-_register_formats_and_sources()
+_register_builtins()

@@ -1,10 +1,8 @@
-"""The options of `model: {type: faster_rcnn}` and `mask_rcnn`: the Model Garden's, less what a stage or the data decides."""
+"""What the options of two-stage detectors have in common: the Model Garden's, less what a stage or the data decides."""
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
 
@@ -34,42 +32,8 @@ def parser_type(with_masks: bool, **more: Any) -> type[pydantic.BaseModel]:
     return pydantic.create_model('Parser', __base__=options.options_model('faster_rcnn_parser', unread), **fields)
 
 
-def faster_rcnn_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`: the Model Garden's `MaskRCNN` without masks, with its `Losses` and `Parser`."""
-    fields: dict[str, Any] = {'type': (Literal['faster_rcnn'], ...), **_losses_and_parser(with_masks=False)}
-    base = options.options_model('faster_rcnn', (*DECIDED_ELSEWHERE, *MASKS))
-    return pydantic.create_model('FasterRcnn', __base__=base, __doc__="The Model Garden's Faster R-CNN.", **fields)
-
-
-def mask_rcnn_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`: the Model Garden's `MaskRCNN` with its `Losses` and `Parser`."""
-    fields: dict[str, Any] = {'type': (Literal['mask_rcnn'], ...), **_losses_and_parser(with_masks=True)}
-    base = options.options_model('faster_rcnn', DECIDED_ELSEWHERE)
-    for name in MASKS:  # The Model Garden's may be null, for its Faster R-CNN.
-        part = next(kind for kind in typing.get_args(base.model_fields[name].annotation) if kind is not type(None))
-        fields[name] = (part, pydantic.Field(default_factory=part))
-    return pydantic.create_model('MaskRcnn', __base__=base, __doc__="The Model Garden's Mask R-CNN.", **fields)
-
-
-def rules(model: Any, num_classes: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yields what is wrong with a cascade, for whose heads the Model Garden has three sets of weights, as (path, text).
-
-    Args:
-      model: the options.
-      num_classes: classes without background.
-    """
-    thresholds = model.roi_sampler.cascade_iou_thresholds
-    if not thresholds:
-        return
-    if len(thresholds) > MAX_CASCADE_THRESHOLDS or any(not 0 < threshold < 1 for threshold in thresholds):
-        expected = f'at most {MAX_CASCADE_THRESHOLDS} numbers between 0 and 1, one for each head behind the first'
-        yield ('roi_sampler', 'cascade_iou_thresholds'), f'found {thresholds}; expected {expected}'
-    if not model.detection_head.class_agnostic_bbox_pred:
-        text = 'must be true with roi_sampler.cascade_iou_thresholds: each head refines the boxes of the one before it'
-        yield ('detection_head', 'class_agnostic_bbox_pred'), text
-
-
-def _losses_and_parser(with_masks: bool) -> dict[str, Any]:
+def losses_and_parser(with_masks: bool) -> dict[str, Any]:
+    """Returns the fields `losses` and `parser` of the options."""
     losses, parser = losses_type(), parser_type(with_masks)
     return {
         'losses': (losses, pydantic.Field(default_factory=losses)),

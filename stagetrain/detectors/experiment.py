@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import exp_factory, task_factory
 
-from stagetrain.config.experiments import TERM
+from stagetrain.config.builtin.experiment import TERM
 from stagetrain.detectors.detector import Batch, Network, clear_names
 from stagetrain.errors import ConfigError, known_names
 from stagetrain.weights.names import named_variables

@@ -1,6 +1,6 @@
 """The networks of `tf_keras.applications` as backbones; their published `.h5` files load by layer name.
 
-    backbone = vgg16(tf_keras.layers.InputSpec(shape=[None, 256, 256, 3]), specs.KerasVgg(), l2_weight_decay=5e-4)
+    backbone = vgg16(tf_keras.layers.InputSpec(shape=[None, 256, 256, 3]), keras_options.KerasVgg(), l2_weight_decay=5e-4)
     backbone.output_specs['4']            # conv5_3 of the paper: stride 16, 512 channels
 
 Every builder takes the images' `InputSpec` (`[None, height, width, 3]`), the backbone's options, and `l2_weight_decay` as in the
@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from stagetrain.config import specs
+from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import surgery
 from stagetrain.detectors.backbones import EndpointModel, with_l2
 from stagetrain.errors import ConfigError, suggestion
@@ -87,41 +87,41 @@ EFFICIENTNET_B0: Endpoints = {
 IMAGENET_STDDEV_RGB = (0.229, 0.224, 0.225)
 
 
-def vgg16(input_specs: Any, options: specs.KerasVgg, l2_weight_decay: float) -> tf_keras.Model:
+def vgg16(input_specs: Any, options: keras_options.KerasVgg, l2_weight_decay: float) -> tf_keras.Model:
     """Builds VGG16; level 4 is the paper's conv5_3."""
     network = _application(tf_keras.applications.VGG16, input_specs)
     return _backbone(_with_width(network, options.width), VGG16, options, l2_weight_decay)
 
 
-def vgg19(input_specs: Any, options: specs.KerasVgg, l2_weight_decay: float) -> tf_keras.Model:
+def vgg19(input_specs: Any, options: keras_options.KerasVgg, l2_weight_decay: float) -> tf_keras.Model:
     """Builds VGG19; level 4 is conv5_4."""
     network = _application(tf_keras.applications.VGG19, input_specs)
     return _backbone(_with_width(network, options.width), VGG19, options, l2_weight_decay)
 
 
-def resnet50(input_specs: Any, options: specs.KerasBackbone, l2_weight_decay: float) -> tf_keras.Model:
+def resnet50(input_specs: Any, options: keras_options.KerasBackbone, l2_weight_decay: float) -> tf_keras.Model:
     """Builds ResNet-50; levels 2 to 5 are C2 to C5."""
     return _backbone(_application(tf_keras.applications.ResNet50, input_specs), RESNET50, options, l2_weight_decay)
 
 
-def resnet101(input_specs: Any, options: specs.KerasBackbone, l2_weight_decay: float) -> tf_keras.Model:
+def resnet101(input_specs: Any, options: keras_options.KerasBackbone, l2_weight_decay: float) -> tf_keras.Model:
     """Builds ResNet-101; levels 2 to 5 are C2 to C5."""
     return _backbone(_application(tf_keras.applications.ResNet101, input_specs), RESNET101, options, l2_weight_decay)
 
 
-def mobilenet_v1(input_specs: Any, options: specs.KerasMobileNetV1, l2_weight_decay: float) -> tf_keras.Model:
+def mobilenet_v1(input_specs: Any, options: keras_options.KerasMobileNetV1, l2_weight_decay: float) -> tf_keras.Model:
     """Builds MobileNet v1 with endpoints at strides 2 to 32."""
     network = _application(tf_keras.applications.MobileNet, input_specs, alpha=options.alpha)
     return _backbone(network, MOBILENET_V1, options, l2_weight_decay)
 
 
-def mobilenet_v2(input_specs: Any, options: specs.KerasMobileNet, l2_weight_decay: float) -> tf_keras.Model:
+def mobilenet_v2(input_specs: Any, options: keras_options.KerasMobileNet, l2_weight_decay: float) -> tf_keras.Model:
     """Builds MobileNetV2; level 5 is its last convolution."""
     network = _application(tf_keras.applications.MobileNetV2, input_specs, alpha=options.alpha)
     return _backbone(network, MOBILENET_V2, options, l2_weight_decay)
 
 
-def mobilenet_v3_small(input_specs: Any, options: specs.KerasMobileNetV3, l2_weight_decay: float) -> tf_keras.Model:
+def mobilenet_v3_small(input_specs: Any, options: keras_options.KerasMobileNetV3, l2_weight_decay: float) -> tf_keras.Model:
     """Builds MobileNetV3 small, which takes pixels in [0, 255]; it has no level 1."""
     network = _application(
         tf_keras.applications.MobileNetV3Small, input_specs, alpha=options.alpha, minimalistic=options.minimalistic
@@ -129,7 +129,7 @@ def mobilenet_v3_small(input_specs: Any, options: specs.KerasMobileNetV3, l2_wei
     return _backbone(network, MOBILENET_V3_SMALL, options, l2_weight_decay)
 
 
-def mobilenet_v3_large(input_specs: Any, options: specs.KerasMobileNetV3, l2_weight_decay: float) -> tf_keras.Model:
+def mobilenet_v3_large(input_specs: Any, options: keras_options.KerasMobileNetV3, l2_weight_decay: float) -> tf_keras.Model:
     """Builds MobileNetV3 large, which takes pixels in [0, 255]."""
     network = _application(
         tf_keras.applications.MobileNetV3Large, input_specs, alpha=options.alpha, minimalistic=options.minimalistic
@@ -137,7 +137,7 @@ def mobilenet_v3_large(input_specs: Any, options: specs.KerasMobileNetV3, l2_wei
     return _backbone(network, MOBILENET_V3_LARGE, options, l2_weight_decay)
 
 
-def efficientnet_b0(input_specs: Any, options: specs.KerasEfficientNet, l2_weight_decay: float) -> tf_keras.Model:
+def efficientnet_b0(input_specs: Any, options: keras_options.KerasEfficientNet, l2_weight_decay: float) -> tf_keras.Model:
     """Builds EfficientNet-B0, which takes pixels in [0, 255], without its random dropping of whole blocks.
 
     Dropping uses stateful random numbers, so that a resumed stage would end with other weights.
@@ -187,7 +187,7 @@ def _application(build: Callable[..., tf_keras.Model], input_specs: Any, **optio
 
 
 def _backbone(
-    network: tf_keras.Model, endpoints: Endpoints, options: specs.KerasBackbone, l2_weight_decay: float
+    network: tf_keras.Model, endpoints: Endpoints, options: keras_options.KerasBackbone, l2_weight_decay: float
 ) -> tf_keras.Model:
     changed = surgery.operate(network, options.surgery)
     network = with_l2(changed.network, l2_weight_decay)

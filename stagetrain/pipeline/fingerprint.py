@@ -21,7 +21,8 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import experiments, onednn, options, schema, versions
+from stagetrain.config import onednn, options, schema, specs, versions
+from stagetrain.config.builtin import experiment
 from stagetrain.config.stages import live_losses, model_of
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import other_runs
@@ -249,8 +250,8 @@ def input_digests(pipeline: schema.PipelineBase) -> dict[str, str]:
     Raises:
       DataError: a pattern matches nothing.
     """
-    models = [model for model in (pipeline.model, *pipeline.models.values()) if model.type == experiments.TYPE]
-    return {pattern: _matching_digest(pattern) for model in models for pattern in experiments.input_patterns(model)}
+    models = [model for model in (pipeline.model, *pipeline.models.values()) if model.type == experiment.TYPE]
+    return {pattern: _matching_digest(pattern) for model in models for pattern in experiment.input_patterns(model)}
 
 
 def _matching_digest(pattern: str) -> str:
@@ -270,8 +271,8 @@ def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Fac
     model = model_of(pipeline, stage)
     parts = dict(flatten('model', model)) | dict(flatten('runtime', pipeline.runtime))
     parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
-    if model.type == experiments.TYPE:
-        parts |= {f'model.input.{pattern}': facts.inputs[pattern] for pattern in experiments.input_patterns(model)}
+    if model.type == experiment.TYPE:
+        parts |= {f'model.input.{pattern}': facts.inputs[pattern] for pattern in experiment.input_patterns(model)}
     return parts | {f'{_VERSION}{package}': version for package, version in facts.versions.items()}
 
 
@@ -314,9 +315,8 @@ def _source_digest(name: str, source: schema.Source, cache: dict[str, Any]) -> s
     given = pathlib.Path(source.path)
     found = [given] if given.is_file() else _checkpoint_files(given)
     if not found:
-        raise WeightsError(
-            f'sources.{name}: {given}: no such file; expected {"a Keras .h5" if source.keras_h5 else "a checkpoint"}'
-        )
+        expected = specs.source(source.kind).description or f'a weight file of kind {source.kind}'
+        raise WeightsError(f'sources.{name}: {given}: no such file; expected {expected[0].lower()}{expected[1:]}')
     digests = [_cached_digest(path, cache) for path in found]
     digest = digests[0] if len(digests) == 1 else files.digest_of(digests)
     # The order of rules counts, for the first that matches decides.

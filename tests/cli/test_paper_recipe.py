@@ -11,7 +11,7 @@ import pytest
 import tf_keras
 
 from stagetrain import files
-from stagetrain.config import specs
+from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
 from stagetrain.errors import Interrupted
 from stagetrain.inference.detect import detect_images
@@ -47,7 +47,9 @@ class Narrow:
 
 def save_narrow_vgg16(path: pathlib.Path) -> None:
     """Saves a narrow VGG16 with `fc1` and `fc2`, random, as Keras does."""
-    backbone = keras_backbones.vgg16(tf_keras.layers.InputSpec(shape=[None, 224, 224, 3]), specs.KerasVgg(width=WIDTH), 0.0)
+    backbone = keras_backbones.vgg16(
+        tf_keras.layers.InputSpec(shape=[None, 224, 224, 3]), keras_options.KerasVgg(width=WIDTH), 0.0
+    )
     outputs = tf_keras.layers.Flatten()(backbone.get_layer('block5_pool').output)
     for name in ('fc1', 'fc2'):
         outputs = tf_keras.layers.Dense(16, 'relu', name=name)(outputs)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stagetrain.config import experiments, options, specs
+from stagetrain.config import options, specs
+from stagetrain.config.builtin import experiment
 from stagetrain.config.check import check_pipeline
 from stagetrain.config.stages import as_seen_by, stage_modules
 from stagetrain.errors import ConfigError
@@ -82,9 +83,9 @@ def test_epochs_of_an_own_input_are_refused(load: Any) -> None:
 def test_files_of_an_own_input_are_named_by_absolute_patterns() -> None:
     task = {'train_data': {'input_path': '/data/a*,b*'}, 'validation_data': {'input_path': '/data/c'}}
     values = {'type': 'experiment', 'name': 'retinanet', 'modules': ['backbone'], 'overrides': {'task': task}}
-    model = experiments.Experiment.model_validate(values)
-    assert experiments.input_patterns(model) == ('/data/a*', 'b*', '/data/c')
-    assert list(experiments.rules(model, 2)) == [
+    model = experiment.Experiment.model_validate(values)
+    assert experiment.input_patterns(model) == ('/data/a*', 'b*', '/data/c')
+    assert list(experiment.rules(model, 2)) == [
         (('overrides', 'task', 'train_data', 'input_path'), "found 'b*'; expected an absolute path, e.g. by ${NAME}")
     ]
 

@@ -150,7 +150,7 @@ def test_bases_in_a_circle_are_refused(write: Any) -> None:
         ('[cat, dog]', 'cat', r"a\.yaml:9: data\.classes: found 'cat' \(text\); expected a list"),
         ('  classes: [cat, dog]\n', '', r'a\.yaml:8: data\.classes: missing, and has no default'),
         ('  steps: 10\n', '', r'a\.yaml:14: stages\[0\]\.train: expected exactly one of steps, epochs; found none'),
-        ('keras_h5: weights/net.h5', '', r'a\.yaml:13: sources\.imagenet: expected exactly one of keras_h5, checkpoint'),
+        ('keras_h5: weights/net.h5', '', r'a\.yaml:13: sources\.imagenet: expected exactly one of checkpoint, keras_h5'),
         ('name: rpn', 'name: RPN', r"a\.yaml:19: stages\[0\]\.name: found 'RPN' \(text\); expected a name of small letters"),
         ('rpn_score: 1.0', 'rpn_score: -1', r'\.loss_weights\.rpn_score: found -1 \(integer\); expected greater than or'),
         ('rpn_score: 1.0', 'rpn_score: .nan', r'found nan \(number\); expected a finite number'),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pydantic
 
 from stagetrain.config import options, specs
+from stagetrain.config.one_stage import one_stage_parser
 
 MODULES = ('backbone', 'head')
 
@@ -22,7 +23,7 @@ class Losses(options.Strict):
 
 def model_options() -> type[pydantic.BaseModel]:
     """Returns the type of `model: {type: places}`."""
-    parser, backbone = specs.one_stage_parser(), options.options_model('retinanet').model_fields['backbone']
+    parser, backbone = one_stage_parser(), options.options_model('retinanet').model_fields['backbone']
     fields: dict[str, Any] = {
         'type': (Literal['places'], ...),
         'input_size': (list[int], pydantic.Field(default_factory=list)),

@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from stagetrain.config import experiments, schema
+from stagetrain.config import schema
+from stagetrain.config.builtin import experiment
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import fingerprint
 from tests.fakes.project import Project
@@ -63,7 +64,7 @@ def test_differences_are_told_in_words() -> None:
 
 def test_a_missing_source_is_named(project: Project) -> None:
     (project.folder / 'weights.h5').unlink()
-    with pytest.raises(WeightsError, match=r'sources\.imagenet: .*weights\.h5: no such file; expected a Keras \.h5'):
+    with pytest.raises(WeightsError, match=r'sources\.imagenet: .*weights\.h5: no such file; expected a Keras `\.h5`'):
         project.plan()
 
 
@@ -101,7 +102,7 @@ def test_a_folder_that_the_model_garden_takes_for_a_pattern_is_refused(tmp_path:
     (tmp_path / 'lr[0.1]').mkdir()
     (tmp_path / 'lr[0.1]' / 'a.tfrecord').touch()
     data = {'train_data': {'input_path': f'{tmp_path}/lr[0.1]/*.tfrecord'}}
-    model = experiments.Experiment(type='experiment', name='retinanet', modules=['backbone'], overrides={'task': data})
+    model = experiment.Experiment(type='experiment', name='retinanet', modules=['backbone'], overrides={'task': data})
     pipeline = project.load().pipeline.model_copy(update={'models': {'other': model}})
     with pytest.raises(DataError, match=r"lr\[0.1\]/\*.tfrecord: its folder is there, but .* for a pattern's. Rename the folder"):
         fingerprint.input_digests(pipeline)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import tf_keras
 
-from stagetrain.config import schema, specs
+from stagetrain.config import schema
+from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
 from stagetrain.errors import ConfigError
 from stagetrain.files import read_json
@@ -34,7 +35,7 @@ def job(folder: pathlib.Path, data: pathlib.Path, **keys: Any) -> dict[str, Any]
 @pytest.mark.slow
 def test_all_before_the_layer_stays_bit_equal_and_the_rest_trains(tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
     shape = tf_keras.layers.InputSpec(shape=[None, 64, 64, 3])
-    keras_backbones.vgg16(shape, specs.KerasVgg(width=0.0625), 0.0).save_weights(tmp_path / 'vgg.h5')
+    keras_backbones.vgg16(shape, keras_options.KerasVgg(width=0.0625), 0.0).save_weights(tmp_path / 'vgg.h5')
     saved = keras_files.read_keras_h5(tmp_path / 'vgg.h5')
     tiny.train(job(tmp_path, tiny_data, freeze_up_to='block3_pool'))
     trained = assign.read_stage_checkpoint(tiny.last_checkpoint(tmp_path, 'rpn'))

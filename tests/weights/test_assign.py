@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from stagetrain import files
-from stagetrain.config import specs
+from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.faster_rcnn import FasterRcnn
 from stagetrain.errors import WeightsError
@@ -67,7 +67,7 @@ def test_h5_is_assigned_by_name_into_a_frozen_network(h5: tuple[pathlib.Path, di
 
 @pytest.mark.slow
 def test_published_weights_give_the_published_networks_features(weights: pathlib.Path) -> None:
-    options = specs.KerasMobileNetV1(alpha=0.25)
+    options = keras_options.KerasMobileNetV1(alpha=0.25)
     network = keras_backbones.mobilenet_v1(tf_keras.layers.InputSpec(shape=[None, 224, 224, 3]), options, 4e-5)
     assign.initialise({'backbone': network}, {'backbone': {'kind': 'keras_h5', 'path': str(weights / H5)}})
     published = tf_keras.applications.MobileNet(

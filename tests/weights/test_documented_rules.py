@@ -8,7 +8,7 @@ import re
 import tf_keras
 import yaml
 
-from stagetrain.config import specs
+from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
 from stagetrain.weights import names, rules
 
@@ -31,5 +31,5 @@ def test_the_rules_for_slims_mobilenet_name_all_of_the_backbone() -> None:
     sources = [yaml.safe_load(block).get('sources', {}) for block in blocks]
     (documented,) = [named['slim']['rules'] for named in sources if 'slim' in named]
     shape = tf_keras.layers.InputSpec(shape=[None, 64, 64, 3])
-    backbone = keras_backbones.mobilenet_v1(shape, specs.KerasMobileNetV1(alpha=0.25), 0.0)
+    backbone = keras_backbones.mobilenet_v1(shape, keras_options.KerasMobileNetV1(alpha=0.25), 0.0)
     assert set(rules.apply(documented, slim_names(), 'model.ckpt')) == set(names.named_variables({'backbone': backbone}))

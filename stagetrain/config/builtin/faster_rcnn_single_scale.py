@@ -16,8 +16,11 @@ from typing import Annotated, Any, Literal, Optional
 import pydantic
 from pydantic import Field
 
-from stagetrain.config import options, two_stage
+from stagetrain.config import options, specs, two_stage
+from stagetrain.config.augmentation import FIXED_IN_PARSERS
 
+_RPN = ('backbone', 'rpn_head')
+_HEAD = ('backbone', 'roi_head', 'detection_head')
 Positive = Annotated[int, Field(gt=0)]
 Size = Annotated[float, Field(gt=0)]
 _SHORTER_SIDE = (
@@ -103,3 +106,18 @@ def single_scale_options() -> type[pydantic.BaseModel]:
     base = options.options_model('faster_rcnn', (*two_stage.DECIDED_ELSEWHERE, *two_stage.MASKS, 'decoder', 'detection_head'))
     doc = 'Faster R-CNN on features of one scale, in the shape of its paper.'
     return pydantic.create_model('FasterRcnnSingleScale', __base__=base, __doc__=doc, **fields)
+
+
+specs.register_detector(
+    specs.DetectorSpec(
+        name='faster_rcnn_single_scale',
+        options=single_scale_options,
+        modules=('backbone', 'rpn_head', 'roi_head', 'detection_head'),
+        loss_modules={'rpn_score': _RPN, 'rpn_box': _RPN, 'frcnn_class': _HEAD, 'frcnn_box': _HEAD},
+        implementation='stagetrain.detectors.faster_rcnn_single_scale:FasterRcnnSingleScale',
+        detection_modules=_HEAD,
+        proposal_modules=_RPN,
+        proposal_losses=('frcnn_class', 'frcnn_box'),
+        fixed_options=(*FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS, two_stage.CASCADE_OPTIONS[0]),
+    )
+)

@@ -13,13 +13,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import options
+from stagetrain.config import options, specs
 from stagetrain.config.validation import problems_of
 from stagetrain.errors import known_names, suggestion
 
@@ -134,3 +135,22 @@ def _paths(model: Experiment) -> Iterator[tuple[str, str]]:
         found = (model.task.get(part) or {}).get('input_path') or []
         patterns: Sequence[str] = found.split(',') if isinstance(found, str) else list(found)
         yield from ((part, pattern) for pattern in patterns)
+
+
+def _with_modules(spec: specs.DetectorSpec, model: Experiment) -> specs.DetectorSpec:
+    modules = tuple(model.modules)
+    return dataclasses.replace(spec, modules=modules, loss_modules=dict.fromkeys(spec.loss_modules, modules))
+
+
+specs.register_detector(
+    specs.DetectorSpec(
+        name=TYPE,
+        options=lambda: Experiment,
+        modules=(),
+        loss_modules={TERM: ()},
+        implementation='stagetrain.detectors.experiment:Experiment',
+        rules=rules,
+        own_input='stagetrain.training.experiment:ExperimentInput',
+        adapt=_with_modules,
+    )
+)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
-from stagetrain.config import options
+from stagetrain.config import options, specs
+from stagetrain.config.augmentation import FIXED_IN_PARSERS
+from stagetrain.config.one_stage import one_stage_parser
 
+MODULES = ('backbone', 'decoder', 'head')
 Positive = Annotated[int, pydantic.Field(gt=0)]
 
 
@@ -71,3 +74,26 @@ class CenterNet(options.Strict):
             found = len(self.decoder.num_filters)
             raise ValueError(f'decoder.num_filters: found {found} up-convolutions; expected at most max_level, {self.max_level}')
         return self
+
+
+def centernet_options() -> type[pydantic.BaseModel]:
+    """Returns the type of `model`: CenterNet's own options, with the Model Garden's backbones, `norm_activation` and parser."""
+    parser = one_stage_parser()
+    shared = options.options_model('retinanet').model_fields
+    fields: dict[str, Any] = {name: (shared[name].annotation, shared[name]) for name in ('backbone', 'norm_activation')}
+    fields['parser'] = (parser, pydantic.Field(default_factory=parser))
+    return pydantic.create_model('CenterNet', __base__=CenterNet, __doc__=CenterNet.__doc__, **fields)
+
+
+specs.register_detector(
+    specs.DetectorSpec(
+        name='centernet',
+        options=centernet_options,
+        modules=MODULES,
+        loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), MODULES),
+        implementation='stagetrain.detectors.centernet:CenterNet',
+        detection_modules=MODULES,
+        loss_weights={'size': 0.1},  # Zhou et al. 2019, section 4.
+        fixed_options=FIXED_IN_PARSERS,
+    )
+)

@@ -1,0 +1,2 @@
+"""What this package brings itself, one file for each: every module here registers a detector, backbones, a data format or a kind
+of weight file with its options, as a plugin does. `specs` imports them all."""

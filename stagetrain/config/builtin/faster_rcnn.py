@@ -1,0 +1,55 @@
+"""`model: {type: faster_rcnn}`: the Model Garden's, with cascades."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pydantic
+
+from stagetrain.config import options, specs, two_stage
+from stagetrain.config.augmentation import FIXED_IN_PARSERS
+
+MAX_CASCADE_THRESHOLDS = 2
+_RPN = ('backbone', 'decoder', 'rpn_head')
+_HEAD = ('backbone', 'decoder', 'detection_head')
+
+
+def faster_rcnn_options() -> type[pydantic.BaseModel]:
+    """Returns the type of `model`: the Model Garden's `MaskRCNN` without masks, with its `Losses` and `Parser`."""
+    fields: dict[str, Any] = {'type': (Literal['faster_rcnn'], ...), **two_stage.losses_and_parser(with_masks=False)}
+    base = options.options_model('faster_rcnn', (*two_stage.DECIDED_ELSEWHERE, *two_stage.MASKS))
+    return pydantic.create_model('FasterRcnn', __base__=base, __doc__="The Model Garden's Faster R-CNN.", **fields)
+
+
+def rules(model: Any, num_classes: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yields what is wrong with a cascade, for whose heads the Model Garden has three sets of weights, as (path, text).
+
+    Args:
+      model: the options.
+      num_classes: classes without background.
+    """
+    thresholds = model.roi_sampler.cascade_iou_thresholds
+    if not thresholds:
+        return
+    if len(thresholds) > MAX_CASCADE_THRESHOLDS or any(not 0 < threshold < 1 for threshold in thresholds):
+        expected = f'at most {MAX_CASCADE_THRESHOLDS} numbers between 0 and 1, one for each head behind the first'
+        yield ('roi_sampler', 'cascade_iou_thresholds'), f'found {thresholds}; expected {expected}'
+    if not model.detection_head.class_agnostic_bbox_pred:
+        text = 'must be true with roi_sampler.cascade_iou_thresholds: each head refines the boxes of the one before it'
+        yield ('detection_head', 'class_agnostic_bbox_pred'), text
+
+
+SPEC = specs.DetectorSpec(
+    name='faster_rcnn',
+    options=faster_rcnn_options,
+    modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
+    loss_modules={'rpn_score': _RPN, 'rpn_box': _RPN, 'frcnn_class': _HEAD, 'frcnn_box': _HEAD},
+    implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
+    detection_modules=_HEAD,
+    proposal_modules=_RPN,
+    proposal_losses=('frcnn_class', 'frcnn_box'),
+    fixed_options=(*FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS),
+    rules=rules,
+)
+specs.register_detector(SPEC)
