@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from stagetrain.config import experiments, metric_names, schema
+from stagetrain.config import metric_names, schema
+from stagetrain.config.builtin import experiment
 from stagetrain.config.stages import judged_by_best_metric, measured_metrics, model_of
 from stagetrain.pipeline.fingerprint import Facts
 
@@ -29,7 +30,7 @@ def faults(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, fa
     """Yields what decides about a stage by a metric that cannot be measured."""
     place = f'data.validation: {pipeline.data.validation.path}'
     model = model_of(pipeline, stage)
-    if model.type == experiments.TYPE:
+    if model.type == experiment.TYPE:
         if model.input == 'crops' and facts.validation_objects and not any(facts.validation_objects):
             yield f'stages.{stage_id}: measured on crops of objects, but {place} holds crowds only, which are not cut out'
         return  # The names of its metrics are its task's.
