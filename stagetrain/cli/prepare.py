@@ -18,9 +18,14 @@ from stagetrain.pipeline.rundir import EMPTY, RunDirectory
 
 
 def checked(config: pathlib.Path, overrides: Sequence[str] = ()) -> load.Loaded:
-    """Returns a pipeline file that obeys all rules; raises `ConfigError` with every one that is broken."""
+    """Returns a pipeline file that obeys all rules; raises `ConfigError` with every one that is broken.
+
+    What `--set` cuts off of a stage's schedules is told on standard error.
+    """
     loaded = load.load_pipeline(config, overrides)
     check.check_pipeline(loaded)
+    for remark in check.remarks(loaded):
+        print(f'note: {remark}', file=sys.stderr)
     return loaded
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import metric_names, model_rules, specs
+from stagetrain.config import metric_names, model_rules, schedules, specs
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
@@ -55,6 +55,46 @@ def check_pipeline(loaded: Loaded) -> None:
     problems = [*_names(loaded.pipeline), *_stage_models(loaded.pipeline)] or list(_problems(loaded.pipeline))
     if problems:
         raise_problems(_lines(loaded, problems))
+    refused, _ = beyond_the_end(loaded, _given_steps(loaded.pipeline))
+    if refused:
+        raise_problems(refused)
+
+
+def remarks(loaded: Loaded) -> list[str]:
+    """Returns what of a checked pipeline's schedules will not happen, and is no fault; see `beyond_the_end`."""
+    return beyond_the_end(loaded, _given_steps(loaded.pipeline))[1]
+
+
+def beyond_the_end(loaded: Loaded, num_steps: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Returns what of the schedules of stages lies behind their last steps, a line each with its place.
+
+    Args:
+      loaded: a pipeline that is correct otherwise.
+      num_steps: stage id -> its steps, of the stages to look at.
+
+    Returns:
+      What is refused; and what is told only: where the command line gave the stage's length, as one does to try it out, and
+      boundaries of the top-level `train` in a stage with a length of its own.
+    """
+    refused: list[Problem] = []
+    told: list[Problem] = []
+    for entry in all_stages(loaded.pipeline):
+        path = _path(loaded.pipeline, entry)
+        length = 'steps' if entry.stage.train.steps is not None else 'epochs'
+        found = schedules.beyond_the_end(entry.stage, num_steps[entry.id]) if entry.id in num_steps else ()
+        for inside, text in found:
+            is_told = loaded.is_overridden((*path, 'train', length)) or (
+                inside == schedules.BOUNDARIES
+                and loaded.is_common((*path, *inside))
+                and not loaded.is_common((*path, 'train', length))
+            )
+            (told if is_told else refused).append(((*path, *inside), text))
+    return list(_lines(loaded, refused)), list(_lines(loaded, told))
+
+
+def _given_steps(pipeline: PipelineBase) -> dict[str, int]:
+    entries = all_stages(pipeline)
+    return {entry.id: entry.stage.train.steps for entry in entries if entry.stage.train.steps is not None}
 
 
 def _lines(loaded: Loaded, problems: list[Problem]) -> Iterator[str]:
@@ -80,6 +120,7 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
         yield from _stores(pipeline, entry)
         yield from _scopes(pipeline, entry)
         yield from _schedule(pipeline, entry)
+        yield from _best_metric(pipeline, entry)
         yield from _gates(pipeline, entry)
     yield from _variants(pipeline)
 
@@ -333,6 +374,18 @@ def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Probl
         yield (*path, 'values'), f'found {len(values)} values for {len(boundaries)} boundaries; expected {len(boundaries) + 1}'
     if boundaries != sorted(set(boundaries)) or any(boundary <= 0 for boundary in boundaries):
         yield (*path, 'boundaries'), f'found {boundaries}; expected steps above 0, each greater than the one before'
+
+
+def _best_metric(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    if spec_of(pipeline, entry.stage).own_input:  # The names of its metrics are known once it has measured.
+        return
+    metric, known = entry.stage.train.best_metric, measured_metrics(pipeline, entry.stage)
+    if entry.stage.train.validation_interval is None:  # Nothing is judged by it: it may be of another stage, in a common `train`.
+        every = (name for other in all_stages(pipeline) for name in measured_metrics(pipeline, other.stage))
+        known = tuple(dict.fromkeys((*known, *metric_names.COCO_METRICS, *every)))
+    if metric_names.canonical(metric) not in known:
+        text = f"found '{metric}', not measured in this stage. Known here: {known_names(known)}.{suggestion(metric, known)}"
+        yield (*_path(pipeline, entry), 'train', 'best_metric'), text
 
 
 def _gates(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ import pydantic
 
 from stagetrain.config import document, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
-from stagetrain.config.merge import expand, merge, override
+from stagetrain.config.merge import OVERRIDE, expand, merge, override
 from stagetrain.config.validation import describe, raise_problems, validate
 from stagetrain.errors import ConfigError
 
@@ -41,12 +41,22 @@ class Loaded:
     """Path -> `file:line`."""
     path: pathlib.Path | None
     """The file, absolute; None for a dict."""
+    common_places: Mapping[tuple[str | int, ...], str] = dataclasses.field(default_factory=dict)
+    """Path below the top-level `train`, from `train` on -> `file:line`."""
 
     def place(self, path: tuple[str | int, ...]) -> str:
         """Returns `file:line` of a value, or of the nearest mapping around it that stands in a file."""
         while path not in self.places:
             path = path[:-1]
         return self.places[path]
+
+    def is_overridden(self, path: tuple[str | int, ...]) -> bool:
+        """Returns whether the command line gave a value."""
+        return self.place(path).startswith(OVERRIDE)
+
+    def is_common(self, path: tuple[str | int, ...]) -> bool:
+        """Returns whether a value of a stage's `train` is that of the top-level `train`, and not the stage's own."""
+        return self.places.get(path, '') == self.common_places.get(path[path.index('train') :])
 
 
 def load_pipeline(
@@ -71,8 +81,11 @@ def load_pipeline(
         root = recipe_nodes.long_form(override(root, text))
     root = _with_absolute_paths(expand(root, environ))
     _import_plugins(root)
-    root, problems = _spread_train(recipe_nodes.expand_recipes(root))
-    return _finish(root, pathlib.Path(path).absolute(), problems, FILE_KEYS)
+    expanded = recipe_nodes.expand_recipes(root)
+    root, problems = _spread_train(expanded)
+    loaded = _finish(root, pathlib.Path(path).absolute(), problems, FILE_KEYS)
+    common = {path: place for path, place in document.places(expanded).items() if path[:1] == ('train',)}
+    return dataclasses.replace(loaded, common_places=common)
 
 
 def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:

@@ -19,6 +19,8 @@ from stagetrain.errors import ConfigError, known_names, suggestion
 # Of each group exactly one key may be given, so a child that gives one displaces what its base gave.
 ALTERNATIVES = (('steps', 'epochs'), source_kinds(), ('stages', 'until', 'recipe'))
 
+OVERRIDE = '--set'
+"""With this begins the place of a value that the command line gave."""
 _NAME = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 _IN_TEXT = re.compile(f'(?P<kind>[{VARIABLE}{ESCAPED}])(?P<name>[^{END}]*){END}|(?P<open>\\$?\\$\\{{)')
 
@@ -66,7 +68,7 @@ def override(root: Node, text: str) -> Node:
         raise ConfigError(f'--set {text}: expected PATH=VALUE, e.g. --set stages.rpn_1.train.steps=50')
     if keys[0] == 'base':
         raise ConfigError(f'--set {text}: base cannot be replaced from the command line; write a file with that base')
-    place = Place(f'--set {text}', None, pathlib.Path.cwd())
+    place = Place(f'{OVERRIDE} {text}', None, pathlib.Path.cwd())
     empty = Node(None, place)
     node = document.parse(value, file=place.file, folder=place.folder, lines=False) if value.strip() else empty
     return _assign(root, _into_recipe(root, keys), node, ())

@@ -11,11 +11,11 @@ cannot be known: it is planned to run, and decided again when its turn comes (`d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from stagetrain import files
-from stagetrain.config import load, schema
+from stagetrain.config import check, load, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import data_items, fingerprint, gates, judging
@@ -119,7 +119,9 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """Returns what a person should know of the data before the selected stages run, a line each."""
-        return judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in self.stages if stage.selected], self.facts)
+        selected = [stage for stage in self.stages if stage.selected]
+        found = judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
+        return [*found, *check.beyond_the_end(self.loaded, _counted_steps(selected))[1]]
 
     def jobs(self) -> int:
         """Returns how many child processes the plan needs at most."""
@@ -303,14 +305,17 @@ def _refuse(stage: StagePlan) -> None:
 def _refuse_before_the_first_step(plan: Plan, state: State) -> None:
     """Refuses what would end a stage, or judge it by nothing, after its steps. A stage that is half-done goes on to its end."""
     pipeline, facts = plan.loaded.pipeline, plan.facts
-    faults = [
-        fault
-        for stage in plan.stages
-        if stage.selected and stage.action == RUN and not (stage.id in state.partial and state.partial[stage.id].step)
-        for fault in judging.faults(pipeline, stage.id, stage.node.stage, facts)
-    ]
+    begun = {stage_id for stage_id, partial in state.partial.items() if partial.step}
+    new = [stage for stage in plan.stages if stage.selected and stage.action == RUN and stage.id not in begun]
+    faults = [fault for stage in new for fault in judging.faults(pipeline, stage.id, stage.node.stage, facts)]
+    faults += check.beyond_the_end(plan.loaded, _counted_steps(new))[0]
     if faults:
         raise ConfigError('\n'.join(faults))
+
+
+def _counted_steps(stages: Iterable[StagePlan]) -> dict[str, int]:
+    """Returns the steps of the stages whose file says epochs; `check` has looked at the others."""
+    return {stage.id: stage.num_steps for stage in stages if stage.node.stage.train.epochs is not None}
 
 
 def _proposals_plan(

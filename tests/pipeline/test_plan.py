@@ -111,9 +111,10 @@ def test_changed_validation_data_asks_for_an_evaluation_only(project: Project) -
 
 
 def test_validation_that_decides_the_best_checkpoint_counts_for_training(project: Project) -> None:
-    project.run('stages.rpn_1.train.validation_interval=4', select=Selection(until='rpn_1'))
+    judged = ('stages.rpn_1.train.validation_interval=4', 'stages.rpn_1.train.best_metric=recall_0.5')
+    project.run(*judged, select=Selection(until='rpn_1'))
     project.add_image('d', 'test')
-    first = project.plan('stages.rpn_1.train.validation_interval=4').stages[0]
+    first = project.plan(*judged).stages[0]
     assert (first.action, first.reason[:30]) == ('run', 'stale: validation data changed')
 
 
