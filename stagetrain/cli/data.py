@@ -22,14 +22,14 @@ import yaml
 from stagetrain import files
 from stagetrain.cli import streams
 from stagetrain.config import schema
-from stagetrain.data import convert, recognise, report
-from stagetrain.data.annotation import Dataset
+from stagetrain.data import convert, faults, objects, recognise, report
+from stagetrain.data.annotation import BadItem, Dataset, Kind
 from stagetrain.data.index import dataset_digest, read_dataset
 from stagetrain.data.writers import WRITERS
-from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, BadInput
+from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, BadInput, DataError
 
 NUM_SHOWN = 20
-"""Faults, leaks and remarks shown of each set without `--all`."""
+"""Leaks, and remarks of each set, shown without `--all`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +46,15 @@ class _Asked:
 def check(options: argparse.Namespace, console: rich.console.Console) -> int:
     """Prints what data sets hold and what is wrong with them; exit code 2 when something is.
 
+    A data set that cannot be read at all is a fault like others: the report comes in any case.
+
     Raises:
-      BadInput: A data set as a whole cannot be used, or a pipeline file is wrong.
+      BadInput: A pipeline file is wrong, or a format is not known.
     """
     sets = []
     for asked in _asked(options):
-        source, reason = recognise.recognised(asked.source)
-        dataset = _load(asked, source)
-        sets.append(report.examine(asked.name, dataset, f'{source.format}: {reason}'))
-        _show(sets[-1], None if options.all else NUM_SHOWN, console)
+        sets.append(_examined(asked))
+        _show(sets[-1], options.all, console)
     leaks = report.leaks(sets)
     _print_list(f'{len(leaks)} pictures stand in two sets', [str(leak) for leak in leaks], options.all, console)
     num_faults = sum(len(found.faults) for found in sets)
@@ -77,8 +77,10 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
     source, reason = recognise.recognised(asked.source)
     console.print(f'{asked.name}: read as {source.format}: {reason}', highlight=False, markup=False, soft_wrap=True)
     dataset = _load(asked, source)
-    if dataset.bad and options.on_bad == 'error':
-        _print_list(f'{len(dataset.bad)} faults', [str(item) for item in dataset.bad], False, console)
+    if dataset.bad and (options.on_bad == 'error' or not dataset.examples):
+        _print_faults(faults.by_kind(dataset, source), False, console)
+        if not dataset.examples:
+            raise BadInput(f'{asked.name}: not one image can be used; correct the faults')
         raise BadInput(f'{asked.name}: {len(dataset.bad)} faults; correct them, or leave them out with --on_bad skip')
     if options.drop_ignored:
         examples, num_dropped = convert.without_ignored(dataset)
@@ -116,8 +118,17 @@ def _asked(options: argparse.Namespace) -> list[_Asked]:
                 format=options.format, path=path, split=split, images=options.images, class_file=options.class_file
             )
             name = f'{path} {split}' if split else path
-            asked.append(_Asked(name, source, options.classes, options.ignore_classes, options.max_image_pixels))
+            one = _Asked(name, source, options.classes, options.ignore_classes, options.max_image_pixels)
+            asked += _parts(one) if options.action == 'check' else [one]
     return asked
+
+
+def _parts(asked: _Asked) -> list[_Asked]:
+    """Returns a folder's splits, where it is no data set without one."""
+    parts = recognise.parts(asked.source)
+    if len(parts) == 1:
+        return [asked]
+    return [dataclasses.replace(asked, name=f'{asked.name} {part.split}', source=part) for part in parts]
 
 
 def _asked_of_pipeline(path: pathlib.Path) -> list[_Asked]:
@@ -128,22 +139,51 @@ def _asked_of_pipeline(path: pathlib.Path) -> list[_Asked]:
     return [_Asked(part, getattr(data, part), *names, data.max_image_pixels) for part in ('train', 'validation')]
 
 
+def _examined(asked: _Asked) -> report.SetReport:
+    """Reads a data set and counts; what cannot be read becomes a data set without images, with the reason as its fault."""
+    source, read_as = asked.source, 'nothing could be read'
+    try:
+        source, reason = recognise.recognised(asked.source)
+        read_as = f'{source.format}: {reason}'
+        dataset = _with_use(_load(asked, source), source)
+    except DataError as error:
+        fault = BadItem(source.path, '', str(error).removeprefix(f'{source.path}: '), Kind.UNREADABLE)
+        dataset = Dataset(asked.name, (), (), (fault,), '')
+    return report.examine(asked.name, dataset, read_as, faults.by_kind(dataset, source))
+
+
+def _with_use(dataset: Dataset, source: schema.DataSource) -> Dataset:
+    """Adds a fault where nothing can be learned, unless other faults leave nothing."""
+    found = objects.to_learn(dataset, include_difficult=source.include_difficult)
+    if found.num_usable or (dataset.bad and not found.num_objects):
+        return dataset
+    reason = f'{len(dataset.examples)} images, but nothing to learn in them: {found}'
+    fault = BadItem(source.path, '', ' '.join([f'{reason}.', *found.remedies]), Kind.NOTHING_TO_LEARN)
+    return dataclasses.replace(dataset, bad=(*dataset.bad, fault))
+
+
 def _load(asked: _Asked, source: schema.DataSource) -> Dataset:
-    told = asked.classes or recognise.class_names(source)
-    data = schema.Data.model_validate(
-        {
-            'classes': [name for name in told if name not in asked.ignore_classes],
-            'ignore_classes': list(asked.ignore_classes),
-            'train': source,
-            'validation': source,
-            'on_bad': 'skip',
-            'max_image_pixels': asked.max_image_pixels,
-        }
+    told = asked.classes or _told(source)
+    data = schema.Data.model_construct(  # Unchecked: without class names, too, it must be read, to see what is wrong with it.
+        classes=[name for name in told if name not in asked.ignore_classes],
+        ignore_classes=list(asked.ignore_classes),
+        train=source,
+        validation=source,
+        on_bad='skip',
+        max_image_pixels=asked.max_image_pixels,
     )
     return read_dataset(source, data, 'train', None)
 
 
-def _show(found: report.SetReport, limit: int | None, console: rich.console.Console) -> None:
+def _told(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the class names that a data set tells; none where it tells none, or what is wrong with it shows in reading it."""
+    try:
+        return recognise.class_names(source)
+    except DataError:
+        return ()
+
+
+def _show(found: report.SetReport, show_all: bool, console: rich.console.Console) -> None:
     table = rich.table.Table(box=None, show_header=False, pad_edge=False, title_justify='left')
     table.add_column(no_wrap=True)
     table.add_column(overflow='fold')
@@ -151,8 +191,8 @@ def _show(found: report.SetReport, limit: int | None, console: rich.console.Cons
         table.add_row(name, rich.text.Text(value))
     console.print(rich.text.Text(found.name, 'bold'), soft_wrap=True)
     console.print(table)
-    _print_list(f'{len(found.remarks)} remarks', found.remarks, limit is None, console)
-    _print_list(f'{len(found.faults)} faults', [str(item) for item in found.faults], limit is None, console)
+    _print_list(f'{len(found.remarks)} remarks', found.remarks, show_all, console)
+    _print_faults(found.kinds, show_all, console)
     console.print()
 
 
@@ -185,6 +225,17 @@ def _print_list(head: str, lines: Sequence[str], show_all: bool, console: rich.c
         console.print(rich.text.Text(f'  {line}'), soft_wrap=True)
     if not show_all and len(lines) > NUM_SHOWN:
         console.print(f'  and {len(lines) - NUM_SHOWN} more; --all shows them')
+
+
+def _print_faults(kinds: Sequence[faults.FaultGroup], show_all: bool, console: rich.console.Console) -> None:
+    """Prints the faults by kind, the first of each or all."""
+    if not kinds:
+        return
+    count = sum(len(group.items) for group in kinds)
+    hint = '' if show_all or count <= faults.NUM_EXAMPLES else '; --all lists each'
+    console.print(rich.text.Text(f'{count} faults of {len(kinds)} {"kind" if len(kinds) == 1 else "kinds"}{hint}:'))
+    for line in faults.lines(kinds, None if show_all else faults.NUM_EXAMPLES):
+        console.print(rich.text.Text(f'  {line}'), soft_wrap=True)
 
 
 def _as_yaml(source: schema.DataSource, dataset: Dataset) -> str:

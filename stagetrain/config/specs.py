@@ -81,6 +81,10 @@ class FormatSpec:
     """A function `recognise(source) -> (source, reason) | None` for `format: auto`: how to read `source.path` in this format."""
     has_masks: bool = False
     """Whether `masks: true` of a data source gives its objects masks."""
+    box_form: str = 'x1, y1, x2, y2'
+    """How a box is written, for the likely cause of faulty ones: a form that `stagetrain.data.box_causes` knows."""
+    splits: str = ''
+    """A function `splits(source) -> tuple[str, ...]`: the splits of a folder that is no data set without one of them."""
 
 
 @dataclasses.dataclass(frozen=True)

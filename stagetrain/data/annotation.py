@@ -5,7 +5,7 @@ A reader of a data format is a function
     read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int) -> tuple[list[Example], list[BadItem]]
 
 It never changes what it reads: a box or an image that cannot be used becomes a `BadItem` with the file, the element and the
-reason, and is left out. Legend: N boxes of an image.
+reason, and is left out; a `BadItem` of kind `Kind.NOTE` is no fault and leaves nothing out. Legend: N boxes of an image.
 
     Example('0001', 'JPEGImages/0001.jpg', height=480, width=640, boxes_yxyx_px=[[177, 260, 376, 491]], classes=[2], ...)
 """
@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import math
 import pathlib
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,15 +25,65 @@ from stagetrain.errors import DataError
 
 BOX_TOLERANCE_PX = 1.0
 """A box that leaves the image by no more is clipped, as rounding does that; one that leaves it further is refused."""
+NUM_CLASSES_SHOWN = 20
+
+
+Evidence = tuple[str | float, ...]
+
+
+class Kind:
+    """Kinds of faults, by which reports count them; readers of other formats may name their own."""
+
+    CLASS = 'unknown class'
+    LABEL = 'unknown class id'
+    INVERTED = 'inverted box'
+    NO_AREA = 'box without area'
+    OUTSIDE = 'box outside its image'
+    NOT_FINITE = 'coordinate that is not finite'
+    IN_PIXELS = 'pixel coordinates where 0 to 1 is expected'
+    NOT_A_NUMBER = 'text where a number is expected'
+    FORM = 'entry of another form'
+    FIELDS = 'line with another number of fields'
+    ENCODING = 'text that is not UTF-8'
+    REPEATED = 'repeated entry'
+    MISSING = 'missing file'
+    LINK = 'broken link'
+    PLACE = 'name that leads out of the data set'
+    SIZE = 'stated size that contradicts the image'
+    LARGE = 'image with too many pixels'
+    IMAGE = 'unusable image file'
+    RECORD = 'damaged record'
+    UNREADABLE = 'data set that cannot be read'
+    NOTHING_TO_LEARN = 'data set in which nothing can be learned'
+    OTHER = 'other fault'
+    NOTE = 'note'
+    """No fault: something was read in another way than its file says."""
+
+
+BOX_KINDS = (Kind.INVERTED, Kind.NO_AREA, Kind.OUTSIDE)
+"""What is wrong with numbers that are numbers; the evidence is ymin, xmin, ymax, xmax, height, width."""
 
 
 class Unusable(DataError):
-    """One box or image cannot be used; readers turn it into a `BadItem`."""
+    """One box or image cannot be used; readers turn it into a `BadItem`.
 
-    def __init__(self, element: str, reason: str) -> None:
+    Attributes:
+      element: Its place in its file.
+      reason: What is wrong: found, expected, remedy.
+      kind: One of `Kind`.
+      evidence: The values that are wrong, from which `stagetrain.data.causes` works out why.
+    """
+
+    def __init__(self, element: str, reason: str, kind: str = Kind.OTHER, evidence: Evidence = ()) -> None:
         super().__init__(f'{element}: {reason}' if element else reason)
         self.element = element
         self.reason = reason
+        self.kind = kind
+        self.evidence = evidence
+
+    def at(self, file: str, element: str | None = None) -> BadItem:
+        """Returns the fault in `file`, at its own element or another."""
+        return BadItem(file, self.element if element is None else element, self.reason, self.kind, self.evidence)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -93,16 +144,27 @@ class Example:
         return data
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True)
 class BadItem:
-    """A box or an image that cannot be used; `element` is a place in `file`: `object[3]/bndbox` (from 1), `line 7`, or ''."""
+    """A box or an image that cannot be used; `element` is a place in `file`: `object[3]/bndbox` (from 1), `line 7`, or ''.
+
+    `kind` and `evidence` are those of `Unusable`.
+    """
 
     file: str
     element: str
     reason: str
+    kind: str = Kind.OTHER
+    evidence: Evidence = dataclasses.field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return ': '.join(part for part in (self.file, self.element, self.reason) if part)
+
+    @property
+    def order(self) -> tuple[list[str], str]:
+        """Returns what to sort by: file and element, whose numbers count as numbers, then the reason."""
+        parts = re.split(r'(\d+)', f'{self.file}\0{self.element}')
+        return [part.zfill(12) if part.isdecimal() else part for part in parts], self.reason
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,6 +181,8 @@ class Dataset:
     digest: str
     items: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """`image_id` -> short digests of the image and of its annotation, so that a change can be told by names."""
+    notes: tuple[BadItem, ...] = ()
+    """What was read in another way than its file says; of kind `Kind.NOTE`."""
     ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Name of an ignored class -> its objects, which were left out."""
 
@@ -144,17 +208,20 @@ def usable_box(
         `BOX_TOLERANCE_PX`.
     """
     if not all(map(math.isfinite, box_yxyx_px)):
-        raise Unusable(element, f'coordinates must be finite, found {_shown(box_yxyx_px)}')
+        raise Unusable(element, f'coordinates must be finite, found {_shown(box_yxyx_px)}', Kind.NOT_FINITE)
     ymin, xmin, ymax, xmax = box_yxyx_px
+    evidence = (*box_yxyx_px, height, width)
+    expected = f'expected xmin < xmax and ymin < ymax, found {_shown(box_yxyx_px)}'
     if ymax < ymin or xmax < xmin:
-        raise Unusable(element, f'the box is inverted: expected xmin < xmax and ymin < ymax, found {_shown(box_yxyx_px)}')
+        raise Unusable(element, f'the box is inverted: {expected}', Kind.INVERTED, evidence)
     if min(ymin, xmin) < -BOX_TOLERANCE_PX or ymax > height + BOX_TOLERANCE_PX or xmax > width + BOX_TOLERANCE_PX:
-        raise Unusable(element, f'the box leaves the image of {width}x{height} pixels: {_shown(box_yxyx_px)}')
+        reason = f'the box leaves the image of {width}x{height} pixels: expected edges inside, found {_shown(box_yxyx_px)}'
+        raise Unusable(element, reason, Kind.OUTSIDE, evidence)
     clipped = (max(ymin, 0.0), max(xmin, 0.0), min(ymax, float(height)), min(xmax, float(width)))
     # Compared as float32, for so they are stored: a width that rounds to nothing is nothing.
     edges = np.asarray(clipped, np.float32)
     if edges[2] <= edges[0] or edges[3] <= edges[1]:
-        raise Unusable(element, f'the box has no area: {_shown(box_yxyx_px)}')
+        raise Unusable(element, f'the box has no area: {expected}', Kind.NO_AREA, evidence)
     return clipped
 
 
@@ -165,8 +232,13 @@ def class_id(name: str, classes: tuple[str, ...], element: str) -> int:
       Unusable: The name is not one of `classes`.
     """
     if name not in classes:
-        raise Unusable(element, f"class '{name}' is not in data.classes ({', '.join(classes)})")
+        raise Unusable(element, f"class '{name}' is not in data.classes ({_few(classes)})", Kind.CLASS, (name,))
     return classes.index(name) + 1
+
+
+def _few(classes: tuple[str, ...]) -> str:
+    rest = len(classes) - NUM_CLASSES_SHOWN
+    return ', '.join(classes[:NUM_CLASSES_SHOWN]) + (f' and {rest} more' if rest > 0 else '') or 'none are given'
 
 
 def _shown(box_yxyx_px: tuple[float, float, float, float]) -> str:

@@ -24,10 +24,12 @@ from typing import Any, TypeGuard
 
 from stagetrain.config import schema
 from stagetrain.data import masks
-from stagetrain.data.annotation import BadItem, Example, Unusable
+from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
 from stagetrain.data.listed import ListedImage, ListedObject, read_images
+from stagetrain.data.places import is_clutter
 from stagetrain.errors import DataError, known_names, suggestion
 
+_WITHOUT_SPLIT = ('annotations.json', '_annotations.coco.json')
 NUM_NAMES_TRIED = 20
 """So many images are looked for to find their folder; one alone might be missing."""
 
@@ -44,7 +46,7 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
       Usable images, and boxes and images that were left out.
 
     Raises:
-      DataError: The file does not exist or is no COCO JSON, or none of its images can be used.
+      DataError: The file does not exist or is no COCO JSON.
     """
     file = annotation_file(source)
     content = _content(file)
@@ -86,6 +88,18 @@ def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None
     return source.model_copy(update={'format': 'coco'}), f'{file} is a JSON file'
 
 
+def splits(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the splits of a folder that holds a COCO JSON for each of several, and none for all."""
+    path = pathlib.Path(source.path)
+    if any((path / name).is_file() for name in _WITHOUT_SPLIT):
+        return ()
+    folders = tuple(
+        sorted(file.parent.name for file in path.glob('*/_annotations.coco.json') if not is_clutter(file.parent.name))
+    )
+    files = sorted(path.glob('annotations/instances_*.json'))
+    return folders or (tuple(file.stem.removeprefix('instances_') for file in files) if len(files) > 1 else ())
+
+
 def annotation_file(source: schema.DataSource) -> pathlib.Path:
     """Returns the JSON that `source` names.
 
@@ -102,7 +116,7 @@ def annotation_file(source: schema.DataSource) -> pathlib.Path:
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f'{path}: no such file; expected a COCO JSON.{suggestion(path.name, beside)}')
     split = source.split
-    names = ['annotations.json', '_annotations.coco.json']
+    names = list(_WITHOUT_SPLIT)
     if split is not None:
         names = [
             f'annotations/instances_{split}.json',
@@ -117,7 +131,9 @@ def annotation_file(source: schema.DataSource) -> pathlib.Path:
     if len(found) != 1:
         wanted = f'one of {", ".join(names)}' if split is not None else 'one JSON file, or the name of a split'
         shown = known_names(str(file.relative_to(path)) for file in there)
-        raise DataError(f'{path}: expected {wanted}; JSON files here: {shown}. Set path to the file that is meant')
+        known = splits(source)
+        remedy = f'set split to one of {", ".join(known)}' if known else 'set path to the file that is meant'
+        raise DataError(f'{path}: expected {wanted}; JSON files here: {shown}; {remedy}')
     return found[0]
 
 
@@ -164,7 +180,7 @@ def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mappin
         above / 'images' / split,
     ]
     given = [image.get('file_name') for image in content['images'][:NUM_NAMES_TRIED] if isinstance(image, dict)]
-    names = [name for name in given if isinstance(name, str) and '\0' not in name]
+    names = [name.replace('\\', '/') for name in given if isinstance(name, str) and '\0' not in name]
     return str(max(folders, key=lambda folder: sum((folder / name).is_file() for name in names)))
 
 
@@ -176,17 +192,17 @@ def _listed(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[li
         try:
             key, listed = _image(f'images[{index}]', image, objects)
             if key in images:
-                raise Unusable(f'images[{index}]', f'id {key!r} is that of {images[key].element} already')
+                raise Unusable(f'images[{index}]', f'id {key!r} is that of {images[key].element} already', Kind.REPEATED)
             images[key] = listed
         except Unusable as error:
-            bad.append(BadItem(file, error.element, error.reason))
+            bad.append(error.at(file))
     stated = {image.get('id') for image in content['images'] if isinstance(image, dict) and _is_id(image.get('id'))}
     names = _categories(file, content)
     for index, annotation in enumerate(content['annotations']):
         try:
             key, found = _object(f'annotations[{index}]', annotation, names, stated, with_masks)
         except Unusable as error:
-            bad.append(BadItem(file, error.element, error.reason))
+            bad.append(error.at(file))
             continue
         if key in images:  # Otherwise the image itself is a bad item.
             objects[key].append(found)
@@ -196,13 +212,13 @@ def _listed(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[li
 def _image(place: str, image: Any, objects: dict[int | str, list[ListedObject]]) -> tuple[int | str, ListedImage]:
     """Returns the image's key and its entry, whose list of objects is also put into `objects`."""
     if not isinstance(image, dict):
-        raise Unusable(place, f'expected an object, found {type(image).__name__}')
+        raise Unusable(place, f'expected an object, found {type(image).__name__}', Kind.FORM)
     key = image.get('id')
     name = image.get('file_name')
     if not _is_id(key):
-        raise Unusable(f'{place}.id', f'expected an integer or text, found {key!r}')
+        raise Unusable(f'{place}.id', f'expected an integer or text, found {key!r}', Kind.FORM)
     if not isinstance(name, str) or not name:
-        raise Unusable(f'{place}.file_name', f'expected a name, found {name!r}')
+        raise Unusable(f'{place}.file_name', f'expected a name, found {name!r}', Kind.FORM)
     size = None
     if image.get('height') is not None or image.get('width') is not None:
         size = (_number(image.get('height'), f'{place}.height'), _number(image.get('width'), f'{place}.width'))
@@ -214,18 +230,20 @@ def _object(
 ) -> tuple[int | str, ListedObject]:
     """Returns the key of the image, and the object."""
     if not isinstance(annotation, dict):
-        raise Unusable(place, f'expected an object, found {type(annotation).__name__}')
+        raise Unusable(place, f'expected an object, found {type(annotation).__name__}', Kind.FORM)
     if type(annotation.get('id')) is int:
         place = f'{place} (id {annotation["id"]})'
     key = annotation.get('image_id')
     if not _is_id(key) or key not in images:
-        raise Unusable(f'{place}.image_id', f'found {key!r}, which is no id of an image')
+        raise Unusable(f'{place}.image_id', f'found {key!r}, expected the id of an image{_of_type(key, images)}', Kind.FORM)
     category = annotation.get('category_id')
     if type(category) is not int or category not in names:
-        raise Unusable(f'{place}.category_id', f'found {category!r}, expected one of {_shown(names)}')
+        raise Unusable(
+            f'{place}.category_id', f'found {category!r}, expected one of {_shown(names)}', Kind.LABEL, _label(category)
+        )
     bbox = annotation.get('bbox')
     if not isinstance(bbox, list) or len(bbox) != 4:
-        raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}')
+        raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}', Kind.FORM)
     x, y, width, height = (_number(value, f'{place}.bbox') for value in bbox)
     difficult, is_crowd = (_flag(annotation, name, place) for name in ('difficult', 'iscrowd'))
     mask = None
@@ -233,6 +251,18 @@ def _object(
         segmentation = annotation.get('segmentation')
         mask = functools.partial(masks.from_segmentation, segmentation, element=f'{place}.segmentation')
     return key, ListedObject(f'{place}.bbox', (y, x, y + height, x + width), names[category], difficult, is_crowd, mask)
+
+
+def _of_type(key: Any, images: set[Any]) -> str:
+    """Returns that an id is there, but as a number where text is given, or the other way round."""
+    other: Any = (
+        str(key) if type(key) is int else int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 20 else None
+    )
+    return f': the images have {other!r}, {"a number" if type(other) is int else "text"}' if other in images else ''
+
+
+def _label(category: Any) -> tuple[str | float, ...]:
+    return (category,) if type(category) in (int, str) and len(str(category)) < 20 else ()
 
 
 def _shown(names: Mapping[int, str]) -> str:
@@ -245,7 +275,7 @@ def _is_id(value: Any) -> TypeGuard[int | str]:
 
 def _number(value: Any, place: str) -> float:
     if type(value) not in (int, float):
-        raise Unusable(place, f'expected a number, found {json.dumps(value)[:80]}')
+        raise Unusable(place, f'expected a number, found {json.dumps(value)[:80]}', Kind.NOT_A_NUMBER)
     try:
         return float(value)
     except OverflowError:
@@ -255,5 +285,5 @@ def _number(value: Any, place: str) -> float:
 def _flag(annotation: Mapping[str, Any], name: str, place: str) -> bool:
     value = annotation.get(name, 0)
     if value not in (0, 1):
-        raise Unusable(f'{place}.{name}', f'expected 0 or 1, found {json.dumps(value)[:80]}')
+        raise Unusable(f'{place}.{name}', f'expected 0 or 1, found {json.dumps(value)[:80]}', Kind.FORM)
     return bool(value)

@@ -13,17 +13,21 @@ asked for.
 from __future__ import annotations
 
 import csv
+import io
 import os
 import pathlib
 from collections.abc import Iterator
 
 from stagetrain.config import schema
-from stagetrain.data.annotation import BadItem, Example, Unusable
+from stagetrain.data.annotation import BadItem, Evidence, Example, Kind, Unusable
 from stagetrain.data.listed import ListedImage, ListedObject, read_images
+from stagetrain.data.places import is_clutter
+from stagetrain.data.text_files import decoded
 from stagetrain.errors import DataError, known_names, suggestion
 
 CLASS_FILE = 'classes.csv'
 _Row = tuple[int, list[str]]
+_EVIDENCE_FIELDS, _EVIDENCE_LENGTH = 12, 40
 
 
 def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int) -> tuple[list[Example], list[BadItem]]:
@@ -38,7 +42,7 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
       Usable images, and boxes and images that were left out.
 
     Raises:
-      DataError: A file does not exist or is no CSV of this form, or none of its images can be used.
+      DataError: A file does not exist or is no CSV.
     """
     file = annotation_file(source)
     class_file = _class_file(source, file)
@@ -51,7 +55,7 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
         try:
             name, found = _object(line, row, folder, known)
         except Unusable as error:
-            bad.append(BadItem(str(file), error.element, error.reason))
+            bad.append(error.at(str(file)))
             continue
         listed.setdefault(name, ListedImage(f'line {line}', name, None, objects.setdefault(name, [])))
         objects[name] += found
@@ -80,7 +84,8 @@ def class_names(source: schema.DataSource) -> tuple[str, ...]:
     class_file = _class_file(source, file)
     if class_file is not None:
         return _classes_of(class_file)
-    return tuple(sorted({row[5].strip() for _, row in _rows(file) if len(row) == 6 and row[5].strip()}))
+    names = {row[5].strip() for _, row in _rows(file) if len(row) == 6 and all(map(_is_number, row[1:5]))}
+    return tuple(sorted(names - {''}))
 
 
 def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
@@ -92,6 +97,13 @@ def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None
     if file.suffix != '.csv':
         return None
     return source.model_copy(update={'format': 'csv'}), f'{file} is a CSV file'
+
+
+def splits(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the names of a folder's CSV files, where there are several and none is called `annotations.csv`."""
+    path = pathlib.Path(source.path)
+    names = sorted(file.stem for file in path.glob('*.csv') if file.name != CLASS_FILE and not is_clutter(file.name))
+    return tuple(names) if len(names) > 1 and 'annotations' not in names else ()
 
 
 def annotation_file(source: schema.DataSource) -> pathlib.Path:
@@ -119,18 +131,18 @@ def _class_file(source: schema.DataSource, file: pathlib.Path) -> pathlib.Path |
 def _rows(file: pathlib.Path) -> Iterator[_Row]:
     """Yields line number (of a record's last line) and fields; empty lines are passed over."""
     try:
-        with open(file, encoding='utf-8-sig', newline='') as stream:
-            reader = csv.reader(stream, strict=True)
-            try:
-                for row in reader:
-                    if row:
-                        yield reader.line_num, row
-            except csv.Error as error:
-                raise DataError(f'{file}: line {reader.line_num}: not CSV: {error}') from error
+        text = decoded(file.read_bytes())
     except OSError as error:
         raise DataError(f'{file}: cannot be read: {error.strerror}; expected a CSV file') from error
-    except UnicodeDecodeError as error:
-        raise DataError(f'{file}: expected UTF-8 text: {error.reason} at byte {error.start}') from error
+    except Unusable as error:
+        raise DataError(f'{file}: {error}') from error
+    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f'{file}: line {reader.line_num}: not CSV: {error}') from error
 
 
 def _classes_of(file: pathlib.Path) -> tuple[str, ...]:
@@ -151,25 +163,43 @@ def _classes_of(file: pathlib.Path) -> tuple[str, ...]:
 def _object(line: int, row: list[str], folder: str, known: tuple[str, ...] | None) -> tuple[str, list[ListedObject]]:
     """Returns the image's name, and its object, or none for a line that says there is none."""
     place = f'line {line}'
+    evidence = tuple(field[:_EVIDENCE_LENGTH] for field in row[:_EVIDENCE_FIELDS])
     if len(row) != 6:
-        raise Unusable(place, f'expected 6 fields (path,x1,y1,x2,y2,class), found {len(row)}')
+        shown = ','.join(row)[:80]
+        raise Unusable(place, f"expected 6 fields (path,x1,y1,x2,y2,class), found {len(row)}: '{shown}'", Kind.FIELDS, evidence)
     path, *edges, class_name = (field.strip() for field in row)
     if not path:
-        raise Unusable(place, 'the path is empty')
-    name = os.path.relpath(path, os.path.abspath(folder)) if os.path.isabs(path) else os.path.normpath(path)
+        raise Unusable(place, 'the path is empty, expected the name of an image', Kind.FORM)
+    name = _relative(path, folder)
     if not any(edges) and not class_name:
         return name, []
     if not class_name:
-        raise Unusable(place, 'the class is empty')
+        raise Unusable(place, 'the class is empty, expected a name', Kind.FORM)
+    xmin, ymin, xmax, ymax = (_number(text, place, evidence) for text in edges)
     if known is not None and class_name not in known:
-        raise Unusable(place, f"class '{class_name}' is not in the class file ({', '.join(known)})")
-    xmin, ymin, xmax, ymax = (_number(text, place, line) for text in edges)
+        raise Unusable(place, f"class '{class_name}' is not in the class file ({', '.join(known)})", Kind.CLASS, (class_name,))
     return name, [ListedObject(place, (ymin, xmin, ymax, xmax), class_name)]
 
 
-def _number(text: str, place: str, line: int) -> float:
+def _relative(path: str, folder: str) -> str:
+    """Returns the path as a name in `folder`, which may itself be a link to where an absolute path says the images lie."""
+    path = path.replace('\\', '/')
+    if not os.path.isabs(path):
+        return os.path.normpath(path)
+    names = [os.path.relpath(path, folder) for folder in (os.path.abspath(folder), os.path.realpath(folder))]
+    return next((name for name in names if name.split('/')[0] != '..'), path)
+
+
+def _number(text: str, place: str, evidence: Evidence) -> float:
     try:
         return float(text)
     except ValueError as error:
-        header = ': a header is not expected here' if line == 1 else ''
-        raise Unusable(place, f"expected a number, found '{text}'{header}") from error
+        raise Unusable(place, f"expected a number, found '{text}'", Kind.NOT_A_NUMBER, evidence) from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

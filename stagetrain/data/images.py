@@ -22,7 +22,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from stagetrain.data.annotation import Unusable
+from stagetrain.data.annotation import Kind, Unusable
 
 FORMATS = ('JPEG', 'PNG', 'BMP')
 _EXIF_ORIENTATION = 0x0112
@@ -36,6 +36,8 @@ _REFUSED = (
     (b'II*\0', 'a TIFF, which TensorFlow cannot decode'),
     (b'MM\0*', 'a TIFF, which TensorFlow cannot decode'),
     (b'%PDF', 'a PDF'),
+    (b'version https://git-lfs', "a pointer of Git LFS, whose image 'git lfs pull' brings"),
+    (b'\0\x05\x16\x07', 'what macOS notes about a file of that name (AppleDouble), which can be removed'),
     (b'\0\0\0\x0cjP  ', 'a JPEG 2000, which TensorFlow cannot decode'),
 )
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -72,11 +74,11 @@ def inspect(source: bytes | str | os.PathLike[str]) -> ImageInfo:
             with Image.open(file, formats=FORMATS) as image:
                 return _info(image)
     except OSError as error:
-        raise Unusable('', _why_unreadable(error)) from error
+        raise _unusable(_why_unreadable(error)) from error
     except (SyntaxError, ValueError, struct.error) as error:
-        raise Unusable('', f'the image header is broken: {error}') from error
+        raise _unusable(f'the image header is broken: {error}') from error
     except Image.DecompressionBombError as error:
-        raise Unusable('', f'the image is too large to open: {error}') from error
+        raise _unusable(f'the image is too large to open: {error}') from error
 
 
 def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo:
@@ -92,7 +94,7 @@ def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo
     info = inspect(source)
     if info.height * info.width > max_pixels:
         pixels = f'{info.width}x{info.height} = {info.width * info.height:,} pixels'
-        raise Unusable('', f'the image has {pixels}; data.max_image_pixels is {max_pixels:,}')
+        raise Unusable('', f'the image has {pixels}; data.max_image_pixels is {max_pixels:,}', Kind.LARGE)
     return info
 
 
@@ -136,9 +138,13 @@ def verify(source: bytes | str | os.PathLike[str]) -> None:
             image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
             image.load()
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
-        raise Unusable('', f'the image data is broken: {error}') from error
+        raise _unusable(f'the image data is broken: {error}') from error
     except Image.DecompressionBombError as error:
-        raise Unusable('', f'the image is too large to open: {error}') from error
+        raise _unusable(f'the image is too large to open: {error}') from error
+
+
+def _unusable(reason: str) -> Unusable:
+    return Unusable('', reason, Kind.IMAGE)
 
 
 def _open(source: bytes | str | os.PathLike[str]) -> BinaryIO:
@@ -147,12 +153,12 @@ def _open(source: bytes | str | os.PathLike[str]) -> BinaryIO:
 
 def _refuse_other_formats(start: bytes) -> None:
     if not start:
-        raise Unusable('', 'the file is empty')
+        raise _unusable('the file is empty')
     if start[:4] == b'RIFF' and start[8:12] == b'WEBP':
-        raise Unusable('', 'a WebP, which is decoded to several frames or not at all; expected JPEG, PNG or BMP')
+        raise _unusable('a WebP, which is decoded to several frames or not at all; expected JPEG, PNG or BMP')
     for magic, name in _REFUSED:
         if start.startswith(magic):
-            raise Unusable('', f'{name}; expected JPEG, PNG or BMP')
+            raise _unusable(f'{name}; expected JPEG, PNG or BMP')
     if start.startswith(b'BM') and len(start) == 34:
         _refuse_palette_bmp(*struct.unpack('<HI', start[28:34]))
 
@@ -161,7 +167,7 @@ def _refuse_palette_bmp(bits_per_pixel: int, compression: int) -> None:
     """TensorFlow takes palette indices for gray values, and knows neither 16 bits nor compression."""
     if bits_per_pixel not in (24, 32) or compression != 0:
         found = f'{bits_per_pixel} bits a pixel, compression {compression}'
-        raise Unusable('', f'a BMP of {found}; expected 24 or 32 bits uncompressed, or JPEG or PNG')
+        raise _unusable(f'a BMP of {found}; expected 24 or 32 bits uncompressed, or JPEG or PNG')
 
 
 def _check_png_chunks(data: bytes) -> None:

@@ -26,17 +26,19 @@ import numpy as np
 
 from stagetrain import files
 from stagetrain.config import schema, specs
-from stagetrain.data import objects
-from stagetrain.data.annotation import BadItem, Dataset, Example
+from stagetrain.data import faults, objects
+from stagetrain.data.annotation import BadItem, Dataset, Example, Kind
 from stagetrain.errors import DamagedFile, DataError
 
 CACHE_VERSION = 5
 """Counted up whenever a reader or the cache's layout changes, so that older caches are made again."""
 RACY_NS = 2_000_000_000
 """A file changed so shortly before it was read can change again within the same tick of a coarse clock: nothing is cached."""
-NUM_BAD_SHOWN = 10
 ITEM_DIGITS = 12
 """Hexadecimal digits of an image's digest in `Dataset.items`; as many of its annotation's follow."""
+
+_NAMING = (Kind.MISSING, Kind.LINK, Kind.NOTE)
+"""Kinds whose evidence is the path of a file that is not there: it may appear."""
 
 _Stat = tuple[int, int, int] | None
 
@@ -50,6 +52,7 @@ class _Contents:
     digest: str
     items: dict[str, str]
     ignored: dict[str, int]
+    notes: tuple[BadItem, ...]
 
 
 def load_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
@@ -94,7 +97,9 @@ def read_dataset(source: schema.DataSource, data: schema.Data, split_name: str, 
         found = _read(spec, source, data)
         if cache:
             cache.store(found, started_ns)
-    return Dataset(split_name, tuple(data.classes), found.examples, found.bad, found.digest, found.items, found.ignored)
+    return Dataset(
+        split_name, tuple(data.classes), found.examples, found.bad, found.digest, found.items, found.notes, found.ignored
+    )
 
 
 def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
@@ -142,7 +147,9 @@ def _read(spec: specs.FormatSpec, source: schema.DataSource, data: schema.Data) 
     for one, other in itertools.pairwise(examples):
         if one.image_id == other.image_id:
             raise DataError(f"{source.path}: two images have the id '{one.image_id}' ({one.path}, {other.path}); ids must differ")
-    return _Contents(tuple(examples), tuple(sorted(bad)), *_digests(data.classes, examples), ignored)
+    bad = sorted(bad, key=lambda item: item.order)
+    left_out, notes = ([item for item in bad if (item.kind == Kind.NOTE) == is_note] for is_note in (False, True))
+    return _Contents(tuple(examples), tuple(left_out), *_digests(data.classes, examples), ignored, tuple(notes))
 
 
 def _count_ignored(examples: Iterable[Example], data: schema.Data) -> dict[str, int]:
@@ -163,35 +170,35 @@ def _of_classes(example: Example, num_classes: int) -> Example:
 def _refuse_bad(dataset: Dataset, source: schema.DataSource, data: schema.Data) -> None:
     place = f'data.{dataset.name}: {source.path}'
     if dataset.bad and data.on_bad == 'error':
-        shown = ''.join(f'\n  {item}' for item in dataset.bad[:NUM_BAD_SHOWN])
-        rest = len(dataset.bad) - NUM_BAD_SHOWN
         raise DataError(
-            f'{place}: {len(dataset.bad)} boxes or images cannot be used:{shown}'
-            + (f'\n  and {rest} more' if rest > 0 else '')
-            + '\nCorrect them, or set data.on_bad: skip to leave them out; they are counted in the plan then.'
+            f'{place}: {len(dataset.bad)} boxes or images cannot be used:{_shown_faults(dataset, source, data)}'
+            '\nCorrect them, or set data.on_bad: skip to leave them out; they are counted in the plan then.'
         )
     if not dataset.num_boxes:
         raise DataError(
             f'{place}: {len(dataset.examples)} images, but not one usable object in them; '
             f'expected objects of {", ".join(data.classes)}{_only(objects.to_measure(dataset))}'
+            f'{_shown_faults(dataset, source, data)}'
         )
-    if dataset.name == 'train':
-        found = objects.to_learn(dataset, include_difficult=source.include_difficult)
-        if not found.num_usable:
-            raise DataError(f'{place}: {len(dataset.examples)} images, but nothing to learn in them: {found}{_remedy(found)}')
+    found = objects.to_learn(dataset, include_difficult=source.include_difficult)
+    if dataset.name == 'train' and not found.num_usable:
+        remedies = ''.join(f'\n{remedy}' for remedy in found.remedies)
+        raise DataError(
+            f'{place}: {len(dataset.examples)} images, but nothing to learn in them: {found}{remedies}'
+            f'{_shown_faults(dataset, source, data)}'
+        )
 
 
 def _only(found: objects.ObjectCounts) -> str:
     return f'; found {found}' if found.num_objects else ''
 
 
-def _remedy(found: objects.ObjectCounts) -> str:
-    remedies = {
-        'crowds': 'Training passes over crowds: mark single objects.',
-        'difficult': 'Training passes over difficult objects: set data.train.include_difficult: true to learn from them.',
-        'no larger than a pixel': 'Are their coordinates from 0 to 1? Pixels of the stored image are expected.',
-    }
-    return ''.join(f'\n{remedy}' for reason, remedy in remedies.items() if reason in found.left_out)
+def _shown_faults(dataset: Dataset, source: schema.DataSource, data: schema.Data) -> str:
+    """Returns the faults as `data check` counts them, with the first of each kind, and what lists all."""
+    if not dataset.bad:
+        return ''
+    shown = [f'  {line}' for line in faults.lines(faults.by_kind(dataset, source))]
+    return '\n'.join(['', *shown, f'{faults.listing_command(source, data.classes, data.ignore_classes)} lists all.'])
 
 
 def _key(source: schema.DataSource, data: schema.Data) -> str:
@@ -240,7 +247,9 @@ class _Cache:
             files.write_sealed_bytes(self._file, buffer.getvalue())
 
     def _paths(self, contents: _Contents) -> list[str]:
-        read = itertools.chain((example.path for example in contents.examples), (item.file for item in contents.bad))
+        items = (*contents.bad, *contents.notes)
+        named = (item.evidence[0] for item in items if item.kind in _NAMING and item.evidence)
+        read = itertools.chain((example.path for example in contents.examples), (item.file for item in items), map(str, named))
         return list(dict.fromkeys(os.path.abspath(path) for path in itertools.chain(self._inputs, read)))
 
 
@@ -254,6 +263,7 @@ def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str
         'paths': [example.path for example in examples],
         'masks': [example.masks for example in examples],
         'bad': [dataclasses.astuple(item) for item in contents.bad],
+        'notes': [dataclasses.astuple(item) for item in contents.notes],
         'stat_paths': paths,
     }
     spans = [(-1, -1) if e.offset is None or e.length is None else (e.offset, e.length) for e in examples]
@@ -295,6 +305,9 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[_Contents, list[str], list[_
         for image_id, path, (offset, length), (height, width), start, end, found in rows
     )
     stats: list[_Stat] = [None if size < 0 else (size, time_ns, inode) for size, time_ns, inode in arrays['stats'].tolist()]
-    bad = tuple(BadItem(*item) for item in text['bad'])
+    bad, notes = (
+        tuple(BadItem(file, element, reason, kind, tuple(evidence)) for file, element, reason, kind, evidence in text[name])
+        for name in ('bad', 'notes')
+    )
     items = dict(zip(text['ids'], text['items'], strict=True))
-    return _Contents(examples, bad, text['digest'], items, text['ignored']), text['stat_paths'], stats
+    return _Contents(examples, bad, text['digest'], items, text['ignored'], notes), text['stat_paths'], stats

@@ -1,24 +1,25 @@
 """Data sets that list images and objects in one text file, as COCO and CSV do: from the list to examples.
 
 An image's id is its name in the image folder without the suffix (`train/0001` for `train/0001.jpg`): equal wherever the folder
-lies, and equal to the id of the same image in VOC layout.
+lies, and equal to the id of the same image in VOC layout. Images that differ in their suffix alone keep it in their ids.
 
     examples, bad = read_images('boxes.csv', 'images', [ListedImage('line 1', '0001.jpg', None, [...])], ('cat',), 50_000_000)
 """
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
-import functools
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from stagetrain.data import images, places
-from stagetrain.data.annotation import BadItem, Example, Unusable, class_id, usable_box
+from stagetrain.data import images
+from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
+from stagetrain.data.places import Places
 from stagetrain.errors import DataError
 
 
@@ -50,7 +51,7 @@ class ListedImage:
 @dataclasses.dataclass(frozen=True)
 class _Context:
     file: str
-    folder: str
+    places: Places
     classes: tuple[str, ...]
     max_image_pixels: int
     with_masks: bool
@@ -79,71 +80,85 @@ def read_images(
       Usable images, and boxes and images that were left out.
 
     Raises:
-      DataError: The folder does not exist, or no image can be used.
+      DataError: The folder does not exist.
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder; expected the images of {file}: set 'images' to where they lie")
-    context = _Context(file, os.path.realpath(folder), classes, max_image_pixels, with_masks)
-    kept, bad = _without_repeated_ids(file, listed)
+    context = _Context(file, Places(folder), classes, max_image_pixels, with_masks)
+    kept, bad = _with_ids(file, listed)
     # Decoding releases the interpreter lock; `map` keeps the order.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(functools.partial(_read_image, context), kept))
+        results = list(pool.map(lambda found: _read_image(context, *found), kept.items()))
     examples = [example for example, _ in results if example is not None]
     bad += [item for _, items in results for item in items]
-    if not examples:
-        shown = ''.join(f'\n  {item}' for item in bad[:10])
-        raise DataError(f'{file}: none of its {len(listed)} images can be used (image folder: {folder}):{shown}')
     return examples, bad
 
 
 def image_id(name: str) -> str:
-    """Returns the id of an image by its name in the image folder."""
-    return posixpath.splitext(posixpath.normpath(name))[0]
+    """Returns the id of an image by its name in the image folder, where no other image has it."""
+    return posixpath.splitext(_normal(name))[0]
 
 
-def _without_repeated_ids(file: str, listed: Iterable[ListedImage]) -> tuple[list[ListedImage], list[BadItem]]:
+def _normal(name: str) -> str:
+    return posixpath.normpath(name.replace('\\', '/'))
+
+
+def _with_ids(file: str, listed: Iterable[ListedImage]) -> tuple[dict[str, ListedImage], list[BadItem]]:
+    """Returns the images by their ids, and those that are listed a second time."""
     first: dict[str, ListedImage] = {}
     bad = []
     for image in listed:
-        taken = first.setdefault(image_id(image.name), image)
+        taken = first.setdefault(_normal(image.name), image)
         if taken is not image:
-            bad.append(BadItem(file, image.element, f"'{image.name}' has the id of '{taken.name}' in {taken.element}"))
-    return list(first.values()), bad
+            reason = f"'{image.name}' is listed in {taken.element} already; expected each image once"
+            bad.append(BadItem(file, image.element, reason, Kind.REPEATED))
+    num_names = collections.Counter(map(image_id, first))
+    return {image_id(name) if num_names[image_id(name)] == 1 else name: image for name, image in first.items()}, bad
 
 
-def _read_image(context: _Context, image: ListedImage) -> tuple[Example | None, list[BadItem]]:
+def _read_image(context: _Context, key: str, image: ListedImage) -> tuple[Example | None, list[BadItem]]:
     try:
-        path = places.inside(context.folder, '', image.name, image.element)
+        path = context.places.file('', image.name, image.element)
     except Unusable as error:
-        return None, [BadItem(context.file, error.element, error.reason)]
+        return None, [error.at(context.file)]
     try:
         info = images.usable(path, context.max_image_pixels)
         images.verify(path)
     except Unusable as error:
-        return None, [BadItem(path, error.element, error.reason)]
+        return None, [error.at(path)]
     if image.stated_size not in (None, (info.height, info.width)):
         height, width = image.stated_size or (0, 0)
         reason = f'says {width:g}x{height:g}, the image {image.name} has {info.size_in_words}'
-        return None, [BadItem(context.file, image.element, reason)]
-    return _example(context, image, path, info)
+        return None, [BadItem(context.file, image.element, reason, Kind.SIZE, (width, height, info.width, info.height))]
+    example, bad = _example(context, key, image, path, info)
+    return example, bad + _notes(context, image, path)
 
 
-def _example(context: _Context, image: ListedImage, path: str, info: images.ImageInfo) -> tuple[Example, list[BadItem]]:
+def _notes(context: _Context, image: ListedImage, path: str) -> list[BadItem]:
+    """Returns that an image is called in another way than it is listed, in upper and lower case."""
+    named = os.path.join(context.places.root, _normal(image.name))
+    if path == named or os.path.basename(path) == image.name.rpartition('/')[2]:
+        return []
+    reason = f"'{image.name}' is called '{os.path.basename(path)}'"
+    return [BadItem(context.file, image.element, reason, Kind.NOTE, (named,))]
+
+
+def _example(context: _Context, key: str, image: ListedImage, path: str, info: images.ImageInfo) -> tuple[Example, list[BadItem]]:
     boxes, classes, flags, masks, bad = [], [], [], [], []
     for found in image.objects:
         try:
-            number = class_id(found.class_name, context.classes, found.element)
+            class_number = class_id(found.class_name, context.classes, found.element)
             box = usable_box(found.box_yxyx_px, info.height, info.width, found.element)
             masks += [found.mask(info.height, info.width)] if found.mask else []
         except Unusable as error:
-            bad.append(BadItem(context.file, error.element, error.reason))
+            bad.append(error.at(context.file))
             continue
         boxes.append(box)
-        classes.append(number)
+        classes.append(class_number)
         flags.append((found.difficult, found.is_crowd))
     flag_columns = np.asarray(flags, np.bool_).reshape(-1, 2)
     example = Example(
-        image_id=image_id(image.name),
+        image_id=key,
         path=path,
         offset=None,
         length=None,

@@ -8,17 +8,21 @@ found.by_class['cat']              # 0: no metric of this class can be measured
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
-from stagetrain.data.annotation import Dataset, Example
+from stagetrain.data.annotation import Dataset
 
 SMALLEST_AREA_PX = 1.0
 """A box that covers no more shows nothing; whole data sets of them are coordinates from 0 to 1 that were taken for pixels."""
-_KINDS = ('crowds', 'difficult', 'no larger than a pixel')
+_REMEDIES = {
+    'crowds': 'Training passes over crowds: mark single objects.',
+    'difficult': 'Training passes over difficult objects: set data.train.include_difficult: true to learn from them.',
+    'no larger than a pixel': 'Are their coordinates from 0 to 1? Pixels of the stored image are expected.',
+}
+_KINDS = tuple(_REMEDIES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,11 @@ class ObjectCounts:
         """Returns how many objects there are, usable or not."""
         return self.num_usable + sum(self.left_out.values())
 
+    @property
+    def remedies(self) -> list[str]:
+        """Returns a sentence for each reason that something can be done about."""
+        return [remedy for reason, remedy in _REMEDIES.items() if reason in self.left_out]
+
     def __str__(self) -> str:
         usable = [f'{self.num_usable} usable'] if self.num_usable else []
         reasons = [*usable, *(f'{count} {reason}' for reason, count in self.left_out.items())]
@@ -67,20 +76,24 @@ def to_measure(dataset: Dataset) -> ObjectCounts:
 
 
 def _counts(dataset: Dataset, include_difficult: bool) -> ObjectCounts:
-    by_class = np.zeros(len(dataset.classes) + 1, np.int64)
-    left_out: collections.Counter[str] = collections.Counter()
-    for example in dataset.examples:
-        reasons = _reasons(example, include_difficult)
-        by_class += np.bincount(example.classes[reasons < 0], minlength=len(by_class))
-        left_out.update(_KINDS[reason] for reason in reasons[reasons >= 0])
-    left_out.update({f"of the ignored class '{name}'": count for name, count in dataset.ignored.items() if count})
-    by_name = {name: int(by_class[number]) for number, name in enumerate(dataset.classes, 1)}
-    return ObjectCounts(len(dataset.examples), by_name, dict(left_out))
+    classes, reasons = _columns(dataset, include_difficult)
+    usable = np.bincount(classes[reasons < 0], minlength=len(dataset.classes) + 1)
+    left_out = dict(zip(_KINDS, np.bincount(reasons[reasons >= 0], minlength=len(_KINDS)).tolist(), strict=True))
+    left_out |= {f"of the ignored class '{name}'": count for name, count in dataset.ignored.items()}
+    return ObjectCounts(
+        num_images=len(dataset.examples),
+        by_class={name: int(usable[number]) for number, name in enumerate(dataset.classes, 1)},
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
 
 
-def _reasons(example: Example, include_difficult: bool) -> np.ndarray:
-    """Returns int `[N]`: the first of `_KINDS` that holds for an object, -1 for a usable one."""
-    boxes = example.boxes_yxyx_px
+def _columns(dataset: Dataset, include_difficult: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns class ids and, as int, the first of `_KINDS` that holds, -1 for usable; of all objects."""
+    examples = dataset.examples
+    classes = np.concatenate([np.zeros(0, np.int32), *(example.classes for example in examples)])
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(example.boxes_yxyx_px for example in examples)])
+    is_crowd = np.concatenate([np.zeros(0, np.bool_), *(example.is_crowd for example in examples)])
+    difficult = np.concatenate([np.zeros(0, np.bool_), *(example.difficult for example in examples)])
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    columns = (example.is_crowd, example.difficult & (not include_difficult), areas <= SMALLEST_AREA_PX)
-    return np.select(columns, range(len(columns)), default=-1)
+    columns = (is_crowd, difficult & (not include_difficult), areas <= SMALLEST_AREA_PX)
+    return classes, np.select(columns, range(len(columns)), default=-1)

@@ -6,13 +6,17 @@ source.format, reason       # 'voc', 'VOC2007 holds Annotations and JPEGImages'
 
 from __future__ import annotations
 
+import collections
 import os
 
 from stagetrain.config import schema, specs
 from stagetrain.data.annotation import BadItem, Example
-from stagetrain.errors import DataError
+from stagetrain.data.places import is_clutter
+from stagetrain.errors import DataError, suggestion
 
 AUTO = 'auto'
+NUM_SHOWN = 6
+"""Folders and kinds of files that are named where nothing fits."""
 
 
 def recognised(source: schema.DataSource) -> tuple[schema.DataSource, str]:
@@ -27,12 +31,23 @@ def recognised(source: schema.DataSource) -> tuple[schema.DataSource, str]:
     if len(found) == 1:
         return found[0]
     if not found:
-        there = 'nothing is there' if not os.path.lexists(source.path) else 'it is none of them'
         asked = f' (split {source.split})' if source.split else ''
         known = ', '.join(name for name in specs.formats() if specs.data_format(name).recognise)
-        raise DataError(f'{source.path}{asked}: format auto knows {known}, but {there}; give the format, or another path')
+        raise DataError(f'{source.path}{asked}: format auto knows {known}, but {_seen(source)}')
     shown = '; '.join(f'{match.format} ({reason})' for match, reason in found)
     raise DataError(f'{source.path}: format auto finds more than one: {shown}. Set format to the one that is meant')
+
+
+def parts(source: schema.DataSource) -> list[schema.DataSource]:
+    """Returns a source for each split of a folder that is no data set without one, as Roboflow leaves them; else the source."""
+    if source.split is not None or not os.path.isdir(source.path):
+        return [source]
+    for name in specs.formats() if source.format == AUTO else [source.format]:
+        place = specs.data_format(name).splits
+        splits: tuple[str, ...] = specs.load_implementation(place)(source) if place else ()
+        if splits:
+            return [source.model_copy(update={'format': name, 'split': split}) for split in splits]
+    return [source]
 
 
 def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int) -> tuple[list[Example], list[BadItem]]:
@@ -76,3 +91,34 @@ def _match(name: str, source: schema.DataSource) -> tuple[schema.DataSource, str
     place = specs.data_format(name).recognise
     match: tuple[schema.DataSource, str] | None = specs.load_implementation(place)(source) if place else None
     return match
+
+
+def _seen(source: schema.DataSource) -> str:
+    """Returns what is at a path that no format fits, and what to do."""
+    path = source.path
+    if not os.path.lexists(path):
+        folder, name = os.path.split(os.path.abspath(path))
+        beside = os.listdir(folder) if os.path.isdir(folder) else []
+        return f'nothing is there; give the format, or another path.{suggestion(name, beside)}'
+    if os.path.islink(path) and not os.path.exists(path):
+        return f'it is a link to {os.readlink(path)}, which is not there; restore what it leads to, or replace the link'
+    splits = [part.split for part in parts(source) if part.split is not None and source.split is None]
+    if splits:
+        return f'it is none of them without a split; set split to one of {", ".join(splits)}'
+    return f'it is none of them: {_in_words(path)}; give the format, or another path'
+
+
+def _in_words(path: str) -> str:
+    """Returns what a folder holds, or how a file begins."""
+    if not os.path.isdir(path):
+        with open(path, 'rb') as file:
+            start = file.read(40)
+        return f'a file that begins with {start!r}' if start else 'an empty file'
+    with os.scandir(path) as entries:
+        there = sorted((entry.is_dir(), entry.name) for entry in entries if not is_clutter(entry.name))
+    folders = [name for is_folder, name in there if is_folder]
+    kinds = collections.Counter(os.path.splitext(name)[1] or name for is_folder, name in there if not is_folder)
+    files = [f'{count} {suffix}' for suffix, count in kinds.most_common(NUM_SHOWN)]
+    shown = [f'the folders {", ".join(folders[:NUM_SHOWN])}'] if folders else []
+    shown += [f'the files {", ".join(files)}'] if files else []
+    return f'a folder with {" and ".join(shown)}' if shown else 'an empty folder'

@@ -21,6 +21,7 @@ from PIL import Image
 
 from stagetrain.data import images
 from stagetrain.data.annotation import BadItem, Dataset, Example
+from stagetrain.data.faults import FaultGroup
 
 MANY_OBJECTS = 100
 """The Model Garden's default of `parser.max_num_instances`; an image with more needs it set."""
@@ -51,6 +52,8 @@ class SetReport:
     """The most frequent sizes, width x height -> images."""
     num_image_sizes: int
     faults: tuple[BadItem, ...]
+    kinds: tuple[FaultGroup, ...]
+    """The same faults by kind, with their likely causes."""
     remarks: tuple[str, ...]
     pictures: Mapping[str, str] = dataclasses.field(repr=False)
     """Digest of a picture's pixels -> the first image that shows it."""
@@ -58,7 +61,8 @@ class SetReport:
     def to_json(self) -> dict[str, Any]:
         """Returns what `--json` writes: everything but the pictures' digests."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != 'pictures'}
-        return found | {'faults': [dataclasses.asdict(item) for item in self.faults]}
+        faults = [{'file': item.file, 'element': item.element, 'kind': item.kind, 'reason': item.reason} for item in self.faults]
+        return found | {'faults': faults, 'kinds': [group.to_json() for group in self.kinds]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +78,14 @@ class Leak:
         return f'{self.first_image} ({self.first_set}) and {self.second_image} ({self.second_set}) show the same picture'
 
 
-def examine(name: str, dataset: Dataset, read_as: str) -> SetReport:
+def examine(name: str, dataset: Dataset, read_as: str, kinds: Sequence[FaultGroup] = ()) -> SetReport:
     """Counts what a data set holds; decodes every image once more, for its pixels.
 
     Args:
       name: What the set is called in messages.
-      dataset: Read with `on_bad: skip`.
+      dataset: Read whatever is wrong with it.
       read_as: The format, and why.
+      kinds: Its faults by kind.
     """
     examples = dataset.examples
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -102,7 +107,7 @@ def examine(name: str, dataset: Dataset, read_as: str) -> SetReport:
         num_objects=int(counts.sum()),
         num_difficult=sum(int(example.difficult.sum()) for example in examples),
         num_crowds=sum(int(example.is_crowd.sum()) for example in examples),
-        objects_per_image=(int(counts.min()), float(np.median(counts)), int(counts.max())),
+        objects_per_image=(int(counts.min()), float(np.median(counts)), int(counts.max())) if len(counts) else (0, 0.0, 0),
         objects_by_class=_by_class(dataset, lambda classes: classes),
         images_by_class=_by_class(dataset, np.unique),
         objects_by_size=_by_size(examples),
@@ -110,6 +115,7 @@ def examine(name: str, dataset: Dataset, read_as: str) -> SetReport:
         image_sizes=dict(sizes.most_common(5)),
         num_image_sizes=len(sizes),
         faults=dataset.bad,
+        kinds=tuple(kinds),
         remarks=(*_remarks(dataset), *_turned(examples, [turned for _, _, turned in looks]), *twice),
         pictures=pictures,
     )
@@ -161,16 +167,27 @@ def _by_size(examples: Sequence[Example]) -> dict[str, int]:
 
 
 def _remarks(dataset: Dataset) -> list[str]:
-    remarks = [f"class '{name}' has no object" for name, count in _by_class(dataset, np.unique).items() if count == 0]
+    counts = _by_class(dataset, np.unique)
+    remarks = [f"class '{name}' has no object" for name, count in counts.items() if count == 0 and any(counts.values())]
+    remarks += _crowded(dataset.examples)
     for example in dataset.examples:
-        if len(example.classes) > MANY_OBJECTS:
-            count = len(example.classes)
-            remarks.append(
-                f'{place(example)}: {count} objects; training needs model.parser.max_num_instances of at least {count}'
-            )
         rows = np.column_stack([example.boxes_yxyx_px, example.classes])
         if len(np.unique(rows, axis=0)) < len(rows):
             remarks.append(
                 f'{place(example)}: {len(rows) - len(np.unique(rows, axis=0))} objects stand in it twice, box and class'
             )
-    return remarks
+    return remarks + [str(note) for note in dataset.notes]
+
+
+def _crowded(examples: Sequence[Example]) -> list[str]:
+    """Returns which images have more objects than training and evaluation take by default, the fullest first."""
+    crowded = sorted((example for example in examples if len(example.classes) > MANY_OBJECTS), key=lambda one: -len(one.classes))
+    if not crowded:
+        return []
+    largest = len(crowded[0].classes)
+    images_have = 'image has' if len(crowded) == 1 else 'images have'
+    return [
+        f'{len(crowded)} {images_have} more than {MANY_OBJECTS} objects, the largest {largest}: training needs '
+        f'model.parser.max_num_instances of at least {largest}, and detections and AP stop at {MANY_OBJECTS} an image by default',
+        *(f'{place(example)}: {len(example.classes)} objects' for example in crowded),
+    ]

@@ -22,6 +22,8 @@ import dataclasses
 import functools
 import glob
 import os
+import re
+import shlex
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,7 +32,7 @@ import numpy as np
 
 from stagetrain.config import schema
 from stagetrain.data import images, tf_example
-from stagetrain.data.annotation import BadItem, Example, Unusable, class_id, usable_box
+from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.data.label_map import read_label_map
 from stagetrain.errors import DataError, known_names, suggestion
@@ -38,6 +40,7 @@ from stagetrain.errors import DataError, known_names, suggestion
 _HEADER = struct.Struct('<QI')  # length of the data, checksum of the length's 8 bytes
 _FOOTER = struct.Struct('<I')  # checksum of the data
 _GZIP_MAGIC = b'\x1f\x8b'
+_COMPRESSED = 'compressed with GZIP, expected a plain TFRecord: write `gzip -dc {path} > plain.tfrecord` and name that file'
 _BOX = 'image/object/bbox/'
 _EDGES = ('ymin', 'xmin', 'ymax', 'xmax')
 PIXELS = 'image/object/bbox_yxyx_px'
@@ -75,7 +78,7 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
       Usable images, and boxes and records that were left out.
 
     Raises:
-      DataError: No file matches, or no record can be used.
+      DataError: No file matches.
     """
     frames: list[Frame] = []
     bad: list[BadItem] = []
@@ -89,9 +92,6 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
         results = list(pool.map(functools.partial(_read_record, labels, max_image_pixels), frames))
     examples, repeated = _without_repeated_ids([(frame, example) for frame, (example, _) in zip(frames, results, strict=True)])
     bad += [item for _, items in results for item in items] + repeated
-    if not examples:
-        shown = ''.join(f'\n  {item}' for item in bad[:10])
-        raise DataError(f'{source.path}: none of its {len(frames)} records can be used:{shown}')
     return examples, bad
 
 
@@ -142,9 +142,22 @@ def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None
     elif not os.path.isfile(source.path) and not _matching(source.path):
         return None
     found = source.model_copy(update=update)
-    if not found.path or not scan(record_files(found)[0])[0]:
+    if not found.path:
         return None
-    return found, f'{record_files(found)[0]} begins with a record'
+    first = record_files(found)[0]
+    if scan(first)[0]:
+        return found, f'{first} begins with a record'
+    return (found, f'{first} is compressed with GZIP') if _is_compressed(first) else None
+
+
+def _is_compressed(path: str) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(2) == _GZIP_MAGIC and any(part in ('tfrecord', 'tfrecords', 'record') for part in _name_parts(path))
+
+
+def _name_parts(path: str) -> list[str]:
+    """Returns the parts of a file's name between points and signs: `train-0.tfrecord.gz` is `train`, `0`, `tfrecord`, `gz`."""
+    return re.split(r'[._-]', os.path.basename(path).lower())
 
 
 def record_files(source: schema.DataSource) -> list[str]:
@@ -192,7 +205,7 @@ def scan(path: str) -> tuple[list[Frame], list[BadItem]]:
         size = os.path.getsize(path)
         with open(path, 'rb') as file:
             if file.read(2) == _GZIP_MAGIC:
-                return [], [BadItem(path, '', 'compressed with GZIP; expected a plain TFRecord: decompress it')]
+                return [], [BadItem(path, '', _COMPRESSED.format(path=shlex.quote(path)), Kind.RECORD)]
             frames: list[Frame] = []
             end = 0
             while end < size:
@@ -200,21 +213,23 @@ def scan(path: str) -> tuple[list[Frame], list[BadItem]]:
                 frames.append(_frame(path, len(frames) + 1, end, file.read(_HEADER.size), size))
                 end = frames[-1].offset + frames[-1].length + _FOOTER.size
     except Unusable as error:
-        return frames, [BadItem(path, error.element, error.reason)]
+        return frames, [error.at(path)]
     except OSError as error:
         raise DataError(f'{path}: cannot be read: {error.strerror}') from error
-    return frames, [] if frames else [BadItem(path, '', 'the file is empty')]
+    return frames, [] if frames else [BadItem(path, '', 'the file is empty, expected records', Kind.RECORD)]
 
 
 def _frame(path: str, number: int, start: int, header: bytes, size: int) -> Frame:
     rest = 'this record and all behind it are lost'
     if len(header) < _HEADER.size:
-        raise Unusable(f'record {number}', f'the file ends inside its header, at byte {size}: it is truncated')
+        raise Unusable(f'record {number}', f'the file ends inside its header, at byte {size}: it is truncated', Kind.RECORD)
     length, checksum = _HEADER.unpack(header)
     if masked_crc32c(header[:8]) != checksum:
-        raise Unusable(f'record {number}', f'wrong checksum of its length at byte {start}: not a TFRecord, or damaged; {rest}')
+        raise Unusable(
+            f'record {number}', f'wrong checksum of its length at byte {start}: not a TFRecord, or damaged; {rest}', Kind.RECORD
+        )
     if start + _HEADER.size + length + _FOOTER.size > size:
-        raise Unusable(f'record {number}', f'has {length} bytes, but the file ends at byte {size}: it is truncated')
+        raise Unusable(f'record {number}', f'has {length} bytes, but the file ends at byte {size}: it is truncated', Kind.RECORD)
     return Frame(path, number, start + _HEADER.size, length)
 
 
@@ -227,7 +242,7 @@ def _read_record(labels: _Labels, max_image_pixels: int, frame: Frame) -> tuple[
     try:
         return _example(labels, max_image_pixels, frame, _data(frame))
     except Unusable as error:
-        return None, [BadItem(frame.path, _place(frame, error.element), error.reason)]
+        return None, [error.at(frame.path, _place(frame, error.element))]
     except OSError as error:
         raise DataError(f'{frame.path}: record {frame.number}: cannot be read: {error.strerror}') from error
 
@@ -242,7 +257,7 @@ def _data(frame: Frame) -> bytes:
         data = file.read(frame.length)
         footer = file.read(_FOOTER.size)
     if _FOOTER.pack(masked_crc32c(data)) != footer:
-        raise Unusable('', 'wrong checksum of its data: it is damaged')
+        raise Unusable('', 'wrong checksum of its data: it is damaged', Kind.RECORD)
     return data
 
 
@@ -250,7 +265,7 @@ def _example(labels: _Labels, max_image_pixels: int, frame: Frame, data: bytes) 
     try:
         values = tf_example.features(data)
     except ValueError as error:
-        raise Unusable('', str(error)) from error
+        raise Unusable('', str(error), Kind.RECORD) from error
     encoded = _encoded(values)
     info = _checked_image(encoded, values, max_image_pixels)
     objects = _Objects.of(values)
@@ -260,7 +275,7 @@ def _example(labels: _Labels, max_image_pixels: int, frame: Frame, data: bytes) 
         try:
             kept.append(objects.usable(index, info, labels))
         except Unusable as error:
-            bad.append(BadItem(frame.path, _place(frame, error.element), error.reason))
+            bad.append(error.at(frame.path, _place(frame, error.element)))
     example = Example(
         image_id=_image_id(values, frame),
         path=frame.path,
@@ -280,7 +295,9 @@ def _example(labels: _Labels, max_image_pixels: int, frame: Frame, data: bytes) 
 def _encoded(values: Mapping[str, tuple[Any, ...]]) -> bytes:
     found = _typed(values, 'image/encoded', bytes)
     if len(found) != 1:
-        raise Unusable('image/encoded', f'expected one value, found {len(found)}; features here: {known_names(values)}')
+        raise Unusable(
+            'image/encoded', f'expected one value, found {len(found)}; features here: {known_names(values)}', Kind.FORM
+        )
     return found[0]
 
 
@@ -289,11 +306,11 @@ def _checked_image(encoded: bytes, values: Mapping[str, tuple[Any, ...]], max_im
         info = images.usable(encoded, max_image_pixels)
         images.verify(encoded)
     except Unusable as error:
-        raise Unusable('image/encoded', error.reason) from error
+        raise Unusable('image/encoded', error.reason, error.kind) from error
     for name, actual in (('image/height', info.height), ('image/width', info.width)):
         stated = _typed(values, name, int)
         if stated and stated != (actual,):
-            raise Unusable(name, f'says {", ".join(map(str, stated))}, the image has {info.size_in_words}')
+            raise Unusable(name, f'says {", ".join(map(str, stated))}, the image has {info.size_in_words}', Kind.SIZE)
     return info
 
 
@@ -333,7 +350,9 @@ class _Objects:
             lengths['bbox_yxyx_px'] = len(pixels) / 4
         if len(set(lengths.values())) > 1 or (count and not optional['texts'] and not optional['labels']):
             shown = ', '.join(f'{name} {length:g}' for name, length in lengths.items())
-            raise Unusable('image/object', f'expected lists of one length and class/text or class/label; found {shown}')
+            raise Unusable(
+                'image/object', f'expected lists of one length and class/text or class/label; found {shown}', Kind.FORM
+            )
         return cls(edges, pixels, **optional)
 
     @property
@@ -349,7 +368,8 @@ class _Objects:
         ymin, xmin, ymax, xmax = (self.edges[edge][index] for edge in _EDGES)
         if max(ymin, xmin, ymax, xmax) > 2:
             found = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
-            raise Unusable(f'{place}bbox', f'expected edges from 0 to 1 of height and width, found {found}: are these pixels?')
+            reason = f'expected edges from 0 to 1 of height and width, found {found}: are these pixels?'
+            raise Unusable(f'{place}bbox', reason, Kind.IN_PIXELS, (ymin, xmin, ymax, xmax, info.height, info.width))
         scaled = (ymin * info.height, xmin * info.width, ymax * info.height, xmax * info.width)
         box = usable_box(self._in_pixels(index, scaled, info, place), info.height, info.width, f'{place}bbox')
         difficult = bool(self.difficult[index]) if self.difficult else False
@@ -365,7 +385,9 @@ class _Objects:
         tolerance = _PIXEL_TOLERANCE * max(info.height, info.width)
         if any(abs(one - other) > tolerance for one, other in zip((ymin, xmin, ymax, xmax), scaled, strict=True)):
             shown = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
-            raise Unusable(f'{place}bbox_yxyx_px', f'contradicts bbox: {shown}; remove the feature {PIXELS}, or correct it')
+            raise Unusable(
+                f'{place}bbox_yxyx_px', f'contradicts bbox: {shown}; remove the feature {PIXELS}, or correct it', Kind.FORM
+            )
         return ymin, xmin, ymax, xmax
 
     def _class(self, index: int, labels: _Labels, place: str) -> int:
@@ -373,7 +395,7 @@ class _Objects:
             return class_id(_utf8(self.texts[index], f'{place}class/text'), labels.classes, f'{place}class/text')
         label = self.labels[index]
         if label not in labels.names:
-            raise Unusable(f'{place}class/label', f'found {label}, expected {_shown_ids(labels)}')
+            raise Unusable(f'{place}class/label', f'found {label}, expected {_shown_ids(labels)}', Kind.LABEL, (label,))
         return class_id(labels.names[label], labels.classes, f'{place}class/label')
 
 
@@ -386,7 +408,7 @@ def _shown_ids(labels: _Labels) -> str:
 def _typed(values: Mapping[str, tuple[Any, ...]], name: str, kind: type) -> tuple[Any, ...]:
     found = values.get(name, ())
     if found and not isinstance(found[0], kind):
-        raise Unusable(name, f'expected values of type {kind.__name__}, found {type(found[0]).__name__}')
+        raise Unusable(name, f'expected values of type {kind.__name__}, found {type(found[0]).__name__}', Kind.FORM)
     return found
 
 
@@ -394,7 +416,7 @@ def _utf8(value: bytes, element: str) -> str:
     try:
         return value.decode('utf-8')
     except UnicodeDecodeError as error:
-        raise Unusable(element, f'not UTF-8: {value[:40]!r}') from error
+        raise Unusable(element, f'expected UTF-8 text, found {value[:40]!r}', Kind.ENCODING) from error
 
 
 def _without_repeated_ids(found: list[tuple[Frame, Example | None]]) -> tuple[list[Example], list[BadItem]]:
@@ -407,5 +429,7 @@ def _without_repeated_ids(found: list[tuple[Frame, Example | None]]) -> tuple[li
         taken = first.setdefault(example.image_id, (frame, example))
         if taken[1] is not example:
             where = f'record {taken[0].number} of {os.path.basename(taken[0].path)}'
-            bad.append(BadItem(frame.path, _place(frame, 'image/source_id'), f"'{example.image_id}' is that of {where}"))
+            bad.append(
+                BadItem(frame.path, _place(frame, 'image/source_id'), f"'{example.image_id}' is that of {where}", Kind.REPEATED)
+            )
     return [example for _, example in first.values()], bad

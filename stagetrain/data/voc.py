@@ -1,8 +1,10 @@
-"""Reads the layout of the Pascal VOC challenge.
+"""Reads the annotations of the Pascal VOC challenge, in its folders or in those of other tools (`voc_layout`).
 
-    ROOT/ImageSets/Main/trainval.txt    one image id a line
+    ROOT/ImageSets/Main/trainval.txt    one image id a line, also followed by a flag, or a file name
     ROOT/Annotations/<id>.xml           objects: name, bndbox (xmin, ymin, xmax, ymax in pixels), difficult
-    ROOT/JPEGImages/<filename>          named by the XML
+    ROOT/JPEGImages/<filename>          named by the XML, in the folder of the same name as the XML's or in JPEGImages itself
+
+Where `filename` is missing or no such image exists, the image is the one with the annotation's own name.
 
 Coordinates are taken as edges in pixels exactly as they are given. VOC itself counts pixels from 1 and includes the last one;
 the Object Detection API reads the numbers as edges too, and so results stay comparable. An object whose xmin equals its xmax
@@ -14,20 +16,22 @@ has no area by this convention. All objects are kept, with their `difficult` fla
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 
 from stagetrain.config import schema
-from stagetrain.data import images, places
-from stagetrain.data.annotation import BadItem, Example, Unusable, class_id, usable_box
-from stagetrain.errors import DataError, known_names, suggestion
+from stagetrain.data import images, voc_layout
+from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
+from stagetrain.data.text_files import decoded
+from stagetrain.data.voc_layout import IMAGE_SUFFIXES, Layout
+from stagetrain.errors import DataError
 
 MAX_XML_BYTES = 4 * 2**20
 """An annotation larger than this is refused unread; the largest of VOC has some 20 kB."""
@@ -35,9 +39,9 @@ MAX_XML_BYTES = 4 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class _Context:
-    """What reading one annotation needs. `root` is a real path: links are resolved."""
+    """What reading one annotation needs."""
 
-    root: str
+    layout: Layout
     classes: tuple[str, ...]
     max_image_pixels: int
 
@@ -46,7 +50,7 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
     """Reads a split; every image is decoded once, so that a broken one shows now and not in the middle of training.
 
     Args:
-      source: `path` is ROOT; `split` a file of `ImageSets/Main` without `.txt`, or None for all of `Annotations`.
+      source: `path` is ROOT; `split` a file of `ImageSets/Main` without `.txt`, or a folder; None for all annotations.
       classes: Class names; the first gets id 1.
       max_image_pixels: Larger images are bad.
 
@@ -54,20 +58,16 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
       Usable images, and boxes and images that were left out.
 
     Raises:
-      DataError: A folder or the split does not exist, it names no image, or none of its images can be used.
+      DataError: A folder or the split does not exist, or it names no image.
     """
-    root = _root(source)
-    ids, bad = _image_ids(root, source.split)
-    context = _Context(os.path.realpath(root), classes, max_image_pixels)
+    layout = voc_layout.find(source)
+    ids, bad = layout.entries()
+    context = _Context(layout, classes, max_image_pixels)
     # Decoding releases the interpreter lock; `map` keeps the order.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(functools.partial(_read_image, context), ids))
     examples = [example for example, _ in results if example is not None]
-    bad += [item for _, items in results for item in items]
-    if not examples:
-        shown = ''.join(f'\n  {item}' for item in bad[:10])
-        raise DataError(f'{root}: none of the {len(ids)} images of {_split_name(source.split)} can be used:{shown}')
-    return examples, bad
+    return examples, bad + [item for _, items in results for item in items]
 
 
 def inputs(source: schema.DataSource) -> list[str]:
@@ -76,11 +76,13 @@ def inputs(source: schema.DataSource) -> list[str]:
     Raises:
       DataError: A folder or the split does not exist, or names no image.
     """
-    root = _root(source)
-    ids, _ = _image_ids(root, source.split)
-    listed = _split_file(root, source.split) if source.split is not None else root / 'Annotations'
-    annotations = os.path.join(root, 'Annotations')
-    return [str(listed), str(root / 'JPEGImages'), *(os.path.join(annotations, f'{image_id}.xml') for image_id in ids)]
+    layout = voc_layout.find(source)
+    ids, _ = layout.entries()
+    folders = dict.fromkeys(['', *(os.path.dirname(image_id) for image_id in ids)])
+    listed = [os.path.join(layout.folder, folder).rstrip(os.sep) for folder in folders]
+    pictured = [os.path.join(layout.root, layout.images, folder).rstrip(os.sep) for folder in folders]
+    annotated = [os.path.join(layout.folder, f'{image_id}.xml') for image_id in ids]
+    return [*([str(layout.split_file)] if layout.split_file else listed), *pictured, *annotated]
 
 
 def class_names(source: schema.DataSource) -> tuple[str, ...]:
@@ -89,12 +91,11 @@ def class_names(source: schema.DataSource) -> tuple[str, ...]:
     Raises:
       DataError: As `inputs`.
     """
-    root = _root(source)
-    real = os.path.realpath(root)
+    layout = voc_layout.find(source)
     names: set[str] = set()
-    for image_id in _image_ids(root, source.split)[0]:
+    for image_id in layout.entries()[0]:
         try:
-            annotation = _parse(places.inside(real, 'Annotations', f'{image_id}.xml'))
+            annotation = _parse(layout.places.file(layout.annotations, f'{image_id}.xml'))
         except Unusable:
             continue
         names |= {(element.text or '').strip() for element in annotation.findall('object/name')}
@@ -103,83 +104,92 @@ def class_names(source: schema.DataSource) -> tuple[str, ...]:
 
 def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
     """Returns how to read `source.path` as VOC, and by what it was recognised; None when it is something else."""
-    root = pathlib.Path(source.path)
-    if not (root / 'Annotations').is_dir() or not (root / 'JPEGImages').is_dir():
+    if not os.path.isdir(source.path):
         return None
-    return source.model_copy(update={'format': 'voc'}), f'{root} holds Annotations and JPEGImages'
-
-
-def _root(source: schema.DataSource) -> pathlib.Path:
-    root = pathlib.Path(source.path)
-    if not root.is_dir():
-        beside = [entry.name for entry in root.parent.iterdir() if entry.is_dir()] if root.parent.is_dir() else []
-        raise DataError(f'{root}: no such folder; expected the root of a VOC data set.{suggestion(root.name, beside)}')
-    for folder in ('Annotations', 'JPEGImages'):
-        if not (root / folder).is_dir():
-            inner = sorted(entry.name for entry in root.iterdir() if (entry / 'Annotations').is_dir())
-            remedy = f' Did you mean {root / inner[0]}?' if inner else ''
-            found = known_names(entry.name for entry in root.iterdir())
-            raise DataError(f"{root}: expected the folders 'Annotations' and 'JPEGImages', found: {found}.{remedy}")
-    return root
-
-
-def _split_file(root: pathlib.Path, split: str) -> pathlib.Path:
-    folder = root / 'ImageSets' / 'Main'
-    known = {file.stem for file in folder.glob('*.txt')}
-    if split not in known:
-        raise DataError(f"{folder}: no split '{split}'. Known here: {known_names(known)}.{suggestion(split, known)}")
-    return folder / f'{split}.txt'
-
-
-def _split_name(split: str | None) -> str:
-    return 'Annotations' if split is None else f"split '{split}'"
-
-
-def _image_ids(root: pathlib.Path, split: str | None) -> tuple[list[str], list[BadItem]]:
-    if split is None:
-        ids = sorted(file.stem for file in (root / 'Annotations').glob('*.xml'))
-        if not ids:
-            raise DataError(f'{root / "Annotations"}: expected .xml files, found none')
-        return ids, []
-    file = _split_file(root, split)
     try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f'{file}: expected UTF-8 text, one image id a line: {error.reason} at byte {error.start}') from error
-    places = collections.defaultdict(list)
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            places[line.strip()].append(number)
-    if not places:
-        raise DataError(f'{file}: the split is empty; expected one image id a line')
-    bad = [
-        BadItem(str(file), f'line {number}', f"'{image_id}' stands in line {numbers[0]} already")
-        for image_id, numbers in places.items()
-        for number in numbers[1:]
-    ]
-    return list(places), bad
+        layout = voc_layout.find(source.model_copy(update={'split': None}))
+    except DataError:
+        if source.split is None:
+            return None
+        try:
+            layout = voc_layout.find(source)
+        except DataError:
+            return None
+    return source.model_copy(update={'format': 'voc'}), layout.in_words
+
+
+def splits(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the names of the folders of which each is a split, where `source.path` is not one data set itself."""
+    return voc_layout.splits(source.path)
 
 
 def _read_image(context: _Context, image_id: str) -> tuple[Example | None, list[BadItem]]:
     """Returns the image's example, or None when it cannot be used, and what was left out."""
-    file = os.path.join(context.root, 'Annotations', f'{image_id}.xml')
+    layout = context.layout
+    file = os.path.join(layout.folder, f'{image_id}.xml')
     try:
-        file = places.inside(context.root, 'Annotations', f'{image_id}.xml')
+        file = layout.places.file(layout.annotations, f'{image_id}.xml')
         annotation = _parse(file)
-        image_file = places.inside(context.root, 'JPEGImages', _text(annotation, 'filename'), 'filename')
+        image_file, name = _image_file(layout, image_id, annotation)
         stated = _stated_size(annotation)
     except Unusable as error:
-        return None, [BadItem(file, error.element, error.reason)]
+        return None, [error.at(file)]
     try:
         info = images.usable(image_file, context.max_image_pixels)
         images.verify(image_file)
     except Unusable as error:
-        return None, [BadItem(image_file, error.element, error.reason)]
+        return None, [error.at(image_file)]
     if stated != (info.height, info.width):
         reason = f'says {stated[1]:g}x{stated[0]:g}, the image has {info.size_in_words}'
-        return None, [BadItem(file, 'size', reason)]
+        return None, [BadItem(file, 'size', reason, Kind.SIZE, (stated[1], stated[0], info.width, info.height))]
     objects, bad = _objects(annotation, info, context.classes, file)
-    return _example(image_id, image_file, info, objects), bad
+    return _example(image_id, image_file, info, objects), bad + _notes(file, image_file, name)
+
+
+def _image_file(layout: Layout, image_id: str, annotation: ET.Element) -> tuple[str, str]:
+    """Returns the image that an annotation names, and the name; where suffix or folder are wrong, the one with the same name."""
+    name = ''
+    if annotation.findall('filename'):
+        name = (_only(annotation, 'filename').text or '').strip()
+    fault = Unusable('filename', f"names no image, and none is called '{image_id}'", Kind.MISSING)
+    if name:
+        try:
+            return _named_image(layout, image_id, name), name
+        except Unusable as error:
+            if error.kind != Kind.MISSING:
+                raise
+            fault = error
+    own = layout.places.named(layout.images, image_id, IMAGE_SUFFIXES)
+    shown = ', '.join(os.path.basename(path) for path in own)
+    if own and (_stem(name) not in ('', _stem(image_id)) or len(own) > 1):
+        raise Unusable('filename', f"{fault.reason}; the annotation's own name is that of {shown}", Kind.MISSING, fault.evidence)
+    if not own:
+        raise fault
+    return own[0], name
+
+
+def _stem(name: str) -> str:
+    """Returns a name without folders, suffix and case."""
+    stem, suffix = os.path.splitext(re.split(r'[\\/]', name)[-1])
+    return (stem if suffix.lower() in IMAGE_SUFFIXES else stem + suffix).casefold()
+
+
+def _named_image(layout: Layout, image_id: str, name: str) -> str:
+    """Returns the file in the folder of the same name as the annotation's, or in the image folder itself."""
+    inner = os.path.dirname(image_id)
+    if inner:
+        with contextlib.suppress(Unusable):
+            return layout.places.file(os.path.join(layout.images, inner), name, 'filename')
+    return layout.places.file(layout.images, name, 'filename')
+
+
+def _notes(file: str, image_file: str, name: str) -> list[BadItem]:
+    """Returns that another image was taken than the annotation names."""
+    called = os.path.basename(image_file)
+    if called == re.split(r'[\\/]', name)[-1] or not name:
+        return []
+    missing = os.path.join(os.path.dirname(image_file), name)
+    return [BadItem(file, 'filename', f"'{name}' is not there, '{called}' is taken", Kind.NOTE, (missing,))]
 
 
 def _parse(file: str) -> ET.Element:
@@ -188,35 +198,37 @@ def _parse(file: str) -> ET.Element:
         with open(file, 'rb') as stream:
             data = stream.read(MAX_XML_BYTES + 1)
     except OSError as error:
-        raise Unusable('', f'cannot be read: {error.strerror}') from error
+        raise Unusable('', f'cannot be read: {error.strerror}', Kind.MISSING) from error
     if len(data) > MAX_XML_BYTES:
-        raise Unusable('', f'the file is larger than {MAX_XML_BYTES:,} bytes')
-    try:
-        text = data.decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise Unusable('', f'not UTF-8: {error.reason} at byte {error.start}') from error
+        raise Unusable('', f'the file is larger than {MAX_XML_BYTES:,} bytes', Kind.FORM)
+    text = decoded(data)
     if '<!DOCTYPE' in text or '<!ENTITY' in text:
-        raise Unusable('', 'a document type or entity declaration is not accepted')
+        raise Unusable('', 'a document type or entity declaration is not accepted', Kind.FORM)
     try:
         root = ET.fromstring(text)
     except (ET.ParseError, ValueError) as error:
-        raise Unusable('', f'not well-formed XML: {error}') from error
+        raise Unusable('', f'not well-formed XML: {error}', Kind.FORM) from error
     if root.tag != 'annotation':
-        raise Unusable(root.tag, "expected the root element 'annotation'")
+        raise Unusable(root.tag, f"expected the root element 'annotation', found '{root.tag}'", Kind.FORM)
     return root
 
 
 def _only(parent: ET.Element, path: str, place: str = '') -> ET.Element:
     found = parent.findall(path)
     if len(found) != 1:
-        raise Unusable(place + path, f'expected exactly one, found {len(found)}')
+        raise Unusable(place + path, f'expected exactly one, found {len(found)}', Kind.FORM, _children(parent, len(found)))
     return found[0]
+
+
+def _children(parent: ET.Element, count: int) -> tuple[str | float, ...]:
+    """Returns how many there are of what is expected once, and what else an element holds."""
+    return (count, *(child.tag for child in list(parent)[:20]))
 
 
 def _text(parent: ET.Element, path: str, place: str = '') -> str:
     text = (_only(parent, path, place).text or '').strip()
     if not text:
-        raise Unusable(place + path, 'is empty')
+        raise Unusable(place + path, 'is empty', Kind.FORM)
     return text
 
 
@@ -225,7 +237,7 @@ def _number(parent: ET.Element, path: str, place: str = '') -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise Unusable(place + path, f"expected a number, found '{text}'") from error
+        raise Unusable(place + path, f"expected a number, found '{text}'", Kind.NOT_A_NUMBER, (text[:40],)) from error
 
 
 def _stated_size(annotation: ET.Element) -> tuple[float, float]:
@@ -238,7 +250,7 @@ def _flag(parent: ET.Element, name: str, place: str) -> bool:
         return False
     text = _text(parent, name, place)
     if text not in ('0', '1'):
-        raise Unusable(place + name, f"expected 0 or 1, found '{text}'")
+        raise Unusable(place + name, f"expected 0 or 1, found '{text}'", Kind.FORM)
     return text == '1'
 
 
@@ -253,7 +265,7 @@ def _objects(
         try:
             objects.append(_object(element, info, classes, f'object[{number}]/'))
         except Unusable as error:
-            bad.append(BadItem(file, error.element, error.reason))
+            bad.append(error.at(file))
     return objects, bad
 
 

@@ -89,8 +89,8 @@ def test_categories_with_holes_in_their_ids_are_told_in_order(tmp_path: pathlib.
         ({'category': 0}, '.category_id', 'found 0, expected one of 3 (cat), 7 (dog)'),
         ({'category': 99}, '.category_id', 'found 99'),
         ({'category': 'cat'}, '.category_id', "found 'cat'"),
-        ({'image': 6}, '.image_id', 'found 6, which is no id of an image'),
-        ({'image': [5]}, '.image_id', 'found [5], which is no id of an image'),
+        ({'image': 6}, '.image_id', 'found 6, expected the id of an image'),
+        ({'image': [5]}, '.image_id', 'found [5], expected the id of an image'),
         ({'iscrowd': 2}, '.iscrowd', 'expected 0 or 1, found 2'),
         ({'difficult': 'no'}, '.difficult', 'expected 0 or 1, found "no"'),
     ],
@@ -128,7 +128,7 @@ def test_a_class_that_is_not_asked_for_is_bad(tmp_path: pathlib.Path) -> None:
         (coco_image(6, 'gone.jpg'), 'images[1]', "no such file: 'gone.jpg'"),
         (coco_image(6, '../a.jpg'), 'images[1]', 'expected a name inside'),
         (coco_image(6, '/etc/passwd'), 'images[1]', 'expected a name inside'),
-        (coco_image(6, './a.jpg'), 'images[1]', "'./a.jpg' has the id of 'a.jpg' in images[0]"),
+        (coco_image(6, './a.jpg'), 'images[1]', "'./a.jpg' is listed in images[0] already"),
     ],
 )
 def test_a_bad_image_is_dropped_and_the_others_stay(tmp_path: pathlib.Path, image: Any, element: str, reason: str) -> None:
@@ -182,9 +182,15 @@ def test_a_missing_image_folder_is_named(tmp_path: pathlib.Path) -> None:
         read(file, images=str(tmp_path / 'gone'))
 
 
-def test_a_data_set_without_a_usable_image_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match=r'none of its 1 images can be used \(image folder: .*\):\n  .*images\[0\]: no such file'):
-        read(write_coco(tmp_path / 'a.json', [coco_image(1, 'a.jpg')], []))
+def test_a_data_set_without_a_usable_image_is_read_with_its_faults(tmp_path: pathlib.Path) -> None:
+    examples, (bad,) = read(write_coco(tmp_path / 'a.json', [coco_image(1, 'a.jpg')], []))
+    assert (examples, bad.element, bad.reason) == ([], 'images[0]', "no such file: 'a.jpg'")
+
+
+def test_ids_of_images_as_text_are_told_from_numbers(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    _, bad = read(write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg')], [coco_object(1, '5')]))  # type: ignore[arg-type]
+    assert bad[0].reason == "found '5', expected the id of an image: the images have 5, a number"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from stagetrain.config import schema
 from stagetrain.data import csv_boxes
-from stagetrain.data.annotation import BadItem, Example
+from stagetrain.data.annotation import BadItem, Example, Kind
 from stagetrain.errors import DataError
 from tests.data.listed_folder import add_image
 
@@ -74,7 +74,7 @@ def test_a_bad_line_is_dropped_and_the_others_stay(tmp_path: pathlib.Path, line:
 
 def test_a_header_is_told_apart(tmp_path: pathlib.Path) -> None:
     _, (bad,) = read(tmp_path, 'path,x1,y1,x2,y2,class\n' + GOOD)
-    assert (bad.element, bad.reason) == ('line 1', "expected a number, found 'x1': a header is not expected here")
+    assert (bad.element, bad.reason) == ('line 1', "expected a number, found 'x1'")
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,10 @@ def test_absolute_paths_lie_in_the_image_folder(tmp_path: pathlib.Path) -> None:
     assert ([found.image_id for found in examples], bad) == (['x/c'], [])
 
 
-def test_two_images_with_one_id_are_told(tmp_path: pathlib.Path) -> None:
+def test_images_that_differ_in_their_suffix_keep_it_in_their_ids(tmp_path: pathlib.Path) -> None:
     add_image(tmp_path, 'a.png')
-    (found,), (bad,) = read(tmp_path, GOOD + 'a.png,1,2,3,4,cat\n')
-    assert (found.path, bad.element) == (str(tmp_path / 'a.jpg'), 'line 2')
-    assert bad.reason == "'a.png' has the id of 'a.jpg' in line 1"
+    examples, bad = read(tmp_path, GOOD + 'a.png,1,2,3,4,cat\nb.jpg,1,2,3,4,cat\n')
+    assert ([found.image_id for found in examples], bad) == (['a.jpg', 'a.png', 'b'], [])
 
 
 def test_the_class_file_says_which_classes_there_are(tmp_path: pathlib.Path) -> None:
@@ -151,9 +150,35 @@ def test_a_file_that_is_no_csv_is_refused(tmp_path: pathlib.Path, content: bytes
         csv_boxes.read(source(tmp_path / 'annotations.csv'), CLASSES, 10**6)
 
 
-def test_a_file_without_a_usable_image_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match='none of its 0 images can be used'):
-        read(tmp_path, '')
+def test_an_empty_file_holds_nothing(tmp_path: pathlib.Path) -> None:
+    assert read(tmp_path, '') == ([], [])
+
+
+def test_backslashes_and_another_case_in_names_find_the_image(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'sub/c.JPG')
+    examples, bad = read(tmp_path, 'sub\\c.jpg,10,20,30,40,cat\nA.jpg,10,20,30,40,cat\n')
+    assert [(found.image_id, found.path) for found in examples] == [
+        ('sub/c', str(tmp_path / 'sub/c.JPG')),
+        ('A', str(tmp_path / 'a.jpg')),
+    ]
+    assert [(item.kind, item.reason) for item in bad] == [
+        (Kind.NOTE, "'sub/c.jpg' is called 'c.JPG'"),
+        (Kind.NOTE, "'A.jpg' is called 'a.jpg'"),
+    ]
+
+
+@pytest.mark.parametrize('name', ['C:\\data\\a.jpg', '..\\a.jpg', '\\\\server\\a.jpg'])
+def test_names_of_windows_that_lead_elsewhere_are_bad(tmp_path: pathlib.Path, name: str) -> None:
+    _, (bad,) = read(tmp_path, GOOD + f'{name},1,2,3,4,cat\n')
+    assert (bad.kind, bad.reason.startswith('expected a name inside')) == (Kind.PLACE, True)
+
+
+def test_absolute_names_are_found_through_a_linked_folder(tmp_path: pathlib.Path) -> None:
+    file = add_image(tmp_path / 'real', 'a.jpg')
+    (tmp_path / 'real' / 'annotations.csv').write_text(f'{file},1,2,3,4,cat\n')
+    (tmp_path / 'link').symlink_to(tmp_path / 'real')
+    (found,), bad = csv_boxes.read(source(tmp_path / 'link'), CLASSES, 10**6)
+    assert (found.path, bad) == (str(tmp_path / 'link' / 'a.jpg'), [])
 
 
 def test_a_folder_holds_one_file_for_each_split(tmp_path: pathlib.Path) -> None:

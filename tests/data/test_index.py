@@ -111,10 +111,10 @@ def test_bad_items_are_kept_when_skipped(voc_folder: VocFolder) -> None:
 
 def test_bad_items_stop_with_ten_of_them_and_two_ways_on(voc_folder: VocFolder) -> None:
     voc_folder.add('a', voc_folder.box(1, 2, 3, 4) + voc_folder.box(5, 5, 5, 5) * 12)
-    expected = r'(?s)data.validation: .*: 12 boxes or images cannot be used:\n.*and 2 more\n.*on_bad: skip'
+    expected = r'(?s)data.validation: .*: 12 boxes or images cannot be used:\n.*and 9 more\n.*on_bad: skip'
     with pytest.raises(DataError, match=expected) as error:
         load(voc_folder)
-    assert str(error.value).count('/bndbox: the box has no area') == 10
+    assert str(error.value).count('/bndbox: the box has no area') == 3
 
 
 def test_a_data_set_without_objects_is_refused(voc_folder: VocFolder) -> None:

@@ -33,7 +33,7 @@ def test_each_object_is_counted_once_under_its_first_reason(voc_folder: VocFolde
     dataset = load(voc_folder.add('a', ''.join(kinds) + voc_folder.box(1, 1, 5, 5, 'cow')).source(), ignore_classes=['cow'])
     found = objects.to_learn(dataset, include_difficult=False)
     assert (found.num_images, found.by_class, found.num_usable, found.num_objects) == (1, {'cat': 1, 'dog': 0}, 1, 4)
-    assert str(found) == "4 objects: 1 usable, 1 no larger than a pixel, 1 difficult, 1 of the ignored class 'cow'"
+    assert str(found) == "4 objects: 1 usable, 1 difficult, 1 no larger than a pixel, 1 of the ignored class 'cow'"
     assert objects.to_learn(dataset, include_difficult=True).by_class == {'cat': 1, 'dog': 1}
     assert objects.to_measure(dataset) == found
 

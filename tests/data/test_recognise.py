@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import pathlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from stagetrain.config import schema
-from stagetrain.data import recognise
+from stagetrain.data import coco, recognise
 from stagetrain.errors import DataError
 from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
 from tests.data.test_tfrecord import example, write
@@ -61,6 +62,55 @@ def test_a_split_of_a_folder_of_records_is_found(tmp_path: pathlib.Path) -> None
 def test_a_format_that_is_given_counts(tmp_path: pathlib.Path) -> None:
     source = schema.DataSource(format='voc', path=str(tmp_path))
     assert recognise.recognised(source) == (source, 'the format was given')
+
+
+@pytest.mark.parametrize('name', ['a.tfrecord', 'a-00000-of-00001.tfrecord.gz', 'a.record'])
+def test_compressed_records_are_recognised_so_that_the_reader_can_say_what_to_write(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b'x'))
+    for path in (tmp_path / name, tmp_path):
+        assert recognise.recognised(auto(path))[1] == f'{tmp_path / name} is compressed with GZIP'
+
+
+def test_what_is_there_is_named_where_nothing_fits(tmp_path: pathlib.Path) -> None:
+    for name in ('a.txt', 'b.txt', 'c.gif', '.hidden'):
+        (tmp_path / name).write_text('')
+    (tmp_path / 'pictures').mkdir()
+    with pytest.raises(DataError, match=r'none of them: a folder with the folders pictures and the files 2 \.txt, 1 \.gif; give'):
+        recognise.recognised(auto(tmp_path))
+    with pytest.raises(DataError, match='none of them: an empty file'):
+        recognise.recognised(auto(tmp_path / 'a.txt'))
+    with pytest.raises(DataError, match='none of them: an empty folder'):
+        recognise.recognised(auto(tmp_path / 'pictures'))
+    (tmp_path / 'link').symlink_to('/gone')
+    with pytest.raises(DataError, match='it is a link to /gone, which is not there; restore'):
+        recognise.recognised(auto(tmp_path / 'link'))
+
+
+def test_splits_of_a_folder_are_named_where_it_is_nothing_without_one(tmp_path: pathlib.Path) -> None:
+    for split in ('train', 'valid'):
+        write_coco(tmp_path / split / '_annotations.coco.json', [], [])
+    with pytest.raises(DataError, match='it is none of them without a split; set split to one of train, valid'):
+        recognise.recognised(auto(tmp_path))
+    with pytest.raises(DataError, match='JSON files here: .*; set split to one of train, valid'):
+        coco.annotation_file(schema.DataSource(format='coco', path=str(tmp_path)))
+    assert [part.split for part in recognise.parts(auto(tmp_path))] == ['train', 'valid']
+    assert recognise.parts(auto(tmp_path, 'train')) == [auto(tmp_path, 'train')]
+
+
+@pytest.mark.parametrize(
+    ('names', 'splits'),
+    [
+        (['annotations/instances_a.json', 'annotations/instances_b.json'], ['a', 'b']),
+        (['annotations/instances_a.json'], [None]),
+        (['train.csv', 'test.csv', 'classes.csv'], ['test', 'train']),
+        (['train.csv', 'annotations.csv'], [None]),
+    ],
+)
+def test_files_of_a_folder_are_its_splits(tmp_path: pathlib.Path, names: list[str], splits: list[str | None]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"images": []}' if name.endswith('json') else '')
+    assert [part.split for part in recognise.parts(auto(tmp_path))] == splits
 
 
 @pytest.mark.parametrize('name', ['a.txt', 'a.json', 'a.tfrecord'])

@@ -53,7 +53,9 @@ def test_remarks_are_no_faults(voc_folder: VocFolder) -> None:
     assert found.faults == ()
     assert found.remarks == (
         "class 'dog' has no object",
-        f'{images / "a.jpg"}: 101 objects; training needs model.parser.max_num_instances of at least 101',
+        '1 image has more than 100 objects, the largest 101: training needs model.parser.max_num_instances of at least 101, and '
+        'detections and AP stop at 100 an image by default',
+        f'{images / "a.jpg"}: 101 objects',
         f'{images / "a.jpg"}: 1 objects stand in it twice, box and class',
         f'{images / "a.jpg"} and {images / "b.jpg"} show the same picture',
     )
@@ -236,6 +238,7 @@ def test_numbers_go_into_json(voc_folder: VocFolder) -> None:
         {
             'file': str(voc_folder.root / 'Annotations' / 'a.xml'),
             'element': 'object[2]/bndbox',
+            'kind': 'inverted box',
             'reason': 'the box is inverted: expected xmin < xmax and ymin < ymax, found ymin=2 xmin=3 ymax=4 xmax=1',
         }
     ]

@@ -175,7 +175,7 @@ def test_brackets_in_the_name_of_shards_are_a_pattern_only_where_that_matches(tm
         ({'encoded': [jpeg(size=(1100, 1000))]}, 'image/encoded', 'the image has 1100x1000'),
         ({'height': [60]}, 'image/height', 'says 60, the image has 60x40 pixels'),
         ({'width': [40]}, 'image/width', 'says 40, the image has 60x40 pixels'),
-        ({'source_id': [b'\xff']}, 'image/source_id', 'not UTF-8'),
+        ({'source_id': [b'\xff']}, 'image/source_id', 'expected UTF-8 text'),
         ({'source_id': [b'good']}, 'image/source_id', "'good' is that of record 1 of a.tfrecord"),
         ({'object/bbox/xmax': [0.6, 0.7]}, 'image/object', 'expected lists of one length'),
         ({'object/bbox/xmax': None}, 'image/object', 'expected lists of one length'),
@@ -203,7 +203,7 @@ def test_an_unusable_record_is_dropped(tmp_path: pathlib.Path, changes: dict[str
         ({'object/class/label': [99]}, 'class/label', 'found 99, expected 1 to 2'),
         ({'object/class/label': [-5]}, 'class/label', 'found -5, expected 1 to 2'),
         ({'object/class/text': [b'cow']}, 'class/text', "class 'cow' is not in data.classes"),
-        ({'object/class/text': [b'\xff']}, 'class/text', 'not UTF-8'),
+        ({'object/class/text': [b'\xff']}, 'class/text', 'expected UTF-8 text'),
     ],
 )
 def test_a_bad_box_is_dropped(tmp_path: pathlib.Path, changes: dict[str, Any], element: str, reason: str) -> None:
@@ -249,13 +249,16 @@ def test_an_empty_file_is_named(tmp_path: pathlib.Path) -> None:
     write(tmp_path / 'a-1.tfrecord', example())
     (tmp_path / 'a-2.tfrecord').write_bytes(b'')
     _, (bad,) = read(tmp_path / 'a-*.tfrecord')
-    assert bad == BadItem(str(tmp_path / 'a-2.tfrecord'), '', 'the file is empty')
+    assert (bad.file, bad.reason) == (str(tmp_path / 'a-2.tfrecord'), 'the file is empty, expected records')
 
 
 def test_a_compressed_file_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'a.tfrecord').write_bytes(gzip.compress(framed(example())))
-    with pytest.raises(DataError, match='none of its 0 records can be used:\n.*compressed with GZIP'):
-        read(tmp_path / 'a.tfrecord')
+    examples, (bad,) = read(tmp_path / 'a.tfrecord')
+    command = f'gzip -dc {tmp_path / "a.tfrecord"} > plain.tfrecord'
+    assert examples == [] and bad.reason == (
+        f'compressed with GZIP, expected a plain TFRecord: write `{command}` and name that file'
+    )
 
 
 def test_a_missing_file_names_what_is_there(tmp_path: pathlib.Path) -> None:

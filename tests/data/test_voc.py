@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from stagetrain.config import schema
 from stagetrain.data import index, voc
@@ -110,7 +109,7 @@ def test_a_bad_box_is_dropped_and_the_others_stay(
         ('', '', 'not well-formed XML'),
         ('<objects/>', 'objects', "expected the root element 'annotation'"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', '', 'a document type or entity declaration'),
-        ('<annotation/>', 'filename', 'expected exactly one, found 0'),
+        ('<annotation/>', 'size', 'expected exactly one, found 0'),
         ('<annotation><filename>a.jpg</filename><filename>b.jpg</filename></annotation>', 'filename', 'expected exactly one'),
         ('<annotation><filename>a.jpg</filename></annotation>', 'size', 'expected exactly one, found 0'),
         ('<annotation>' + ' ' * voc.MAX_XML_BYTES + '</annotation>', '', 'the file is larger than 4,194,304 bytes'),
@@ -125,20 +124,15 @@ def test_an_unusable_annotation_drops_the_image(voc_folder: VocFolder, text: str
 def test_an_annotation_in_another_encoding_is_bad(voc_folder: VocFolder) -> None:
     file = voc_folder.add('a').root / 'Annotations' / 'a.xml'
     file.write_bytes(b'<annotation><filename>caf\xe9.jpg</filename></annotation>')
-    assert only_fault(voc_folder).reason == 'not UTF-8: invalid continuation byte at byte 25'
+    assert only_fault(voc_folder).reason.startswith(
+        'expected UTF-8 text: invalid continuation byte at byte 25; it looks like an older'
+    )
 
 
 @pytest.mark.parametrize('filename', ['../a.jpg', '/a.jpg', 'x/../../a.jpg', '..\\a.jpg'])
 def test_an_image_outside_its_folder_is_bad(voc_folder: VocFolder, filename: str) -> None:
     bad = only_fault(voc_folder.image('a').annotation('a', filename=filename))
     assert (bad.element, bad.reason) == ('filename', f"expected a name inside 'JPEGImages', found '{filename}'")
-
-
-def test_a_link_out_of_the_data_set_is_bad(voc_folder: VocFolder, tmp_path: pathlib.Path) -> None:
-    outside = tmp_path / 'outside.jpg'
-    Image.new('RGB', (60, 40)).save(outside)
-    os.symlink(outside, voc_folder.root / 'JPEGImages' / 'a.jpg')
-    assert only_fault(voc_folder.annotation('a')).reason == f"'JPEGImages/a.jpg' is a link to {outside}, outside the data set"
 
 
 def test_a_missing_image_is_bad(voc_folder: VocFolder) -> None:
@@ -212,9 +206,9 @@ def test_a_folder_without_annotations_is_refused(voc_folder: VocFolder) -> None:
         read(voc_folder)
 
 
-def test_a_data_set_without_a_usable_image_is_refused(voc_folder: VocFolder) -> None:
-    with pytest.raises(DataError, match='none of the 1 images of Annotations can be used:\n  .*a.xml: filename: no such file'):
-        read(voc_folder.annotation('a'))
+def test_a_data_set_without_a_usable_image_is_read_with_its_faults(voc_folder: VocFolder) -> None:
+    examples, (bad,) = read(voc_folder.annotation('a'))
+    assert (examples, bad.element, bad.reason) == ([], 'filename', "no such file: 'JPEGImages/a.jpg'")
 
 
 def test_a_missing_root_names_the_nearest(tmp_path: pathlib.Path) -> None:
@@ -225,7 +219,7 @@ def test_a_missing_root_names_the_nearest(tmp_path: pathlib.Path) -> None:
 
 def test_a_folder_above_the_root_says_so(voc_folder: VocFolder) -> None:
     above = voc_folder.root.parent
-    with pytest.raises(DataError, match=r"expected the folders 'Annotations' and 'JPEGImages', found: voc. Did you mean .*voc\?"):
+    with pytest.raises(DataError, match=r'or .xml files beside images, found: voc. Did you mean .*voc\?'):
         voc.read(schema.DataSource(format='voc', path=str(above)), CLASSES, 100)
 
 

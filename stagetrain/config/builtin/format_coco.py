@@ -5,6 +5,5 @@ from __future__ import annotations
 from stagetrain.config.specs import FormatSpec, register_format
 
 _PLACE = 'stagetrain.data.coco'
-register_format(
-    FormatSpec('coco', f'{_PLACE}:read', f'{_PLACE}:inputs', f'{_PLACE}:class_names', f'{_PLACE}:recognise', has_masks=True)
-)
+_FUNCTIONS = (f'{_PLACE}:read', f'{_PLACE}:inputs', f'{_PLACE}:class_names', f'{_PLACE}:recognise')
+register_format(FormatSpec('coco', *_FUNCTIONS, has_masks=True, box_form='x, y, width, height', splits=f'{_PLACE}:splits'))

@@ -5,4 +5,5 @@ from __future__ import annotations
 from stagetrain.config.specs import FormatSpec, register_format
 
 _PLACE = 'stagetrain.data.csv_boxes'
-register_format(FormatSpec('csv', f'{_PLACE}:read', f'{_PLACE}:inputs', f'{_PLACE}:class_names', f'{_PLACE}:recognise'))
+_FUNCTIONS = (f'{_PLACE}:read', f'{_PLACE}:inputs', f'{_PLACE}:class_names', f'{_PLACE}:recognise')
+register_format(FormatSpec('csv', *_FUNCTIONS, splits=f'{_PLACE}:splits'))
