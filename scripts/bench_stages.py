@@ -46,8 +46,9 @@ from stagetrain.images.loading import Images
 from stagetrain.images.views import Views
 from stagetrain.pipeline.lock import read_lock
 from stagetrain.stores import features
+from stagetrain.stores.proposals import PADDING, PROPOSALS
 from stagetrain.training import cost, job_files, optimizers
-from stagetrain.training.input import PROPOSAL_PADDING, TrainingInput
+from stagetrain.training.input import TrainingInput
 from stagetrain.weights import assign
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -279,7 +280,13 @@ class Steps:
         )
         return step_row(ours, theirs)
 
-    def _input(self, terms: Sequence[str], needs_images: bool = True, **extra: Callable[..., Any]) -> list[dict[str, Any]]:
+    def _input(
+        self,
+        terms: Sequence[str],
+        needs_images: bool = True,
+        known: Mapping[str, Callable[..., Any]] | None = None,
+        extra: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> list[dict[str, Any]]:
         batches = TrainingInput(
             self._images,
             self._reference,
@@ -288,21 +295,21 @@ class Steps:
             terms=terms,
             needs_images=needs_images,
             views=self._views,
+            known=known,
             extra=extra,
         )
         return list(batches.batches(0, NUM_BATCHES))
 
     def _stored_batches(self, stage: Any) -> list[dict[str, Any]]:
         """Returns the batches as the stage's own input gives them, with proposals and features as its stores would."""
+        known = {} if stage.proposals is None else {PROPOSALS: self._read_proposals(stage.proposals)}
         extra: dict[str, Callable[..., Any]] = {}
-        if stage.proposals is not None:
-            extra['proposals'] = self._read_proposals(stage.proposals)
         has_features = {'backbone', 'decoder'} <= set(bench_model_garden.frozen_modules(stage))
         if has_features:
             decision = features.Decision('memory', 'benchmark', Cut('decoder'))
             store = features.FeatureStore(self._reference, decision, self._images, self._views, 'float32')
             extra[store.cut.key] = store.in_memory(lambda done, total: None)
-        return self._input(list(live_losses(stage)), not has_features, **extra)
+        return self._input(list(live_losses(stage)), not has_features, known, extra)
 
     def _read_proposals(self, settings: Any) -> Callable[[tf.Tensor, View], tf.Tensor]:
         """Proposes on every view; returns what reads the proposals of one."""
@@ -314,7 +321,7 @@ class Steps:
             batch = {'image': self._images.show(index, view)[tf.newaxis], 'image_shape': shape[tf.newaxis]}
             wanted = {'pre_nms_top_k': settings.pre_nms_top_k, 'nms_iou': settings.nms_iou}
             boxes, scores = self._reference.propose(batch, num_proposals=settings.max_per_image, **wanted)
-            return tf.where(scores[..., tf.newaxis] > 0, boxes, PROPOSAL_PADDING)[0]
+            return tf.where(scores[..., tf.newaxis] > 0, boxes, PADDING)[0]
 
         table = tf.stack(
             [
@@ -412,7 +419,7 @@ def measure_pipeline(bench: Bench) -> Row:
     lock = read_lock(run_dir / 'pipeline.lock')
     results = {name: entry.result for name, entry in lock.stages.items()}
     our_parts = {name: dict(result['seconds_by_part']) for name, result in results.items()}
-    our_parts['proposals'] = {key[:8]: entry.result['seconds'] for key, entry in lock.proposals.items()}
+    our_parts['proposals'] = {key[:8]: entry.result['seconds'] for key, entry in lock.artefacts['proposals'].items()}
     evaluation = sum(result['evaluation_seconds'] for result in results.values())
     checkpoint, their_seconds, their_parts = None, 0.0, {}
     for stage in ('rpn_1', 'detector_1', 'rpn_2', 'detector_2'):

@@ -178,7 +178,7 @@ class _Run:
             if begun.count(fingerprint) > count:
                 self._outcome.faults.append(f'the job {fingerprint[:12]} was finished and begun again')
         lock = self._directory.lock()
-        entries = [*lock.stages.values(), *lock.proposals.values()]
+        entries = [*lock.stages.values(), *(entry for _, _, entry in lock.all_artefacts())]
         self._finished = {entry.fingerprint: begun.count(entry.fingerprint) for entry in entries}
         for folder in self._directory.path.glob('stages/*/checkpoints/step-*'):
             step, stage = int(folder.name.removeprefix('step-')), folder.parts[-3]

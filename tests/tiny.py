@@ -129,7 +129,7 @@ def shipped(name: str, places: Mapping[str, str], *overrides: str) -> dict[str, 
 
 
 def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **keys: Any) -> dict[str, Any]:
-    """Returns the job file of one of a pipeline's stages; `keys` gives `origins` and `proposals`."""
+    """Returns the job file of one of a pipeline's stages; `keys` gives `origins` and `artefacts`."""
     (run_dir / 'stages' / stage_id).mkdir(parents=True, exist_ok=True)
     (run_dir / 'cache').mkdir(exist_ok=True)
     resolved = load.load_resolved(document).resolved
@@ -143,7 +143,7 @@ def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **key
         'pipeline': resolved,
         'stage': chosen,
         'origins': {},
-        'proposals': None,
+        'artefacts': {},
         **keys,
     }
 

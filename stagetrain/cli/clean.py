@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 
 import rich.console
 
 from stagetrain import files
 from stagetrain.cli import prepare
+from stagetrain.config import artefacts
+from stagetrain.config.artefacts import ArtefactSpec
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.plan import Plan, Selection, assess
 from stagetrain.pipeline.rundir import RunDirectory, explained
@@ -18,9 +21,6 @@ MAKING = '.making'
 def clean(directory: RunDirectory, console: rich.console.Console) -> None:
     """Removes stores that no stage of the present config reads, and temporary folders. Checkpoints stay.
 
-    Stored features are made by the stage that trains on them, so those of finished stages are not needed; a stage that is
-    half-done keeps all.
-
     Raises:
       RunDirectoryError: it is no run directory, or another process holds it.
     """
@@ -30,14 +30,22 @@ def clean(directory: RunDirectory, console: rich.console.Console) -> None:
         plan = assess(loaded, facts, directory.state(), select=Selection(variants=True))
         with explained(directory.path):
             directory.create_or_open(loaded)
-            freed = [_remove_proposals(directory, store) for store in _unread(directory.proposals, _proposals_needed(plan))]
-            if not any(stage.step and stage.action == planning.RESUME for stage in plan.stages):
-                freed += [_remove(directory, store) for store in _unread(directory.features, set())]
+            freed = [size for kind in artefacts.kinds() for size in _remove_unread(directory, kind, plan)]
     console.print(f'{directory.path}: removed {len(freed)} stores, {sum(freed) / 2**20:.1f} MiB', highlight=False, soft_wrap=True)
 
 
-def _proposals_needed(plan: Plan) -> set[str | None]:
-    return {stage.proposals.fingerprint for stage in plan.stages if stage.proposals is not None}
+def _remove_unread(directory: RunDirectory, kind: ArtefactSpec, plan: Plan) -> Iterator[int]:
+    """Removes what no stage reads of a kind and yields the bytes freed.
+
+    What a stage makes for itself is not needed once it is finished; while one is half-done all is kept.
+    """
+    needed = {artefact.fingerprint for stage in plan.stages for artefact in stage.artefacts if artefact.kind == kind.name}
+    if not kind.has_job and any(stage.step and stage.action == planning.RESUME for stage in plan.stages):
+        return
+    for store in _unread(directory.store(kind.name), needed):
+        if kind.has_job:
+            _forget(directory, kind.name, store)
+        yield _remove(directory, store)
 
 
 def _unread(parent: pathlib.Path, needed: set[str | None]) -> list[pathlib.Path]:
@@ -45,12 +53,11 @@ def _unread(parent: pathlib.Path, needed: set[str | None]) -> list[pathlib.Path]
     return [store for store in stores if store.name.removesuffix(MAKING) not in needed]
 
 
-def _remove_proposals(directory: RunDirectory, store: pathlib.Path) -> int:
-    """Removes a proposal store, the lock's entry first, so that no entry is left without its store. Returns the bytes freed."""
-    directory.write_lock(directory.lock().with_proposals(store.name, None))
-    for path in directory.proposals.glob(f'{store.name}.job.*'):
+def _forget(directory: RunDirectory, kind: str, store: pathlib.Path) -> None:
+    """Removes an artefact's entry from the lock, before the folder: no entry is left without its store."""
+    directory.write_lock(directory.lock().with_artefact(kind, store.name, None))
+    for path in store.parent.glob(f'{store.name}.job.*'):
         path.unlink()
-    return _remove(directory, store)
 
 
 def _remove(directory: RunDirectory, store: pathlib.Path) -> int:

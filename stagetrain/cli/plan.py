@@ -10,8 +10,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from stagetrain.config import artefacts, specs
 from stagetrain.config.stages import spec_of
-from stagetrain.pipeline import feature_plan
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.plan import Plan, StagePlan
 
@@ -72,12 +72,14 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
         yield 'masked', ', '.join(stage.masked)
     if stage.idle:
         yield 'idle', f'{", ".join(stage.idle)}: carried along, no loss reaches it'
-    if stage.proposals is not None:
-        action = 'made' if stage.proposals.action == planning.RUN else 'read'
-        yield 'proposals', f'{action} from {stage.proposals.from_stage}: {stage.proposals.reason}'
-    features = feature_plan.describe(plan.loaded.pipeline, stage.node.stage, plan.facts.num_train)
-    if features is not None:
-        yield 'features', features
+    for artefact in stage.artefacts:
+        action = 'made' if artefact.action == planning.RUN else 'read'
+        yield artefact.kind, f'{action} from {artefact.from_stage}: {artefact.reason}'
+    for kind in artefacts.kinds():
+        describe = specs.load_implementation(kind.describe) if kind.describe else lambda *_: None
+        text = describe(plan.loaded.pipeline, stage.node.stage, plan.facts.num_train)
+        if text is not None:
+            yield kind.name, text
     if stage.node.stage.require:
         bounds = ', '.join(f'{metric} {bound}' for metric, bound in stage.node.stage.require.items())
         yield 'requires', bounds + (f': not kept, so a run stops here: {stage.lacking}' if stage.lacking else '')

@@ -14,7 +14,7 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import metric_names, model_rules, schedules, specs
+from stagetrain.config import artefacts, metric_names, model_rules, schedules, specs
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
@@ -23,7 +23,6 @@ from stagetrain.config.schema import FRESH, Init, PipelineBase, Stage
 from stagetrain.config.stages import (
     StageEntry,
     all_stages,
-    can_propose,
     earlier_stages,
     live_losses,
     measured_metrics,
@@ -116,7 +115,7 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
     for entry in all_stages(pipeline):
         yield from _losses(pipeline, entry)
         yield from _origins(pipeline, entry)
-        yield from _proposals(pipeline, entry)
+        yield from _artefacts(pipeline, entry)
         yield from _stores(pipeline, entry)
         yield from _scopes(pipeline, entry)
         yield from _schedule(pipeline, entry)
@@ -285,36 +284,35 @@ def _not_earlier(pipeline: PipelineBase, entry: StageEntry, name: str) -> str:
     return f"found '{name}'; expected an earlier stage, a source or {FRESH}"
 
 
-def _proposals(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
-    if entry.stage.proposals is None:
-        return
-    spec = spec_of(pipeline, entry.stage)
-    path = (*_path(pipeline, entry), 'proposals')
-    if not spec.proposal_modules:
-        yield path, f'{spec.name} takes no proposals; remove it'
-        return
-    if not set(live_losses(entry.stage)) & set(spec.proposal_losses):
-        yield path, f'no live loss uses them; remove it, or give one of {known_names(spec.proposal_losses)} a weight'
-    yield from _proposal_origin(pipeline, entry, entry.stage.proposals.origin, spec, (*path, 'from'))
+def _artefacts(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    for name, settings in artefacts.read_by(entry.stage).items():
+        kind, path = artefacts.artefact(name), (*_path(pipeline, entry), name)
+        found = list(specs.load_implementation(kind.rules)(pipeline, entry, settings)) if kind.rules else []
+        yield from (((*path, *inside), text) for inside, text in found)
+        if kind.modules(spec_of(pipeline, entry.stage)) or not found:
+            yield from _artefact_origin(pipeline, entry, kind, settings.origin, (*path, 'from'))
 
 
-def _proposal_origin(
-    pipeline: PipelineBase, entry: StageEntry, origin: str, spec: specs.DetectorSpec, path: Path
+def _artefact_origin(
+    pipeline: PipelineBase, entry: StageEntry, kind: artefacts.ArtefactSpec, origin: str, path: Path
 ) -> Iterator[Problem]:
     earlier = earlier_stages(pipeline, entry.id)
-    able = [
-        name
-        for name, other in earlier.items()
-        if other.stage.model == entry.stage.model and can_propose(spec, stage_modules(pipeline, other.stage))
-    ]
+    lacking = {name: _lacking_modules(pipeline, entry, kind, other.stage) for name, other in earlier.items()}
+    able = [name for name, modules in lacking.items() if not modules]
     if origin not in earlier:
         yield path, f'{_not_earlier(pipeline, entry, origin)}. Known here: {known_names(able)}.{suggestion(origin, able)}'
     elif origin not in able:
-        lacking = [module for module in spec.proposal_modules if module not in stage_modules(pipeline, earlier[origin].stage)]
-        yield (
-            path,
-            f"stage '{origin}' holds no {', '.join(lacking)}, so it has no proposals to give. Known here: {known_names(able)}.",
-        )
+        text = f"stage '{origin}' holds no {', '.join(lacking[origin])}, so it has no {kind.name} to give"
+        yield path, f'{text}. Known here: {known_names(able)}.'
+
+
+def _lacking_modules(pipeline: PipelineBase, entry: StageEntry, kind: artefacts.ArtefactSpec, maker: Stage) -> list[str]:
+    """Returns what an earlier stage lacks to make an artefact of a kind; all that is needed where it trains another network."""
+    needed = kind.modules(spec_of(pipeline, maker if kind.any_network else entry.stage))
+    held = stage_modules(pipeline, maker)
+    lacking = [module for module in needed if module not in held]
+    is_other = maker.model != entry.stage.model and not kind.any_network
+    return list(needed) if is_other and not lacking else lacking
 
 
 def _stores(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import document, recipe_nodes, schema
+from stagetrain.config import artefacts, document, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
 from stagetrain.config.validation import describe, raise_problems, validate
@@ -81,7 +81,7 @@ def load_pipeline(
         root = recipe_nodes.long_form(override(root, text))
     root = _with_absolute_paths(expand(root, environ))
     _import_plugins(root)
-    expanded = recipe_nodes.expand_recipes(root)
+    expanded = _map_stages(recipe_nodes.expand_recipes(root), _with_absolute_artefact_paths)
     root, problems = _spread_train(expanded)
     loaded = _finish(root, pathlib.Path(path).absolute(), problems, FILE_KEYS)
     common = {path: place for path, place in document.places(expanded).items() if path[:1] == ('train',)}
@@ -221,6 +221,13 @@ def _map_list(holder: Node, change: Callable[[Node], Node]) -> Node:
     return Node({**holder.value, 'stages': Node([change(stage) for stage in stages.value], stages.place)}, holder.place)
 
 
+def _with_absolute_artefact_paths(stage: Node) -> Node:
+    for spec in artefacts.kinds():
+        for key in spec.paths:
+            stage = _change(stage, (spec.name, key), _absolute)
+    return stage
+
+
 def _with_absolute_paths(root: Node) -> Node:
     for part in ('train', 'validation'):
         for key in ('path', 'images', 'class_file'):
@@ -278,7 +285,7 @@ def _import_plugins(root: Node) -> None:
         if isinstance(node.value, str):
             _import_plugin(node.value, node.place)
     if set(sys.modules) - known:  # A plugin may have registered a detector or a backbone.
-        schema.pipeline_type.cache_clear()
+        schema.clear_types()
 
 
 def _import_plugin(name: str, place: Place) -> None:

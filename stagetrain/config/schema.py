@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import bounds, specs
+from stagetrain.config import artefacts, bounds, specs
+from stagetrain.config.builtin.features import Features
+from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.options import Strict, options_model
 
 Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
@@ -126,38 +128,6 @@ class Init(Strict):
     """An earlier stage, a key of `sources`, or `fresh`."""
     skip_mismatch: bool = False
     """Leave variables fresh that the source lacks or has in another shape; what was skipped is recorded."""
-
-
-class Proposals(Strict):
-    """Region proposals of an earlier stage, stored once per image and view, that replace this stage's own RPN."""
-
-    origin: str = Field(alias='from')
-    """The stage whose RPN makes them."""
-    max_per_image: Positive = 2000
-    """Proposals kept for each training image (the paper: 2000)."""
-    pre_nms_top_k: Positive = 12000
-    """Highest-scoring boxes of each level that enter non-maximum suppression in making training proposals."""
-    nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """IoU threshold of non-maximum suppression."""
-
-
-class Features(Strict):
-    """Stored outputs of what a stage has frozen, so that its steps need not compute them. `off` is short for `{store: off}`.
-
-    Where to cut is found from the model: behind the last module that the stage leaves as it is, or inside the backbone behind the
-    layers up to which it is frozen.
-    """
-
-    store: Literal['auto', 'off', 'memory', 'disk'] = 'auto'
-    """Cosmetic. `disk`: in the run directory, shared between stages; `memory`: computed again by each stage; `auto`: on disk
-    when views are a finite set and the budget allows it (inside the backbone: and when they take longer to compute than to read),
-    else not at all. The losses are the same with and without (float32)."""
-    views: Positive | None = None
-    """Draw each image's random views (flips, scale, crop) from so many fixed ones, which makes a jittered set finite."""
-    budget_gib: Annotated[float, Field(gt=0)] = 4.0
-    """Cosmetic. What a store may take."""
-    dtype: Literal['float32', 'bfloat16'] = 'float32'
-    """What features are stored as; bfloat16 takes half the room and rounds."""
 
 
 class EarlyStopping(Strict):
@@ -421,6 +391,21 @@ class PipelineBase(Strict):
 
 
 @functools.cache
+def stage_type() -> type[Stage]:
+    """Returns the type of a stage with a key for every kind of artefact registered so far."""
+    more: dict[str, Any] = {
+        spec.name: (spec.settings | None, None) for spec in artefacts.kinds() if spec.name not in Stage.model_fields
+    }
+    return pydantic.create_model('Stage', __base__=Stage, __doc__=Stage.__doc__, **more) if more else Stage
+
+
+def clear_types() -> None:
+    """Has the types made anew: a plugin has registered something."""
+    stage_type.cache_clear()
+    pipeline_type.cache_clear()
+
+
+@functools.cache
 def pipeline_type() -> type[PipelineBase]:
     """Returns the type of a pipeline file with every detector and kind of weight file registered so far."""
     detectors = tuple(spec.options() for spec in specs.detectors())
@@ -428,6 +413,10 @@ def pipeline_type() -> type[PipelineBase]:
     if len(detectors) > 1:
         model = Annotated[Union[detectors], Field(discriminator='type')]
     fields: dict[str, Any] = {'model': (model, ...), 'models': (dict[Name, model], Field(default_factory=dict))}
+    if stage_type() is not Stage:
+        stages: Any = Annotated[list[stage_type()], Field(min_length=1)]  # type: ignore[misc]
+        variant: Any = pydantic.create_model('Variant', __base__=Variant, __doc__=Variant.__doc__, stages=(stages | None, None))
+        fields |= {'stages': (stages, ...), 'compare': (dict[Name, variant], Field(default_factory=dict))}
     kinds: dict[str, Any] = {
         kind: (str | None, Field(None, description=specs.source(kind).description or None)) for kind in specs.sources()
     }

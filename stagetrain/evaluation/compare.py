@@ -230,13 +230,13 @@ def _write_detections(path: pathlib.Path, summary: RunSummary) -> list[str]:
 
 def _row(summary: RunSummary, variant: Variant) -> Row:
     stages = [summary.stages[stage] for stage in variant.stages]
-    store_seconds = sum(summary.store_seconds[store] for store in {store for stage in stages for store in stage.stores})
+    made = [summary.artefacts[store] for store in dict.fromkeys(store for stage in stages for store in stage.stores)]
     parts: dict[str, float] = {}
     for stage in stages:
         for part, seconds in stage.seconds_by_part.items():
             parts[part] = parts.get(part, 0.0) + seconds
-    if store_seconds:
-        parts['proposals'] = parts.get('proposals', 0.0) + store_seconds
+    for artefact in made:
+        parts[artefact.kind] = parts.get(artefact.kind, 0.0) + artefact.seconds
     result = summary.stages[variant.result].metrics
     measures_itself = spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).own_input
     recalls = [stage.metrics[RECALL] for stage in stages if stage.metrics.get(RECALL) is not None]
@@ -249,7 +249,7 @@ def _row(summary: RunSummary, variant: Variant) -> Row:
         },
         steps=sum(stage.steps for stage in stages),
         images=sum(stage.images for stage in stages),
-        seconds=sum(stage.seconds for stage in stages) + store_seconds,
+        seconds=sum(stage.seconds for stage in stages) + sum(artefact.seconds for artefact in made),
         seconds_by_part=parts,
         trained_parameters=sum(stage.trained_parameters for stage in stages),
         stages=variant.stages,

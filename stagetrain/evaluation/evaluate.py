@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -40,7 +41,7 @@ class Evaluator:
         batch_size: int,
         can_detect: bool,
         proposal_counts: tuple[int, ...] = (),
-        proposals: Callable[[int], np.ndarray] | None = None,
+        extra: Mapping[str, Callable[[int], np.ndarray]] = types.MappingProxyType({}),
         voc_ap: bool = False,
     ):
         """Stores what is measured; what the detector lacks modules for is not.
@@ -51,12 +52,13 @@ class Evaluator:
           batch_size: images a step.
           can_detect: whether the detector gives detections (with its own RPN or on stored proposals).
           proposal_counts: numbers of proposals at which the RPN's recall is measured; empty: the RPN is not run on its own.
-          proposals: image index -> float32 `[P, 4]` stored proposals in pixels of the scaled image, in place of the RPN.
+          extra: key of a batch -> what fills it, given an image's index; `proposals`, float32 `[P, 4]` in pixels of the scaled
+            image, stand in for the RPN.
           voc_ap: whether Pascal VOC's AP is measured beside COCO's.
         """
         self._voc_ap = voc_ap
         self._images, self._batch_size, self._can_detect, self._counts = images, batch_size, can_detect, proposal_counts
-        self._extra: Mapping[str, Callable[[int], np.ndarray]] = {'proposals': proposals} if proposals is not None else {}
+        self._extra = extra
         self._infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> Outcome:

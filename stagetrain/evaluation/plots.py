@@ -123,7 +123,8 @@ def _track(summary: RunSummary, variant: Variant, name: str) -> Track:
         stage, curves = summary.stages[stage_id], summary.curves[stage_id]
         for store in stage.stores:
             if store not in made:
-                spans.append(Span('proposals', now, now + summary.store_seconds[store], is_store=True))
+                artefact = summary.artefacts[store]
+                spans.append(Span(artefact.kind, now, now + artefact.seconds, is_store=True))
                 made.add(store)
                 now = spans[-1].end
         spans.append(Span(stage_id.rpartition('.')[2], now, now + stage.seconds))
@@ -187,8 +188,9 @@ def _draw_lanes(figure: Figure, axes: Axes, lanes: dict[str, list[Track]], colou
             fontsize=10,
             fontweight='bold',
         )
-    if any(span.is_store for tracks in lanes.values() for span in tracks[0].spans):
-        axes.set_title('grey: making proposals', fontsize=9, color=_FAINT, loc='right')
+    made = dict.fromkeys(span.name for tracks in lanes.values() for span in tracks[0].spans if span.is_store)
+    if made:
+        axes.set_title(f'grey: making {", ".join(made)}', fontsize=9, color=_FAINT, loc='right')
     # Only a laid-out figure knows how wide a bar is on paper.
     figure.draw_without_rendering()
     for text, bar in texts:

@@ -8,7 +8,7 @@ One HTML file without scripts; it shows `compare.png`, and `detections.png` wher
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jinja2
 
@@ -81,9 +81,9 @@ _TEMPLATE = """\
 <dl>
 <dt>starts from</dt><dd>{{ stage.origins }}</dd>
 <dt>losses</dt><dd>{{ stage.losses }}</dd>
-{% if stage.proposals %}
-<dt>proposals</dt><dd>{{ stage.proposals }}</dd>
-{% endif %}
+{% for kind, maker in stage.artefacts.items() %}
+<dt>{{ kind }}</dt><dd>{{ maker }}</dd>
+{% endfor %}
 {% if stage.trained is not none %}
 <dt>trained only</dt><dd>{% for scope in stage.trained %}<code>{{ scope }}</code> {% else %}nothing{% endfor %}</dd>
 {% endif %}
@@ -111,7 +111,7 @@ class StageView:
     name: str
     origins: str
     losses: str
-    proposals: str
+    artefacts: Mapping[str, str]
     trained: tuple[str, ...] | None
     """Scopes outside of which everything is frozen; None when the stage has none."""
     frozen: tuple[str, ...]
@@ -163,7 +163,7 @@ def _view(node: Node, finished: FinishedStage | None) -> StageView:
         name=node.id,
         origins=', '.join(f'{module} ← {_origin(node.origins[module])}' for module in node.modules),
         losses=', '.join(f'{name} × {weight:g}' for name, weight in live_losses(stage).items()),
-        proposals=f'of {node.proposals_from}' if node.proposals_from else '',
+        artefacts={kind: f'of {maker}' for kind, maker in node.reads.items()},
         trained=None if stage.train_variables is None else tuple(stage.train_variables),
         frozen=tuple(stage.freeze_variables),
         cost='not finished' if finished is None else _cost(finished),

@@ -34,9 +34,17 @@ class FinishedStage:
     trained_parameters: int
     metrics: Mapping[str, float | None]
     stores: tuple[str, ...] = ()
-    """Proposal stores that it trained on, by fingerprint."""
+    """Artefacts that it trained on, by fingerprint."""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """With what it was computed: versions of packages, and oneDNN `on` or `off`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """What one stage made for another: its kind, and the seconds that it took."""
+
+    kind: str
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +77,8 @@ class RunSummary:
     """The pipeline itself first."""
     stages: Mapping[str, FinishedStage]
     """Those that are finished, by id."""
-    store_seconds: Mapping[str, float]
-    """Proposal store -> seconds that it took to make."""
+    artefacts: Mapping[str, Artefact]
+    """What stages made for others, by fingerprint."""
     curves: Mapping[str, Curves]
 
     @property
@@ -122,18 +130,16 @@ def _load(run_dir: pathlib.Path) -> RunSummary:
         graph=graph,
         variants=variants_of(pipeline, graph),
         stages={stage_id: _finished(run_dir, stage_id, lock) for stage_id in finished},
-        store_seconds={key: float(entry.result['seconds']) for key, entry in lock.proposals.items()},
+        artefacts={key: Artefact(kind, float(entry.result['seconds'])) for kind, key, entry in lock.all_artefacts()},
         curves={stage_id: read_curves(run_dir / 'stages' / stage_id / 'metrics.jsonl') for stage_id in finished},
     )
 
 
 def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> FinishedStage:
-    entry = lock.stages[stage_id]
+    entry, known = lock.stages[stage_id], {key for _, key, _ in lock.all_artefacts()}
     result = entry.result
     job_file = run_dir / 'stages' / stage_id / 'job.json'
-    store = files.read_json(job_file).get('proposals') if job_file.is_file() else None
-    # A store's folder is named after its fingerprint.
-    store_fingerprint = pathlib.PurePath(store or '').name
+    stores = _stores(files.read_json(job_file)) if job_file.is_file() else ()
     return FinishedStage(
         steps=int(result['step']),
         images=int(result['num_images']),
@@ -141,9 +147,15 @@ def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> FinishedStage
         seconds_by_part=dict(result['seconds_by_part']),
         trained_parameters=int(result['num_trained_parameters']),
         metrics=dict(result['metrics']),
-        stores=(store_fingerprint,) if store_fingerprint in lock.proposals else (),
+        stores=tuple(key for key in stores if key in known),
         versions=fingerprint.versions_in(entry.parts),
     )
+
+
+def _stores(job: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the fingerprints of what a stage read, after which folders are named; older versions knew proposals only."""
+    folders = job['artefacts'].values() if 'artefacts' in job else [job.get('proposals') or '']
+    return tuple(pathlib.PurePath(folder).name for folder in folders)
 
 
 def read_curves(metrics_file: pathlib.Path) -> Curves:

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.images.geometry import plain_view
+from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
 
+ReadView = Callable[[tf.Tensor, View], Any]
+"""(image index int64 scalar, view) -> tensors of that view; called inside a tf.data function."""
+ReadImage = Callable[[int], np.ndarray]
+"""Image index -> array of the image in its plain view."""
 
-def evaluation_batches(
-    images: Images, batch_size: int, extra: Mapping[str, Callable[[int], np.ndarray]]
-) -> Iterator[dict[str, tf.Tensor]]:
+
+def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, ReadImage]) -> Iterator[dict[str, tf.Tensor]]:
     """Yields every image once, in order, in its plain view; the last batch is filled up by repeating its last image.
 
     Args:

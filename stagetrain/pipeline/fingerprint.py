@@ -21,9 +21,9 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import onednn, options, schema, specs, versions
+from stagetrain.config import artefacts, onednn, options, schema, specs, versions
 from stagetrain.config.builtin import experiment
-from stagetrain.config.stages import live_losses, model_of
+from stagetrain.config.stages import all_stages, live_losses, model_of
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import other_runs
 from stagetrain.pipeline.data_items import Items
@@ -83,7 +83,7 @@ def stage_fingerprint(
     facts: Facts,
     *,
     origins: Mapping[str, OriginDigest],
-    proposals: Mapping[str, OriginDigest],
+    made_of: Mapping[str, Mapping[str, OriginDigest]],
 ) -> tuple[str, dict[str, Any]]:
     """Returns the fingerprint of a training stage and its parts.
 
@@ -92,7 +92,7 @@ def stage_fingerprint(
       stage: the stage.
       facts: digests of data and versions of packages.
       origins: where each module of the stage starts from.
-      proposals: the weights of the modules that make its proposals; empty when it reads none.
+      made_of: kind of artefact that it reads -> the weights of the modules that make it; empty while these are not known.
     """
     parts = _common_parts(pipeline, stage, facts)
     parts |= dict(flatten('train', stage.train))
@@ -109,27 +109,36 @@ def stage_fingerprint(
     if stage.train.validation_interval is not None:  # Then the validation set decides which checkpoint is the best.
         parts |= evaluation_parts(pipeline, facts)
     parts |= _origin_parts('init', origins)
-    if stage.proposals is not None:
-        parts |= _proposal_parts(stage.proposals, proposals)
+    for kind, settings in artefacts.read_by(stage).items():
+        parts |= _artefact_parts(artefacts.artefact(kind), settings, facts, made_of.get(kind, {}))
     return files.digest_of(parts), parts
 
 
-def proposals_fingerprint(
-    pipeline: schema.PipelineBase, stage: schema.Stage, facts: Facts, weights: Mapping[str, OriginDigest]
+def artefact_fingerprint(
+    pipeline: schema.PipelineBase,
+    kind: artefacts.ArtefactSpec,
+    maker: schema.Stage,
+    settings: Any,
+    facts: Facts,
+    *,
+    weights: Mapping[str, OriginDigest],
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the fingerprint of a stage's proposal store and its parts.
-
-    The validation set counts, for a store holds its proposals too.
+    """Returns the fingerprint of an artefact and its parts.
 
     Args:
       pipeline: the whole pipeline.
-      stage: the stage that reads the store.
+      kind: the artefact's kind.
+      maker: the stage whose result makes it; its network counts.
+      settings: what the stage that reads it says of it.
       facts: digests of data and versions of packages.
-      weights: those of the modules that make proposals.
+      weights: those of the modules that make it.
     """
-    assert stage.proposals is not None
-    parts = _common_parts(pipeline, stage, facts) | evaluation_parts(pipeline, facts)
-    parts |= _proposal_parts(stage.proposals, weights)
+    parts = _common_parts(pipeline, maker, facts)
+    if 'train' not in kind.reads_data:
+        del parts['data.train']
+    if 'validation' in kind.reads_data:
+        parts |= evaluation_parts(pipeline, facts)
+    parts |= _artefact_parts(kind, settings, facts, weights)
     return files.digest_of(parts), parts
 
 
@@ -245,13 +254,17 @@ def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | Non
 
 
 def input_digests(pipeline: schema.PipelineBase) -> dict[str, str]:
-    """Returns pattern -> digest of the files that match, for all networks that read files of their own.
+    """Returns pattern -> digest of the files that match, for all networks and artefacts that read files of their own.
 
     Raises:
       DataError: a pattern matches nothing.
     """
     models = [model for model in (pipeline.model, *pipeline.models.values()) if model.type == experiment.TYPE]
-    return {pattern: _matching_digest(pattern) for model in models for pattern in experiment.input_patterns(model)}
+    patterns = {pattern for model in models for pattern in experiment.input_patterns(model)}
+    for entry in all_stages(pipeline):
+        for kind, settings in artefacts.read_by(entry.stage).items():
+            patterns.update(artefacts.artefact(kind).inputs(settings))
+    return {pattern: _matching_digest(pattern) for pattern in sorted(patterns)}
 
 
 def _matching_digest(pattern: str) -> str:
@@ -263,7 +276,9 @@ def _matching_digest(pattern: str) -> str:
             'folder, or name it by a link without these letters'
         )
     if not found:
-        raise DataError(f"{pattern}: no file matches; expected the TFRecords that a `models` entry's input_path names")
+        raise DataError(
+            f"{pattern}: no file matches; expected the files that a `models` entry's input_path or a stage's artefact names"
+        )
     return files.digest_of([files.sha256_file(pathlib.Path(path)) for path in found])
 
 
@@ -281,9 +296,13 @@ def _origin_parts(prefix: str, origins: Mapping[str, OriginDigest]) -> dict[str,
     return parts | {f'{prefix}.{module}.skip_mismatch': True for module, origin in origins.items() if origin.skip_mismatch}
 
 
-def _proposal_parts(settings: schema.Proposals, weights: Mapping[str, OriginDigest]) -> dict[str, Any]:
-    parts = {key: value for key, value in flatten('proposals', settings) if key != 'proposals.origin'}
-    return parts | _origin_parts('proposals.weights', weights)
+def _artefact_parts(
+    kind: artefacts.ArtefactSpec, settings: Any, facts: Facts, weights: Mapping[str, OriginDigest]
+) -> dict[str, Any]:
+    left_out = {f'{kind.name}.{name}' for name in ('origin', *kind.paths)}
+    parts = {key: value for key, value in flatten(kind.name, settings) if key not in left_out}
+    parts |= {f'{kind.name}.input[{number}]': facts.inputs[pattern] for number, pattern in enumerate(kind.inputs(settings))}
+    return parts | _origin_parts(f'{kind.name}.weights', weights)
 
 
 def _counting_fields(value: pydantic.BaseModel) -> list[str]:

@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-from stagetrain.config import schema
+from stagetrain.config import artefacts, schema
 from stagetrain.config.stages import all_stages, stage_modules
 from stagetrain.errors import ConfigError
 
@@ -30,27 +30,33 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One stage: its id, its modules with their origins, and the stage that makes its proposals."""
+    """One stage: its id, its modules with their origins, and what it reads of other stages."""
 
     id: str
     stage: schema.Stage
     variant: str | None
     modules: tuple[str, ...]
     origins: Mapping[str, Origin]
-    proposals_from: str | None
+    reads: Mapping[str, str]
+    """Kind of artefact -> id of the stage that it is made of."""
 
     @property
     def parents(self) -> tuple[str, ...]:
         """The ids of the stages that this one needs, each once."""
         ids = [origin.name for origin in self.origins.values() if origin.kind == 'stage']
-        return tuple(dict.fromkeys([*ids, *([self.proposals_from] if self.proposals_from else [])]))
+        return tuple(dict.fromkeys([*ids, *self.reads.values()]))
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """All stages by id, in an order in which each stands behind those it needs."""
+    """All stages of a pipeline by id, in an order in which each stands behind those it needs."""
 
+    pipeline: schema.PipelineBase
     nodes: Mapping[str, Node]
+
+    def modules(self) -> tuple[str, ...]:
+        """Returns the modules of all stages, each once."""
+        return tuple(dict.fromkeys(module for node in self.nodes.values() for module in node.modules))
 
     def ancestors(self, stage_id: str) -> tuple[str, ...]:
         """Returns every stage that `stage_id` builds on, directly or not, in order."""
@@ -77,7 +83,7 @@ def build_graph(pipeline: schema.PipelineBase) -> Graph:
     nodes: dict[str, Node] = {}
     for stage_id, stage, variant in all_stages(pipeline):
         nodes[stage_id] = _node(pipeline, stage_id, stage, variant, nodes)
-    return Graph(nodes)
+    return Graph(pipeline, nodes)
 
 
 def num_steps(train: schema.Train, num_images: int) -> int:
@@ -99,8 +105,8 @@ def _node(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, var
     modules = tuple(stage_modules(pipeline, stage))
     known = set(earlier)
     origins = {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
-    proposals_from = _stage_id(stage.proposals.origin, variant, known) if stage.proposals else None
-    return Node(stage_id, stage, variant, modules, origins, proposals_from)
+    reads = {kind: _stage_id(settings.origin, variant, known) for kind, settings in artefacts.read_by(stage).items()}
+    return Node(stage_id, stage, variant, modules, origins, reads)
 
 
 def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: str | None, known: set[str]) -> Origin:

@@ -4,7 +4,8 @@
                                              "files", "mixed_versions"}},
      "proposals": {"<fingerprint>": {... the same ...}}}
 
-The file carries a digest of itself, so that a flipped bit is found before a wrong stage is taken for up to date.
+There is a table for each kind of artefact that was made. The file carries a digest of itself, so that a flipped bit is found
+before a wrong stage is taken for up to date.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stagetrain import files
@@ -35,7 +36,7 @@ class Entry:
     finished: str
     """UTC time."""
     evaluation_parts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the metrics in `result` depend on besides the stage itself; empty for proposals."""
+    """What the metrics in `result` depend on besides the stage itself; empty for artefacts."""
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What the job left, for `verify`: path in the run directory -> SHA-256; of a committed folder its manifest alone."""
     mixed_versions: Sequence[str] = ()
@@ -44,18 +45,26 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """The content of `pipeline.lock`: stages by id, proposal stores by fingerprint."""
+    """The content of `pipeline.lock`: stages by id, artefacts by kind and fingerprint."""
 
     stages: Mapping[str, Entry] = dataclasses.field(default_factory=dict)
-    proposals: Mapping[str, Entry] = dataclasses.field(default_factory=dict)
+    artefacts: Mapping[str, Mapping[str, Entry]] = dataclasses.field(default_factory=dict)
+
+    def all_artefacts(self) -> Iterator[tuple[str, str, Entry]]:
+        """Yields (kind, fingerprint, entry) of every artefact."""
+        for kind, entries in self.artefacts.items():
+            for fingerprint, entry in entries.items():
+                yield kind, fingerprint, entry
 
     def with_stage(self, stage_id: str, entry: Entry | None) -> Lock:
         """Returns a lock with a stage's entry replaced, or removed for None."""
         return dataclasses.replace(self, stages=_with(self.stages, stage_id, entry))
 
-    def with_proposals(self, fingerprint: str, entry: Entry | None) -> Lock:
-        """Returns a lock with a proposal store's entry replaced, or removed for None."""
-        return dataclasses.replace(self, proposals=_with(self.proposals, fingerprint, entry))
+    def with_artefact(self, kind: str, fingerprint: str, entry: Entry | None) -> Lock:
+        """Returns a lock with an artefact's entry replaced, or removed for None."""
+        return dataclasses.replace(
+            self, artefacts={**self.artefacts, kind: _with(self.artefacts.get(kind, {}), fingerprint, entry)}
+        )
 
 
 def read_lock(path: pathlib.Path) -> Lock:
@@ -70,10 +79,11 @@ def read_lock(path: pathlib.Path) -> Lock:
         return Lock()
     try:
         value = json.loads(content)
-        body = {'stages': value['stages'], 'proposals': value['proposals']}
+        body = {table: entries for table, entries in value.items() if table != 'digest'}
         if content != _render(body):
             raise ValueError('its bytes do not fit its own digest')
-        return Lock(*({key: _entry(entry) for key, entry in body[table].items()} for table in ('stages', 'proposals')))
+        tables = {table: {key: _entry(entry) for key, entry in entries.items()} for table, entries in body.items()}
+        return Lock(tables.pop('stages'), tables)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFile(
             f'{path}: the lock is damaged ({error}), so nobody can tell which stages are up to date; it was left as it is. '
@@ -88,7 +98,7 @@ def write_lock(path: pathlib.Path, lock: Lock) -> None:
     Raises:
       OSError: the disk is full or read-only; the former lock stays.
     """
-    tables = {'stages': lock.stages, 'proposals': lock.proposals}
+    tables = {'stages': lock.stages, **lock.artefacts}
     body = {table: {key: dataclasses.asdict(entry) for key, entry in entries.items()} for table, entries in tables.items()}
     files.atomic_write(path, _render(body))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from stagetrain import files
-from stagetrain.config import check, load, schema
+from stagetrain.config import artefacts, check, load, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import data_items, fingerprint, gates, judging
@@ -58,9 +58,10 @@ EVERYTHING = Selection()
 
 
 @dataclasses.dataclass(frozen=True)
-class ProposalsPlan:
-    """The proposal store that a stage reads. The fingerprint is None while the stage that makes it has yet to run."""
+class ArtefactPlan:
+    """What a stage reads of another. The fingerprint is None while the stage that it is made of has yet to run."""
 
+    kind: str
     from_stage: str
     action: str
     reason: str
@@ -83,7 +84,7 @@ class StagePlan:
     """None while a stage that it starts from has yet to run; `parts` lack the digests of its sources then."""
     parts: Mapping[str, Any]
     evaluation_parts: Mapping[str, Any]
-    proposals: ProposalsPlan | None
+    artefacts: tuple[ArtefactPlan, ...]
     losses: Mapping[str, float]
     masked: tuple[str, ...]
     """Loss terms of the detector that are not built."""
@@ -126,7 +127,7 @@ class Plan:
     def jobs(self) -> int:
         """Returns how many child processes the plan needs at most."""
         busy = [stage for stage in self.stages if stage.selected and stage.action != SKIP]
-        return len(busy) + sum(stage.proposals is not None and stage.proposals.action == RUN for stage in busy)
+        return len(busy) + sum(artefact.action == RUN for stage in busy for artefact in stage.artefacts)
 
 
 def make_plan(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
@@ -162,7 +163,7 @@ def assess(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: S
     stages: dict[str, StagePlan] = {}
     for stage_id in graph.nodes:
         busy = {other for other, plan in stages.items() if plan.action in (RUN, RESUME, REFUSE)}
-        stages[stage_id] = _decide(loaded.pipeline, graph.nodes[stage_id], facts, state, busy, select, stage_id in selected)
+        stages[stage_id] = _decide(graph, graph.nodes[stage_id], facts, state, busy, select, stage_id in selected)
     return Plan(loaded, facts, graph, select, tuple(stages.values()))
 
 
@@ -172,7 +173,7 @@ def decide(plan: Plan, stage_id: str, state: State) -> StagePlan:
     Raises:
       ConfigError: it is half-done under another config.
     """
-    stage = _decide(plan.loaded.pipeline, plan.graph.nodes[stage_id], plan.facts, state, set(), plan.select, True)
+    stage = _decide(plan.graph, plan.graph.nodes[stage_id], plan.facts, state, set(), plan.select, True)
     _refuse(stage)
     return stage
 
@@ -184,15 +185,13 @@ def origin_digests(node: Node, facts: Facts, state: State) -> dict[str, OriginDi
     }
 
 
-def _decide(
-    pipeline: schema.PipelineBase, node: Node, facts: Facts, state: State, busy: set[str], select: Selection, selected: bool
-) -> StagePlan:
-    tell, state = _teller(node, facts, state), _as_recorded_now(state, facts)
+def _decide(graph: Graph, node: Node, facts: Facts, state: State, busy: set[str], select: Selection, selected: bool) -> StagePlan:
+    pipeline = graph.pipeline
+    tell, state = _teller(graph, node, facts, state), _as_recorded_now(state, facts)
     first = [parent for parent in node.parents if parent in busy or parent not in state.lock.stages]
-    proposals = _proposals_plan(pipeline, node, facts, state, first)
     origins = {} if first else origin_digests(node, facts, state)
-    weights = _proposal_weights(pipeline, node, state) if node.proposals_from and not first else {}
-    whole, parts = fingerprint.stage_fingerprint(pipeline, node.stage, facts, origins=origins, proposals=weights)
+    made_of = {} if first else {kind: _artefact_weights(graph, node, kind, state) for kind in node.reads}
+    whole, parts = fingerprint.stage_fingerprint(pipeline, node.stage, facts, origins=origins, made_of=made_of)
     steps = num_steps(node.stage.train, facts.num_train)
     plan = StagePlan(
         node=node,
@@ -203,7 +202,7 @@ def _decide(
         fingerprint=None if first else whole,
         parts=parts,
         evaluation_parts=fingerprint.evaluation_parts(pipeline, facts),
-        proposals=proposals,
+        artefacts=tuple(_artefact_plan(graph, node, kind, facts, state, first) for kind in node.reads),
         losses=live_losses(node.stage),
         masked=_masked(pipeline, node.stage),
         idle=_idle(pipeline, node),
@@ -280,7 +279,7 @@ def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: T
 
 
 def _is_own(part: str) -> bool:
-    return not part.startswith(('init.', 'proposals.weights.')) and not fingerprint.is_version(part)
+    return not part.startswith('init.') and '.weights.' not in part and not fingerprint.is_version(part)
 
 
 def _mixed_versions(plan: StagePlan, action: str, state: State) -> tuple[str, ...]:
@@ -318,28 +317,30 @@ def _counted_steps(stages: Iterable[StagePlan]) -> dict[str, int]:
     return {stage.id: stage.num_steps for stage in stages if stage.node.stage.train.epochs is not None}
 
 
-def _proposals_plan(
-    pipeline: schema.PipelineBase, node: Node, facts: Facts, state: State, first: list[str]
-) -> ProposalsPlan | None:
-    if node.proposals_from is None:
-        return None
-    if node.proposals_from in first:
-        return ProposalsPlan(node.proposals_from, RUN, f'decided after {node.proposals_from}', None, {})
-    weights = _proposal_weights(pipeline, node, state)
-    key, parts = fingerprint.proposals_fingerprint(pipeline, node.stage, facts, weights)
+def _artefact_plan(graph: Graph, node: Node, kind: str, facts: Facts, state: State, first: list[str]) -> ArtefactPlan:
+    maker = graph.nodes[node.reads[kind]]
+    if maker.id in first:
+        return ArtefactPlan(kind, maker.id, RUN, f'decided after {maker.id}', None, {})
+    weights = _artefact_weights(graph, node, kind, state)
+    settings = artefacts.read_by(node.stage)[kind]
+    key, parts = fingerprint.artefact_fingerprint(
+        graph.pipeline, artefacts.artefact(kind), maker.stage, settings, facts, weights=weights
+    )
+    made = state.lock.artefacts.get(kind, {})
     older = fingerprint.as_recorded_before(parts, facts)
-    if key not in state.lock.proposals and older is not None and files.digest_of(older) in state.lock.proposals:
+    if key not in made and older is not None and files.digest_of(older) in made:
         key, parts = files.digest_of(older), older
-    entry = state.lock.proposals.get(key)
+    entry = made.get(key)
     if entry is not None and key not in state.missing:
-        return ProposalsPlan(node.proposals_from, SKIP, f'up to date since {entry.finished}: fingerprint {key[:12]}', key, parts)
-    return ProposalsPlan(node.proposals_from, RUN, state.missing.get(key, 'not made yet'), key, parts)
+        return ArtefactPlan(kind, maker.id, SKIP, f'up to date since {entry.finished}: fingerprint {key[:12]}', key, parts)
+    return ArtefactPlan(kind, maker.id, RUN, state.missing.get(key, 'not made yet'), key, parts)
 
 
-def _proposal_weights(pipeline: schema.PipelineBase, node: Node, state: State) -> dict[str, OriginDigest]:
-    assert node.proposals_from is not None
-    digests = state.lock.stages[node.proposals_from].result['digests']
-    return {module: OriginDigest(digests[module]) for module in spec_of(pipeline, node.stage).proposal_modules}
+def _artefact_weights(graph: Graph, node: Node, kind: str, state: State) -> dict[str, OriginDigest]:
+    maker = graph.nodes[node.reads[kind]]
+    digests = state.lock.stages[maker.id].result['digests']
+    modules = artefacts.artefact(kind).modules(spec_of(graph.pipeline, maker.stage))
+    return {module: OriginDigest(digests[module]) for module in modules}
 
 
 def _digest(module: str, node: Node, facts: Facts, state: State) -> str | None:
@@ -411,19 +412,20 @@ def _idle(pipeline: schema.PipelineBase, node: Node) -> tuple[str, ...]:
     return tuple(module for module in node.modules if module not in reached)
 
 
-def _labels(node: Node) -> dict[str, str]:
+def _labels(node: Node, modules: Iterable[str]) -> dict[str, str]:
     """Names the parts of a fingerprint that are digests as a person would."""
     labels = {**fingerprint.DATA_SETS, 'init': 'sources'}
     for module, origin in node.origins.items():
         if origin.kind != 'fresh':
             labels[f'init.{module}'] = f"{origin.name}'s weights of {module}"
-        labels[f'proposals.weights.{module}'] = f"{node.proposals_from}'s weights of {module}"
+    for kind, maker in node.reads.items():
+        labels |= {f'{kind}.weights.{module}': f"{maker}'s weights of {module}" for module in modules}
     return labels
 
 
-def _teller(node: Node, facts: Facts, state: State) -> Tell:
+def _teller(graph: Graph, node: Node, facts: Facts, state: State) -> Tell:
     """Returns what says how two sets of parts of a stage differ; empty when they do not. Of data sets it names the images."""
-    labels = _labels(node)
+    labels = _labels(node, graph.modules())
     begun = state.lock.stages.get(node.id) or state.partial.get(node.id)
     unrecorded = fingerprint.explained(begun.parts, facts) if begun is not None else {}
 

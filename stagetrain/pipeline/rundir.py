@@ -4,7 +4,7 @@ run.yaml            the resolved config                    ledger.jsonl   what h
 pipeline.lock       per stage: fingerprint, parts, result  report/        tables, plots, page
 data/<digest>.json  which images a data set held           cache/         can be deleted at any time
 stages/<id>/        job.json  checkpoints/step-<8 digits>/  metrics.jsonl  ...
-stores/proposals/<fingerprint>/
+stores/<kind of artefact>/<fingerprint>/
 
 directory = RunDirectory(pathlib.Path('runs/bccd'))
 with directory.writing():
@@ -116,15 +116,9 @@ class RunDirectory:
         """Names of the images in the data sets that stages were trained on."""
         return self.path / 'data'
 
-    @property
-    def features(self) -> pathlib.Path:
-        """Folder of the feature stores."""
-        return self.path / 'stores' / 'features'
-
-    @property
-    def proposals(self) -> pathlib.Path:
-        """The folder of all proposal stores."""
-        return self.path / 'stores' / 'proposals'
+    def store(self, kind: str) -> pathlib.Path:
+        """Returns the folder of all artefacts of a kind."""
+        return self.path / 'stores' / kind
 
     def stage(self, stage_id: str) -> pathlib.Path:
         """Returns the folder of a stage."""
@@ -235,7 +229,11 @@ class RunDirectory:
         begun = sorted(path.parent.name for path in stages.glob('*/job.json')) if stages.is_dir() else []
         partial = {stage_id: self._partial(stage_id) for stage_id in begun if stage_id not in lock.stages}
         missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
-        missing |= {key: 'its folder is gone' for key in lock.proposals if not (self.proposals / key / files.MANIFEST).is_file()}
+        missing |= {
+            key: 'its folder is gone'
+            for kind, key, _ in lock.all_artefacts()
+            if not (self.store(kind) / key / files.MANIFEST).is_file()
+        }
         return State(lock, partial, missing, functools.cache(functools.partial(data_items.read, self.data)))
 
     def file_digests(self, *paths: pathlib.Path) -> dict[str, str]:
@@ -292,7 +290,7 @@ class RunDirectory:
 
     def _sweep(self) -> None:
         stages = [self.path / 'stages', *self.path.glob('stages/*'), *self.path.glob('stages/*/checkpoints')]
-        for parent in (self.path, self.cache, self.proposals, *stages):
+        for parent in (self.path, self.cache, *self.path.glob('stores/*'), *stages):
             files.sweep_temporary(parent)
 
     def _partial(self, stage_id: str) -> Partial:

@@ -24,11 +24,12 @@ from rich.markup import escape
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import fingerprint, gates, other_runs
+from stagetrain.pipeline import fingerprint, gates, job_making
 from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
-from stagetrain.pipeline.plan import Plan, ProposalsPlan, StagePlan
+from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory, explained
 
 Event = Mapping[str, Any]
@@ -158,7 +159,7 @@ def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console
     job_file = directory.cache / 'check.job.json'
     with explained(directory.cache):
         directory.cache.mkdir(exist_ok=True)
-        files.write_json(job_file, {'kind': 'check', 'run_dir': str(directory.path.absolute()), 'pipeline': plan.loaded.resolved})
+        files.write_json(job_file, CheckJob(str(directory.path.absolute()), plan.loaded.resolved).to_json())
     try:
         workers.carry_out(job_file, lambda event: None, is_short=True)
     except StagetrainError as error:
@@ -189,8 +190,9 @@ class _Stage:
             self._record('skipped', stage_id, stage.reason)
             self._say(f'{stage_id}: {stage.reason}')
         else:
-            if stage.proposals is not None and stage.proposals.action == planning.RUN:
-                self._make_proposals(stage, stage.proposals)
+            for artefact in stage.artefacts:
+                if artefact.action == planning.RUN:
+                    self._make(stage, artefact)
             self._train(stage)
         self._pass_gate(stage)
 
@@ -204,7 +206,7 @@ class _Stage:
             folder.mkdir(parents=True, exist_ok=True)
             for name in _STALE_EVALUATION if stage.action == planning.EVALUATE else ():
                 (folder / name).unlink(missing_ok=True)
-            files.write_json(folder / 'job.json', train_job(self.plan, stage, self.directory))
+            files.write_json(folder / 'job.json', job_making.stage_job(self.plan, stage, self.directory).to_json())
         assert stage.fingerprint is not None
         result = self._job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, self.more_jobs)
         digests = self.directory.file_digests(folder)
@@ -238,18 +240,19 @@ class _Stage:
             self._record('note', stage.id, str(verdict))
             self._say(f'{stage.id}: {verdict}')
 
-    def _make_proposals(self, stage: StagePlan, proposals: ProposalsPlan) -> None:
-        assert proposals.fingerprint is not None
-        job_file = self.directory.proposals / f'{proposals.fingerprint}.job.json'
+    def _make(self, stage: StagePlan, artefact: ArtefactPlan) -> None:
+        kind, key = artefact.kind, artefact.fingerprint
+        assert key is not None
+        folder = self.directory.store(kind) / key
+        job_file = folder.with_name(f'{key}.job.json')
         with explained(job_file):
             job_file.parent.mkdir(parents=True, exist_ok=True)
-            files.remove_folder(self.directory.proposals / proposals.fingerprint)  # Committed just before a crash, or damaged.
-            files.write_json(job_file, proposals_job(self.plan, stage, proposals, self.directory))
-        result = self._job(f'proposals of {proposals.from_stage}', job_file, proposals.reason, proposals.fingerprint, True)
-        left = (job_file, job_file.with_suffix('.log'), self.directory.proposals / proposals.fingerprint)
-        digests = self.directory.file_digests(*left)
-        entry = Entry(proposals.fingerprint, proposals.parts, result, utc_now(), files=digests)
-        self.directory.write_lock(self.directory.lock().with_proposals(proposals.fingerprint, entry))
+            files.remove_folder(folder)  # Committed just before a crash, or damaged.
+            files.write_json(job_file, job_making.artefact_job(self.plan, stage, artefact, self.directory).to_json())
+        result = self._job(f'{kind} of {artefact.from_stage}', job_file, artefact.reason, key, True)
+        digests = self.directory.file_digests(job_file, job_file.with_suffix('.log'), folder)
+        entry = Entry(key, artefact.parts, result, utc_now(), files=digests)
+        self.directory.write_lock(self.directory.lock().with_artefact(kind, key, entry))
 
     def _job(self, name: str, job_file: pathlib.Path, reason: str, fingerprint: str, more_jobs: bool) -> dict[str, Any]:
         """Carries out one job file and keeps the ledger."""
@@ -287,79 +290,6 @@ class _Stage:
 
     def _say(self, text: str) -> None:
         self.console.print(rich.text.Text(text), soft_wrap=True)
-
-
-def train_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> dict[str, Any]:
-    """Returns the content of a training stage's job file."""
-    origins = {module: _origin(plan, stage, module, directory) for module in stage.node.modules}
-    store = (directory.proposals / str(stage.proposals.fingerprint)).absolute() if stage.proposals else None
-    return _job_value(plan, stage, directory, 'train') | {
-        'fingerprint': stage.fingerprint,
-        'parts': dict(stage.parts),
-        'num_steps': stage.num_steps,
-        'mixed_versions': list(stage.mixed_versions),
-        'origins': origins,
-        'proposals': None if store is None else str(store),
-    }
-
-
-def proposals_job(plan: Plan, stage: StagePlan, proposals: ProposalsPlan, directory: RunDirectory) -> dict[str, Any]:
-    """Returns the content of the job file that makes a stage's proposals with the modules of the stage that they come from.
-
-    `id` and `stage` are those of the stage that reads the proposals: its settings count.
-    """
-    made_by = directory.lock().stages[proposals.from_stage].result
-    modules = [part.removeprefix('proposals.weights.') for part in proposals.parts if part.startswith('proposals.weights.')]
-    path = str(directory.checkpoint(made_by).absolute())
-    origins = {
-        module: _origin_value('stage', path, proposals.from_stage, made_by['digests'][module], skip_mismatch=False)
-        for module in modules
-    }
-    return _job_value(plan, stage, directory, 'proposals') | {
-        'fingerprint': proposals.fingerprint,
-        'parts': dict(proposals.parts),
-        'origins': origins,
-        'proposals': str((directory.proposals / str(proposals.fingerprint)).absolute()),
-    }
-
-
-def _job_value(plan: Plan, stage: StagePlan, directory: RunDirectory, kind: str) -> dict[str, Any]:
-    return {
-        'kind': kind,
-        'run_dir': str(directory.path.absolute()),
-        'id': stage.id,
-        'pipeline': plan.loaded.resolved,
-        'stage': _resolved_stage(plan, stage),
-    }
-
-
-def _resolved_stage(plan: Plan, stage: StagePlan) -> Mapping[str, Any]:
-    resolved = plan.loaded.resolved
-    variant = stage.node.variant
-    stages = resolved['stages'] if variant is None else resolved['compare'][variant]['stages']
-    return next(value for value in stages if value['name'] == stage.node.stage.name)
-
-
-def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) -> dict[str, Any]:
-    origin = stage.node.origins[module]
-    if origin.kind == 'fresh':
-        return _origin_value('fresh', None, None, None, skip_mismatch=False)
-    if origin.kind == 'stage':
-        made = directory.lock().stages[origin.name].result
-        path = str(directory.checkpoint(made).absolute())
-        return _origin_value('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
-    source = plan.loaded.pipeline.sources[origin.name]
-    digest = plan.facts.sources[origin.name]
-    if source.run is not None:
-        other = other_runs.finished_stage(origin.name, source)
-        value = _origin_value('stage', str(other.checkpoint), other.stage, digest, origin.skip_mismatch)
-    else:
-        value = _origin_value(origin.kind, source.path, None, digest, origin.skip_mismatch)
-    return value | source.reading
-
-
-def _origin_value(kind: str, path: str | None, stage: str | None, digest: str | None, skip_mismatch: bool) -> dict[str, Any]:
-    return {'kind': kind, 'path': path, 'stage': stage, 'digest': digest, 'skip_mismatch': skip_mismatch}
 
 
 def _metrics(result: Mapping[str, Any]) -> str:

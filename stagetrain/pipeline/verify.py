@@ -65,13 +65,13 @@ def verify(directory: RunDirectory) -> Report:
         check.committed_folder(folder)
     for stage_id, entry in lock.stages.items():
         check.entry(f'stages.{stage_id}', entry)
-    for key, entry in lock.proposals.items():
-        check.entry(f'proposals {key[:12]}', entry)
+    for kind, key, entry in lock.all_artefacts():
+        check.entry(f'{kind} {key[:12]}', entry)
     if not check.wrong:  # What changed bytes claim need not be asked.
         for stage_id, entry in lock.stages.items():
             check.stage(stage_id, entry, lock)
-        for key, entry in lock.proposals.items():
-            check.store(key, entry)
+        for kind, key, entry in lock.all_artefacts():
+            check.artefact(kind, key, entry)
     check.others(lock)
     return Report(tuple(check.wrong), (*check.remarks, *_shared(lock)), len(check.guarded), check.num_variables)
 
@@ -141,12 +141,12 @@ class _Check:
             elif files.sha256_file(path) != digest:
                 self.wrong.append(f'{path}: its bytes have changed since {place} was finished')
 
-    def store(self, key: str, entry: Entry) -> None:
-        """A store is the one that the lock names."""
-        folder = self._directory.proposals / key
+    def artefact(self, kind: str, key: str, entry: Entry) -> None:
+        """An artefact is the one that the lock names."""
+        folder = self._directory.store(kind) / key
         manifest = self._json(folder / files.MANIFEST)
         if entry.fingerprint != key or (manifest and manifest.get('digest') != entry.result['digest']):
-            self.wrong.append(f'{folder}: not the store that pipeline.lock describes')
+            self.wrong.append(f'{folder}: not the {kind} that pipeline.lock describes')
 
     def stage(self, stage_id: str, entry: Entry, lock: Lock) -> None:
         """A stage's frozen variables are those of its job and have not moved; every variable's origin is still there."""

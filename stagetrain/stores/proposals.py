@@ -16,15 +16,18 @@ import numpy as np
 import tensorflow as tf
 
 from stagetrain.evaluation import metrics
-from stagetrain.images.batches import whole_batches
+from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
 from stagetrain.stores import arrays
+from stagetrain.stores.reader import ArtefactReader
 from stagetrain.training import job_files
-from stagetrain.training.input import PROPOSAL_PADDING
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8
+PROPOSALS = 'proposals'
+"""The key of a batch under which detectors find them."""
+PADDING = -1.0
 
 
 def make_proposals(
@@ -51,7 +54,7 @@ def make_proposals(
     assign.initialise(detector.modules, job['origins'])
     train, validation = context.training_images(), context.validation_images()
     options = context.pipeline.model.roi_generator
-    folder = pathlib.Path(job['proposals'])
+    folder = pathlib.Path(job['folder'])
     num_flips = train.geometry.num_flips
     train_rows = _rows(detector, train, num_flips, settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
     validation_rows = _rows(
@@ -62,12 +65,13 @@ def make_proposals(
         emit({'event': 'progress', 'step': done, 'num_steps': total, 'values': {}})
 
     arrays.make(folder, {'train': train_rows, 'validation': validation_rows}, progress, should_stop)
+    stored = ProposalReader(folder, settings).pixels(validation)
     return {
         'folder': str(folder),
         'digest': arrays.verify(folder),
         'num_images': len(train) + len(validation),
         'seconds': time.monotonic() - started,
-        'recall': _recall(folder, validation, context.pipeline.evaluation.num_proposals),
+        'recall': metrics.proposal_recall(validation.dataset, stored, context.pipeline.evaluation.num_proposals),
     }
 
 
@@ -75,7 +79,7 @@ def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms
     @tf.function(autograph=False)
     def propose(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         boxes, scores = detector.propose(batch, pre_nms_top_k=pre_nms_top_k, nms_iou=nms_iou, num_proposals=num_proposals)
-        return tf.where(scores[..., tf.newaxis] > 0, boxes, PROPOSAL_PADDING)
+        return tf.where(scores[..., tf.newaxis] > 0, boxes, PADDING)
 
     def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
         index = row // num_flips
@@ -93,43 +97,42 @@ def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms
     return arrays.Rows(len(images) * num_flips, compute)
 
 
-def _recall(folder: pathlib.Path, images: Images, counts: list[int]) -> dict[str, float | None]:
-    """Returns the recall on the validation set of the proposals that were stored."""
-    store = ValidationProposals(folder, images)
-    rows = [store.stored_pixels(index) for index in range(len(images))]
-    return metrics.proposal_recall(images.dataset, rows, counts)
+class ProposalReader(ArtefactReader):
+    """Stored proposals of both data sets."""
+
+    def training(self, images: Images) -> Mapping[str, ReadView]:
+        """Returns `proposals` -> float32 `[P, 4]` yxyx in pixels of the scaled and mirrored image, padded with -1."""
+        store = arrays.ArrayStore(self.folder, 'train')
+        num_flips = images.geometry.num_flips
+
+        def read(index: tf.Tensor, view: View) -> tf.Tensor:
+            row = tf.cast(index, tf.int64) * num_flips + tf.cast(view.flip, tf.int64)
+            boxes = tf.ensure_shape(tf.numpy_function(lambda i: store.row(int(i)), [row], tf.float32), store.row_shape)
+            return boxes if images.geometry.only_flips else _moved(images, boxes, index, view)
+
+        return {PROPOSALS: read}
+
+    def validation(self, images: Images) -> Mapping[str, ReadImage]:
+        """Returns `proposals` -> float32 `[P, 4]` yxyx in pixels of the scaled image, padded with -1."""
+        del images
+        return {PROPOSALS: arrays.ArrayStore(self.folder, 'validation').row}
+
+    def pixels(self, images: Images) -> list[np.ndarray]:
+        """Returns for each validation image the valid proposals float32 `[P, 4]` yxyx in pixels of the stored image."""
+        store = arrays.ArrayStore(self.folder, 'validation')
+        return [_stored_pixels(store.row(index), images.sizes[index], images) for index in range(len(images))]
 
 
-class TrainingProposals:
-    """Stored proposals of the training set."""
-
-    def __init__(self, folder: pathlib.Path, num_flips: int):
-        """Args: folder: a committed store; num_flips: mirrored forms of an image, as when the store was made."""
-        self._store = arrays.ArrayStore(folder, 'train')
-        self._num_flips = num_flips
-
-    def read(self, index: tf.Tensor, view: View) -> tf.Tensor:
-        """Returns float32 `[P, 4]` yxyx in pixels of the scaled and mirrored image, padded with -1, inside a tf.data function."""
-        row = tf.cast(index, tf.int64) * self._num_flips + tf.cast(view.flip, tf.int64)
-        boxes = tf.numpy_function(lambda i: self._store.row(int(i)), [row], tf.float32)
-        return tf.ensure_shape(boxes, self._store.row_shape)
+def _moved(images: Images, proposals: tf.Tensor, index: tf.Tensor, view: View) -> tf.Tensor:
+    """Carries proposals made on the mirrored but otherwise plain image into a view; padding stays padding."""
+    size = tf.gather(images.sizes, index)
+    _, base_scale, _, base_shape = images.geometry.placement(plain_view(), size)
+    upright = images.geometry.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
+    moved = images.geometry.place_boxes(upright, view, size)
+    is_padding = tf.reduce_max(proposals, axis=-1, keepdims=True) < 0
+    return tf.where(is_padding, proposals, moved)
 
 
-class ValidationProposals:
-    """Stored proposals of the validation set."""
-
-    def __init__(self, folder: pathlib.Path, images: Images):
-        """Args: folder: a committed store; images: the validation set."""
-        self._store = arrays.ArrayStore(folder, 'validation')
-        self._images = images
-
-    def read(self, index: int) -> np.ndarray:
-        """Returns float32 `[P, 4]` yxyx in pixels of the scaled image, padded with -1."""
-        return self._store.row(index)
-
-    def stored_pixels(self, index: int) -> np.ndarray:
-        """Returns the valid proposals float32 `[P, 4]` yxyx in pixels of the stored image."""
-        boxes = self._store.row(index)
-        size = tf.constant(self._images.sizes[index])
-        shown = self._images.geometry.shown_size(plain_view(), size)
-        return boxes[boxes.max(axis=-1) >= 0] / np.tile(shown.numpy() / size.numpy(), 2)
+def _stored_pixels(boxes: np.ndarray, size: Any, images: Images) -> np.ndarray:
+    shown = images.geometry.shown_size(plain_view(), tf.constant(size))
+    return boxes[boxes.max(axis=-1) >= 0] / np.tile(shown.numpy() / tf.constant(size).numpy(), 2)

@@ -21,14 +21,11 @@ from official.vision.ops import preprocess_ops
 
 from stagetrain.errors import Interrupted
 from stagetrain.images import oversampling
-from stagetrain.images.geometry import View, plain_view
+from stagetrain.images.batches import ReadView
+from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images
 from stagetrain.images.randomness import Purpose, at, image_at
 from stagetrain.images.views import Views
-
-PROPOSAL_PADDING = -1.0
-PROPOSALS = 'proposals'
-"""The key of `extra` under which stored proposals are read."""
 
 
 class TrainingInput:
@@ -44,7 +41,8 @@ class TrainingInput:
         terms: Sequence[str],
         needs_images: bool = True,
         views: Views | None = None,
-        extra: Mapping[str, Callable[[tf.Tensor, View], Any]] | None = None,
+        known: Mapping[str, ReadView] | None = None,
+        extra: Mapping[str, ReadView] | None = None,
         cache_gib: float = 0.0,
         num_threads: int = 2,
         should_stop: Callable[[], bool] = lambda: False,
@@ -59,14 +57,16 @@ class TrainingInput:
           terms: the live loss terms; the detector makes their targets.
           needs_images: False when stored features take the place of images.
           views: what is drawn from; by default what the images' geometry says.
-          extra: batch key -> function of (image index, view) that reads a store.
+          known: key of what is known of a view (see `Detector.match`), e.g. `proposals` -> what reads it.
+          extra: batch key -> what reads it.
           cache_gib: memory for resized images and matched anchors.
           num_threads: for decoding and target assignment.
           should_stop: asked while images are resized in advance; `batches` then raises `Interrupted`.
         """
         self._images, self._detector, self._seed, self._batch_size = images, detector, seed, batch_size
         self._views = views or Views(images.geometry, seed, None)
-        self._terms, self._needs_images, self._extra = tuple(terms), needs_images, extra or {}
+        self._terms, self._needs_images = tuple(terms), needs_images
+        self._more_known, self._extra = known or {}, extra or {}
         self._cache_bytes, self._num_threads, self._should_stop = cache_gib * 2**30, num_threads, should_stop
         factors = images.repeat_factors
         self._order = None if factors is None else oversampling.epoch(factors, seed)
@@ -114,10 +114,7 @@ class TrainingInput:
             sample['gt_masks'] = preprocess_ops.clip_or_pad_to_fixed_size(shown, self._images.boxes.shape[1], -1)
         if self._needs_images:
             sample['image'] = self._image(index, view, shape)
-        for key, read in self._extra.items():
-            if key != PROPOSALS:
-                sample[key] = read(index, view)
-        return sample
+        return sample | {key: read(index, view) for key, read in self._extra.items()}
 
     def _image_at(self, position: tf.Tensor) -> tf.Tensor:
         if self._order is None:
@@ -134,12 +131,7 @@ class TrainingInput:
             'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, width, -1),
             'gt_classes': preprocess_ops.clip_or_pad_to_fixed_size(classes, width, -1),
         }
-        if PROPOSALS in self._extra:
-            proposals = self._extra[PROPOSALS](index, view)
-            if not self._images.geometry.only_flips:
-                proposals = self._replace(proposals, view, tf.gather(self._images.sizes, index))
-            known[PROPOSALS] = proposals
-        return known
+        return known | {key: read(index, view) for key, read in self._more_known.items()}
 
     def _image(self, index: tf.Tensor, view: View, shape: tf.Tensor) -> tf.Tensor:
         if self._resized is None:
@@ -151,14 +143,6 @@ class TrainingInput:
             return self._detector.match(known, self._terms)
         row = index * self._num_views + tf.cast(view.number, tf.int64)
         return {key: tf.gather(table, row) for key, table in self._matched.items()}
-
-    def _replace(self, proposals: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
-        """Carries proposals made on the mirrored but otherwise plain image into a view; padding stays padding."""
-        _, base_scale, _, base_shape = self._images.geometry.placement(plain_view(), size)
-        upright = self._images.geometry.mirror_boxes(proposals, view.flip, base_shape) / tf.tile(base_scale, [2])
-        moved = self._images.geometry.place_boxes(upright, view, size)
-        is_padding = tf.reduce_max(proposals, axis=-1, keepdims=True) < 0
-        return tf.where(is_padding, proposals, moved)
 
     # ---- what is computed once ------------------------------------------------------------------------------------------
 

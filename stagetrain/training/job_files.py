@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from stagetrain.devices import setup
 from stagetrain.images import randomness
 from stagetrain.images.geometry import Geometry, geometry_of
 from stagetrain.images.loading import Images
+from stagetrain.stores.reader import ArtefactReader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +48,13 @@ class Context:
         """Builds the stage's network with `modules` and initial values."""
         return build_detector(self.pipeline, modules, self.seed)
 
-    def training_images(self) -> Images:
-        """Loads the training set."""
+    def training_images(self, readers: Iterable[ArtefactReader] = ()) -> Images:
+        """Loads the training set, with what artefacts add to it."""
+        dataset = self._dataset('train')
+        for reader in readers:
+            dataset = reader.training_set(dataset)
         return Images(
-            self._dataset('train'),
+            dataset,
             self.geometry(training=True),
             self.pipeline.data.train.include_difficult,
             repeat_threshold=self.stage.train.repeat_threshold,
@@ -66,8 +70,9 @@ class Context:
 
 def prepare(job: Mapping[str, Any]) -> Context:
     """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
-    stage = schema.Stage.model_validate(job['stage'])
-    pipeline = as_seen_by(load.load_resolved(job['pipeline']).pipeline, stage)
+    loaded = load.load_resolved(job['pipeline']).pipeline  # First of all: it imports plugins, which may add keys to stages.
+    stage = schema.stage_type().model_validate(job['stage'])
+    pipeline = as_seen_by(loaded, stage)
     is_experiment = bool(specs.spec_of(pipeline.model).own_input)
     return Context(job, pipeline, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))
 

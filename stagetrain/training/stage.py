@@ -25,14 +25,13 @@ from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
 from stagetrain.images.geometry import View
-from stagetrain.images.loading import Images
 from stagetrain.images.views import Views
 from stagetrain.stores import features
-from stagetrain.stores.proposals import TrainingProposals
+from stagetrain.stores.reader import open_readers
 from stagetrain.training import best, checkpoint, job_files
 from stagetrain.training.averages import Averages
 from stagetrain.training.history import History
-from stagetrain.training.input import PROPOSALS, TrainingInput
+from stagetrain.training.input import TrainingInput
 from stagetrain.training.loop import Loop
 from stagetrain.training.optimizers import Schedule, build_optimizer
 from stagetrain.training.selection import freeze_layers, multipliers, select_variables
@@ -81,11 +80,10 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     place = f'stages.{job["id"]}'
     selection = select_variables(detector, context.stage, modules, place, lambda name: lineage[name]['kind'] == 'fresh')
     freeze_layers(detector.modules, selection)
-    images = context.training_images()
     factors = multipliers(context.stage.train.learning_rate_multipliers, selection.trained, place)
     plan = Plan(folder, int(job['num_steps']), live_losses(context.stage), selection, factors)
     files.write_json(folder / 'lineage.json', lineage)
-    trainer = _Trainer(context, detector, plan, images, emit=emit, should_stop=should_stop)
+    trainer = _Trainer(context, detector, plan, emit=emit, should_stop=should_stop)
     trainer.train()
     return trainer.finish()
 
@@ -98,12 +96,13 @@ class _Trainer:
         context: job_files.Context,
         detector: Any,
         plan: Plan,
-        images: Images,
         *,
         emit: Emit,
         should_stop: Callable[[], bool],
     ):
-        self._context, self._detector, self._plan, self._images = context, detector, plan, images
+        self._context, self._detector, self._plan = context, detector, plan
+        self._readers = open_readers(context.job['artefacts'], context.stage)
+        self._images = context.training_images(self._readers.values())
         self._emit, self._should_stop = emit, should_stop
         self._train = context.stage.train
         self._variables = names.named_variables(detector.modules)
@@ -182,9 +181,7 @@ class _Trainer:
         seed = randomness.stage_seed(self._context.seed, stage.name)
         views = Views(self._images.geometry, seed, stage.features.views)
         extra: dict[str, Callable[[tf.Tensor, View], Any]] = {}
-        if self._context.job.get('proposals'):
-            store = TrainingProposals(pathlib.Path(self._context.job['proposals']), self._images.geometry.num_flips)
-            extra[PROPOSALS] = store.read
+        known = {key: read for reader in self._readers.values() for key, read in reader.training(self._images).items()}
         decision = features.decide(stage.features, self._detector, list(self._plan.selection.trained), self._images, views)
         self._note(f'features {decision.mode}: {decision.reason}')
         if decision.mode != 'off':
@@ -199,6 +196,7 @@ class _Trainer:
             terms=sorted(self._plan.loss_weights),
             needs_images=decision.mode == 'off',
             views=views,
+            known=known,
             extra=extra,
             cache_gib=data.cache_gib,
             should_stop=self._should_stop,
@@ -293,7 +291,7 @@ class _Trainer:
 
     @functools.cached_property
     def _validation(self) -> Validation:
-        return Validation(self._context, self._detector)
+        return Validation(self._context, self._detector, self._readers)
 
     def _judged_weights(self) -> contextlib.AbstractContextManager[None]:
         """The weights that are evaluated and handed over stand in the variables: the averages, if there are any."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stagetrain.config import specs
 from stagetrain.config.stages import can_detect, can_propose
 from stagetrain.evaluation.evaluate import Evaluator, Outcome
-from stagetrain.stores.proposals import ValidationProposals
+from stagetrain.stores.reader import ArtefactReader
 from stagetrain.training import job_files
 
 
 class Validation:
     """Measures a stage's detector on the validation set; the graph is built once."""
 
-    def __init__(self, context: job_files.Context, detector: Any):
-        """Decides what can be measured with the modules that the stage holds."""
-        pipeline, store = context.pipeline, context.job.get('proposals')
+    def __init__(self, context: job_files.Context, detector: Any, readers: Mapping[str, ArtefactReader]):
+        """Decides what can be measured with the modules that the stage holds and the artefacts that it reads."""
+        pipeline = context.pipeline
         spec = specs.spec_of(pipeline.model)
         self.images = context.validation_images()
         if spec.own_input:
@@ -28,9 +27,9 @@ class Validation:
             detector,
             self.images,
             batch_size=pipeline.evaluation.batch_size,
-            can_detect=can_detect(spec, detector.modules, has_proposals=store is not None),
+            can_detect=can_detect(spec, detector.modules, has_proposals=context.stage.proposals is not None),
             proposal_counts=tuple(pipeline.evaluation.num_proposals) if can_propose(spec, detector.modules) else (),
-            proposals=ValidationProposals(pathlib.Path(store), self.images).read if store else None,
+            extra={key: read for reader in readers.values() for key, read in reader.validation(self.images).items()},
             voc_ap=pipeline.evaluation.voc_ap,
         )
 

@@ -30,7 +30,7 @@ from stagetrain.workers.environment import prepare_environment
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
 IMPLEMENTATIONS = {
     'train': 'stagetrain.training.stage:train_stage',
-    'proposals': 'stagetrain.stores.proposals:make_proposals',
+    'artefact': 'stagetrain.stores.making:make_artefact',
     'check': 'stagetrain.training.inspect:check_model',
 }
 

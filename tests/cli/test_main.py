@@ -175,12 +175,12 @@ def test_comparing_an_unfinished_run_says_what_is_missing(project: Project, caps
 def test_clean_removes_what_no_stage_reads(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.run()
     project.run('stages.detector_1.proposals.nms_iou=0.5')
-    stores = sorted(project.directory.proposals.glob('*[0-9a-f]'))
+    stores = sorted(project.directory.store('proposals').glob('*[0-9a-f]'))
     assert len(stores) == 4
     assert main.main(['clean', str(project.directory.path)]) == 0
     assert 'removed 2 stores' in capsys.readouterr().out
-    assert len(sorted(project.directory.proposals.glob('*[0-9a-f]'))) == 2
-    assert len(project.directory.lock().proposals) == 2
+    assert len(sorted(project.directory.store('proposals').glob('*[0-9a-f]'))) == 2
+    assert len(project.directory.lock().artefacts['proposals']) == 2
     assert set(project.actions('stages.detector_1.proposals.nms_iou=0.5').values()) == {'skip'}
 
 

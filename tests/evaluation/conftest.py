@@ -94,7 +94,7 @@ def make_run(tmp_path: pathlib.Path) -> MakeRun:
         (run_dir / 'run.yaml').write_text(RUN_YAML.format(seed=seed, train=TRAIN))
         stages = {stage_id: Entry('f', VERSIONS, {**RESULT, **result}, 'now') for stage_id, result in results.items()}
         proposals = {fingerprint: Entry('f', {}, {'seconds': seconds}, 'now') for fingerprint, seconds in (stores or {}).items()}
-        write_lock(run_dir / 'pipeline.lock', Lock(stages, proposals))
+        write_lock(run_dir / 'pipeline.lock', Lock(stages, {'proposals': proposals}))
         return run_dir
 
     return make

@@ -18,7 +18,7 @@ def test_stage_views_tell_origin_losses_and_frozen_scopes(finished_run):
         name='detector_1',
         origins='backbone ← imagenet, decoder ← initialiser, detection_head ← initialiser',
         losses='frcnn_class × 1, frcnn_box × 1',
-        proposals='of rpn_1',
+        artefacts={'proposals': 'of rpn_1'},
         trained=None,
         frozen=(),
         cost='10 steps, 40 images, 5.0 s (training 4.0 s, evaluation 1.0 s), 2,000 trained parameters',

@@ -46,7 +46,7 @@ def test_finished_stage_knows_its_cost_and_its_store(finished_run):
         versions={'onednn': 'on', 'tensorflow': '2.20.0'},
     )
     assert run.stages['rpn_1'].stores == ()
-    assert run.store_seconds == {'abc': 2.0, 'other': 100.0}
+    assert {key: made.seconds for key, made in run.artefacts.items()} == {'abc': 2.0, 'other': 100.0}
 
 
 def test_curves_leave_out_regularisation_and_unmeasured_ap(finished_run):

@@ -24,7 +24,7 @@ from stagetrain.workers import child
 CHECKPOINT_INTERVAL = 4
 IMPLEMENTATIONS = {
     'train': 'tests.fakes.worker:train_stage',
-    'proposals': 'tests.fakes.worker:make_proposals',
+    'artefact': 'tests.fakes.worker:make_proposals',
     'check': 'tests.fakes.worker:check_model',
 }
 BORN = time.time()
@@ -36,8 +36,8 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
     step, weights = _restore(folder / 'checkpoints', job)
     _remember(job, step)
     metrics = dict.fromkeys(('AP', 'AP50')) if os.environ.get('FAKE_UNMEASURED') else {'AP': 0.25, 'AP50': 0.5}
-    if job['proposals']:
-        files.verify_folder(pathlib.Path(job['proposals']))
+    for store in job['artefacts'].values():
+        files.verify_folder(pathlib.Path(store))
     while step < job['num_steps']:
         if should_stop():
             _save(folder, step, weights, job)
@@ -72,7 +72,7 @@ def make_proposals(job: Mapping[str, Any], emit: child.Emit, should_stop: Callab
     """Makes a store of one file."""
     del should_stop
     _remember(job, 0)
-    folder = pathlib.Path(job['proposals'])
+    folder = pathlib.Path(job['folder'])
     emit({'event': 'note', 'text': 'three images are small'})
     digest = (
         files.verify_folder(folder) if folder.exists() else files.commit_folder(folder, lambda f: (f / 'boxes').write_text('1'))
@@ -123,7 +123,7 @@ def _variables(job: Mapping[str, Any], weights: str) -> dict[str, dict[str, Any]
 
 def _remember(job: Mapping[str, Any], step: int) -> None:
     calls = pathlib.Path(job['run_dir']).parent / 'calls.jsonl'
-    call = {'kind': job['kind'], 'id': job['id'], 'step': step, 'pid': os.getpid(), 'born': BORN}
+    call = {'kind': job.get('artefact', job['kind']), 'id': job['id'], 'step': step, 'pid': os.getpid(), 'born': BORN}
     files.append_json_line(calls, call)
 
 

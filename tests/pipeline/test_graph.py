@@ -30,7 +30,7 @@ def test_every_module_has_one_origin(project: Project) -> None:
         'decoder': Origin('fresh', 'fresh'),
         'detection_head': Origin('fresh', 'fresh'),
     }
-    assert node.proposals_from == 'rpn_1'
+    assert node.reads == {'proposals': 'rpn_1'}
 
 
 def test_a_name_in_a_variant_means_its_own_stage_first(project: Project) -> None:

@@ -20,9 +20,9 @@ def test_what_was_written_is_read_back(tmp_path: pathlib.Path) -> None:
 
 def test_entries_are_replaced_and_removed() -> None:
     entry = Entry('cd', {}, {}, 'now')
-    lock = LOCK.with_stage('rpn_2', entry).with_proposals('ef', entry).with_stage('rpn_1', None)
-    assert lock == Lock({'rpn_2': entry}, {'ef': entry})
-    assert lock.with_proposals('ef', None).proposals == {}
+    lock = LOCK.with_stage('rpn_2', entry).with_artefact('proposals', 'ef', entry).with_stage('rpn_1', None)
+    assert lock == Lock({'rpn_2': entry}, {'proposals': {'ef': entry}})
+    assert lock.with_artefact('proposals', 'ef', None).artefacts == {'proposals': {}}
 
 
 def test_every_flipped_bit_is_found_and_the_file_left_alone(tmp_path: pathlib.Path) -> None:

@@ -123,8 +123,7 @@ def test_proposal_settings_make_the_reader_stale_and_not_the_maker(project: Proj
     plan = project.plan('stages.detector_1.proposals.nms_iou=0.5')
     assert plan.stages[0].action == 'skip'
     assert plan.stages[1].reason == 'stale: proposals.nms_iou: 0.7 -> 0.5'
-    assert plan.stages[1].proposals is not None
-    assert plan.stages[1].proposals.action == 'run'
+    assert [artefact.action for artefact in plan.stages[1].artefacts] == ['run']
 
 
 @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ def test_a_half_done_stage_is_compared_before_its_sources_have_run(project: Proj
     half_done = dict(state.lock.stages)
     begun = half_done.pop('detector_1')
     job = (begun.fingerprint, begun.parts)
-    project.directory.write_lock(type(state.lock)(half_done, state.lock.proposals))
+    project.directory.write_lock(type(state.lock)(half_done, state.lock.artefacts))
     assert project.directory.state().partial['detector_1'].fingerprint == job[0]
     overrides = ['stages.rpn_1.train.steps=9', 'stages.detector_1.train.steps=20']
     with pytest.raises(ConfigError, match=r'detector_1 is half-done \(step 8\) and has changed since: train.steps: 8 -> 20'):

@@ -14,6 +14,7 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import BadInput, ConfigError, Interrupted, StageFailed
+from stagetrain.pipeline.jobs import ModuleOrigin, job_from_json
 from stagetrain.pipeline.plan import Selection
 from tests.fakes.project import ROOT, Project, make_project
 
@@ -84,9 +85,12 @@ def test_a_job_file_says_all_that_the_child_needs(project: Project) -> None:
         'stage': None,
         'digest': files.sha256_file(weights),
         'skip_mismatch': False,
+        'rules': {},
+        'require': None,
     }
-    assert job['origins']['decoder'] == {'kind': 'fresh', 'path': None, 'stage': None, 'digest': None, 'skip_mismatch': False}
-    assert files.verify_folder(pathlib.Path(job['proposals']))
+    assert files.canonical_json(job_from_json(job).to_json()) == files.canonical_json(job)
+    assert job_from_json(job).origins['decoder'] == ModuleOrigin('fresh')
+    assert files.verify_folder(pathlib.Path(job['artefacts']['proposals']))
 
 
 def test_a_stage_that_starts_from_another_gets_its_checkpoint_and_digest(project: Project) -> None:
@@ -98,6 +102,8 @@ def test_a_stage_that_starts_from_another_gets_its_checkpoint_and_digest(project
         'stage': 'detector_1',
         'digest': project.weights()['detector_1']['backbone'],
         'skip_mismatch': False,
+        'rules': {},
+        'require': None,
     }
 
 
@@ -206,8 +212,8 @@ def test_cosmetic_settings_may_change_in_a_half_done_stage(project: Project) -> 
 def test_a_store_without_its_entry_is_made_again(project: Project) -> None:
     project.run(select=Selection(until='detector_1'))
     lock = project.directory.lock()
-    key = next(iter(lock.proposals))
-    project.directory.write_lock(lock.with_proposals(key, None).with_stage('detector_1', None))
+    key = next(iter(lock.artefacts['proposals']))
+    project.directory.write_lock(lock.with_artefact('proposals', key, None).with_stage('detector_1', None))
     project.run(select=Selection(until='detector_1'))
     assert project.calls()[-2:] == [('proposals', 'detector_1', 0), ('train', 'detector_1', 8)]
 

@@ -122,7 +122,7 @@ def test_proposals_are_made_anew_for_a_stage_that_goes_on(machine: Machine) -> N
     project.directory.write_lock(lock.with_stage('rpn_1', entry))
     project.run(select=Selection(until='detector_1'))
     assert project.calls()[-2:] == [('proposals', 'detector_1', 0), ('train', 'detector_1', 4)]
-    assert len(project.directory.lock().proposals) == 2
+    assert len(project.directory.lock().artefacts['proposals']) == 2
     assert project.directory.lock().stages['detector_1'].mixed_versions == (f'{CHANGE} at step 4',)
 
 
@@ -130,7 +130,7 @@ def test_a_lock_from_before_knows_no_mixed_versions(machine: Machine) -> None:
     machine.project.run(select=FIRST)
     file = machine.project.directory.lock_file
     value = files.read_json(file)
-    body = {'stages': value['stages'], 'proposals': value['proposals']}
+    body = {table: value[table] for table in value if table != 'digest'}
     del body['stages']['rpn_1']['mixed_versions']
     files.write_json(file, {'digest': files.digest_of(body), **body})
     assert machine.project.directory.lock().stages['rpn_1'].mixed_versions == ()
@@ -198,11 +198,11 @@ def test_proposals_from_before_are_read_where_the_value_is_the_same(
     machine: Machine, processor: Callable[[str | None], None]
 ) -> None:
     machine.fail('detector_1', 6, Selection(until='detector_1'))
-    (store,) = machine.project.directory.lock().proposals
+    (store,) = machine.project.directory.lock().artefacts['proposals']
     processor('on')
     machine.project.run(select=Selection(until='detector_1'))
     assert machine.project.calls()[-1] == ('train', 'detector_1', 4) and machine.project.calls()[-2][0] == 'train'
-    assert list(machine.project.directory.lock().proposals) == [store]
+    assert list(machine.project.directory.lock().artefacts['proposals']) == [store]
     assert verify(machine.project.directory).wrong == ()
 
 

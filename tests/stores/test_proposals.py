@@ -34,7 +34,7 @@ def proposals_job(joint: Trained, folder: pathlib.Path) -> dict[str, Any]:
     store = folder / 'stores' / 'proposals' / 'made'
     store.parent.mkdir(parents=True)
     document = tiny.pipeline(data, stages)
-    return tiny.job(folder, document, 'head', kind='proposals', origins=dict.fromkeys(PROPOSING, origin), proposals=str(store))
+    return tiny.job(folder, document, 'head', kind='artefact', origins=dict.fromkeys(PROPOSING, origin), folder=str(store))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Made:
     @property
     def folder(self) -> pathlib.Path:
         """The store."""
-        return pathlib.Path(self.job['proposals'])
+        return pathlib.Path(self.job['folder'])
 
 
 @pytest.fixture(scope='module')
@@ -70,10 +70,10 @@ def on_the_fly(made: Made, images: Images, index: int, is_mirrored: bool) -> np.
 
 def test_stored_proposals_are_those_made_on_the_fly(made: Made) -> None:
     images = tiny.context(made.job).training_images()
-    store = proposals.TrainingProposals(made.folder, num_flips=2)
+    read = proposals.ProposalReader(made.folder, None).training(images)['proposals']
     for index, is_mirrored in ((0, False), (0, True), (11, True)):
         view = dataclasses.replace(plain_view(), flip=tf.constant(int(is_mirrored)))
-        stored = store.read(tf.constant(index), view).numpy()
+        stored = read(tf.constant(index), view).numpy()
         expected = on_the_fly(made, images, index, is_mirrored)
         assert stored.shape == (20, 4) and stored.max() > 10
         np.testing.assert_allclose(np.sort(stored, axis=0), np.sort(expected, axis=0), atol=1e-3)
@@ -103,12 +103,13 @@ def test_a_mirrored_row_holds_the_mirrored_boxes(made: Made) -> None:
 
 def test_validation_proposals_are_those_of_inference(made: Made) -> None:
     images = tiny.context(made.job).validation_images()
-    store = proposals.ValidationProposals(made.folder, images)
+    reader = proposals.ProposalReader(made.folder, None)
+    read, pixels = reader.validation(images)['proposals'], reader.pixels(images)
     batch = next(iter(evaluation_batches(images, len(images), {})))
     boxes, scores = made.detector.propose(batch, pre_nms_top_k=1000, nms_iou=0.7, num_proposals=50)
     valid = boxes[2].numpy()[scores[2].numpy() > 0]
-    assert store.read(2).shape == (50, 4) and len(store.stored_pixels(2)) == len(valid) > 0
-    np.testing.assert_allclose(np.sort(store.stored_pixels(2), axis=0), np.sort(valid, axis=0), atol=1e-3)
+    assert read(2).shape == (50, 4) and len(pixels[2]) == len(valid) > 0
+    np.testing.assert_allclose(np.sort(pixels[2], axis=0), np.sort(valid, axis=0), atol=1e-3)
     assert sorted(made.result['recall']) == sorted(key for key in made.result['recall'] if key.startswith(('AR', 'recall')))
 
 
@@ -125,7 +126,7 @@ def test_an_interrupted_store_is_made_again_with_the_same_digest(made: Made, joi
     result = proposals.make_proposals(job, lambda event: None, lambda: False)
     assert result['digest'] == made.result['digest'] == arrays.verify(made.folder)
     assert (result['num_images'], result['recall']) == (18, made.result['recall'])
-    path = next(pathlib.Path(job['proposals']).glob('train-*.npy'))
+    path = next(pathlib.Path(job['folder']).glob('train-*.npy'))
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(DamagedFile, match=path.name):
-        arrays.verify(pathlib.Path(job['proposals']))
+        arrays.verify(pathlib.Path(job['folder']))

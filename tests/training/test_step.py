@@ -15,7 +15,7 @@ import tf_keras
 from stagetrain import files
 from stagetrain.detectors.detector import Batch
 from stagetrain.errors import StageFailed
-from stagetrain.training.input import PROPOSALS
+from stagetrain.stores.proposals import PROPOSALS
 from stagetrain.training.step import Task, build_step
 from stagetrain.weights import assign, names
 from tests import tiny
@@ -55,7 +55,7 @@ def test_a_stage_builds_only_what_its_losses_need(job: Mapping[str, Any], detect
     types, found = tiny.operations(*step_and_batch(job, detector, tiny.RPN)[:2])
     assert tiny.holds('rpn_head', found) and not tiny.holds('detection_head', found)
     assert not {'CombinedNonMaxSuppression', 'NonMaxSuppressionV5', 'CropAndResize'} & types
-    types, found = tiny.operations(*step_and_batch(job, detector, tiny.HEAD, extra=proposals(-1.0))[:2])
+    types, found = tiny.operations(*step_and_batch(job, detector, tiny.HEAD, known=proposals(-1.0))[:2])
     assert tiny.holds('detection_head', found) and not tiny.holds('rpn_head', found)
     assert 'CropAndResize' in types and 'CombinedNonMaxSuppression' not in types
     # Both are there when both are asked for: the names above are the right ones.

@@ -128,13 +128,13 @@ def test_thin_images_are_trained_on_proposed_for_stored_measured_and_detected_in
     store.parent.mkdir(parents=True)
     proposing = dict.fromkeys(('backbone', 'decoder', 'rpn_head'), origin)
     made = proposals.make_proposals(
-        tiny.job(tmp_path, document, 'head', kind='proposals', origins=proposing, proposals=str(store)),
+        tiny.job(tmp_path, document, 'head', kind='artefact', origins=proposing, folder=str(store)),
         lambda event: None,
         lambda: False,
     )
     assert made['recall']['recall_0.5'] is not None
     origins = dict.fromkeys(('backbone', 'decoder'), origin)
-    result, _ = tiny.train(tiny.job(tmp_path, document, 'head', origins=origins, proposals=str(store)))
+    result, _ = tiny.train(tiny.job(tmp_path, document, 'head', origins=origins, artefacts={'proposals': str(store)}))
     assert result['metrics']['AP'] is not None and result['features']
 
     context = tiny.context(tiny.job(tmp_path, document, 'rpn'))

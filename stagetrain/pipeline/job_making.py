@@ -1,0 +1,79 @@
+"""Makes the jobs of a plan: what each child is told. Reads the lock of the run directory, and writes nothing.
+
+job = stage_job(plan, stage, directory)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stagetrain.pipeline import other_runs
+from stagetrain.pipeline.graph import Node
+from stagetrain.pipeline.jobs import ArtefactJob, ModuleOrigin, StageJob
+from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
+from stagetrain.pipeline.rundir import RunDirectory
+
+
+def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> StageJob:
+    """Returns the job that carries a stage out; all that it reads must be there."""
+    assert stage.fingerprint is not None
+    return StageJob(
+        run_dir=str(directory.path.absolute()),
+        pipeline=plan.loaded.resolved,
+        id=stage.id,
+        stage=_resolved(plan, stage.node),
+        fingerprint=stage.fingerprint,
+        parts=dict(stage.parts),
+        origins={module: _origin(plan, stage, module, directory) for module in stage.node.modules},
+        num_steps=stage.num_steps,
+        mixed_versions=stage.mixed_versions,
+        artefacts={artefact.kind: _folder(directory, artefact) for artefact in stage.artefacts},
+    )
+
+
+def artefact_job(plan: Plan, stage: StagePlan, artefact: ArtefactPlan, directory: RunDirectory) -> ArtefactJob:
+    """Returns the job that makes what a stage reads, with the modules of the stage that it is made of."""
+    assert artefact.fingerprint is not None
+    made_by = directory.lock().stages[artefact.from_stage].result
+    prefix = f'{artefact.kind}.weights.'
+    modules = [part.removeprefix(prefix) for part in artefact.parts if part.startswith(prefix)]
+    path = str(directory.checkpoint(made_by).absolute())
+    return ArtefactJob(
+        run_dir=str(directory.path.absolute()),
+        pipeline=plan.loaded.resolved,
+        id=stage.id,
+        stage=_resolved(plan, stage.node),
+        fingerprint=artefact.fingerprint,
+        parts=dict(artefact.parts),
+        origins={module: ModuleOrigin('stage', path, artefact.from_stage, made_by['digests'][module]) for module in modules},
+        artefact=artefact.kind,
+        maker=_resolved(plan, plan.graph.nodes[artefact.from_stage]),
+        folder=_folder(directory, artefact),
+    )
+
+
+def _folder(directory: RunDirectory, artefact: ArtefactPlan) -> str:
+    return str((directory.store(artefact.kind) / str(artefact.fingerprint)).absolute())
+
+
+def _resolved(plan: Plan, node: Node) -> Mapping[str, Any]:
+    resolved = plan.loaded.resolved
+    stages = resolved['stages'] if node.variant is None else resolved['compare'][node.variant]['stages']
+    return next(value for value in stages if value['name'] == node.stage.name)
+
+
+def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) -> ModuleOrigin:
+    origin = stage.node.origins[module]
+    if origin.kind == 'fresh':
+        return ModuleOrigin('fresh')
+    if origin.kind == 'stage':
+        made = directory.lock().stages[origin.name].result
+        path = str(directory.checkpoint(made).absolute())
+        return ModuleOrigin('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
+    source = plan.loaded.pipeline.sources[origin.name]
+    digest = plan.facts.sources[origin.name]
+    if source.run is not None:
+        other = other_runs.finished_stage(origin.name, source)
+        return ModuleOrigin('stage', str(other.checkpoint), other.stage, digest, origin.skip_mismatch, **source.reading)
+    return ModuleOrigin(origin.kind, source.path, None, digest, origin.skip_mismatch, **source.reading)

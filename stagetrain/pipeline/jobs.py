@@ -1,0 +1,128 @@
+"""Jobs: what the parent tells a child, and what the child answers. The border between the two processes, as types.
+
+    files.write_json(folder / 'job.json', jobs.stage_job(plan, stage, directory).to_json())
+    job = jobs.read_job(folder / 'job.json')          # in the child
+
+A job file holds all that is needed to carry the job out. A child answers with events, one JSON line each, and last with a result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from stagetrain import files
+from stagetrain.errors import DamagedFile
+
+
+@dataclasses.dataclass(frozen=True)
+class ModuleOrigin:
+    """Where a module's weights are read from."""
+
+    kind: str
+    """`stage`, `fresh`, or a registered kind of weight file."""
+    path: str | None = None
+    """The checkpoint's folder or the weight file; None for `fresh`."""
+    stage: str | None = None
+    """The stage whose checkpoint it is."""
+    digest: str | None = None
+    """Of the module in that stage, or of the file."""
+    skip_mismatch: bool = False
+    """Whether variables that the source lacks, or has in another shape, stay fresh."""
+    rules: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Pattern of a name in the file -> template of the canonical name."""
+    require: float | None = None
+    """With `skip_mismatch`: the least share of the module's variables that must be found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all jobs have."""
+
+    kind: ClassVar[str]
+
+    run_dir: str
+    """The run directory, absolute."""
+    pipeline: Mapping[str, Any]
+    """The resolved pipeline; `load.load_resolved` reads it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of a job file."""
+        return {'kind': self.kind, **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckJob(Job):
+    """Applies every stage's scopes to the model's real names and reads the names of all sources, before the first step."""
+
+    kind = 'check'
+
+
+@dataclasses.dataclass(frozen=True)
+class _WorkJob(Job):
+    """What jobs that compute for a stage have."""
+
+    id: str
+    """The stage's id."""
+    stage: Mapping[str, Any]
+    """The resolved stage."""
+    fingerprint: str
+    parts: Mapping[str, Any]
+    """What the fingerprint was taken of."""
+    origins: Mapping[str, ModuleOrigin]
+    """Module -> where its weights are read from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StageJob(_WorkJob):
+    """Carries a stage out; one whose last step is done already is evaluated only."""
+
+    kind = 'train'
+
+    num_steps: int
+    mixed_versions: tuple[str, ...] = ()
+    """Packages that changed while the stage was half-done."""
+    artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Kind of artefact -> the committed folder, absolute."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArtefactJob(_WorkJob):
+    """Makes an artefact of the modules in `origins`. `id` and `stage` are of the stage that reads it."""
+
+    kind = 'artefact'
+
+    artefact: str
+    """The registered kind."""
+    maker: Mapping[str, Any]
+    """The resolved stage that the artefact is made of; its network is built."""
+    folder: str
+    """Where the artefact is committed, absolute."""
+
+
+def read_job(path: pathlib.Path) -> Job:
+    """Reads a job file.
+
+    Raises:
+      RunDirectoryError: it cannot be read.
+      DamagedFile: it is not a job of this version.
+    """
+    return job_from_json(files.read_json(path), str(path))
+
+
+def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
+    """Returns the job that `Job.to_json` described; raises `DamagedFile` with `place` for anything else."""
+    types = {job.kind: job for job in (CheckJob, StageJob, ArtefactJob)}
+    try:
+        fields = {name: item for name, item in value.items() if name != 'kind'}
+        if 'origins' in fields:
+            fields['origins'] = {module: ModuleOrigin(**origin) for module, origin in fields['origins'].items()}
+        if 'mixed_versions' in fields:
+            fields['mixed_versions'] = tuple(fields['mixed_versions'])
+        return types[value['kind']](**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedFile(
+            f'{place}: not a job file of this version: {error!r}; run the same command again, which writes it anew'
+        ) from error
