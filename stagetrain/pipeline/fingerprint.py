@@ -21,11 +21,11 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import artefacts, onednn, options, schema, specs, versions
+from stagetrain.config import artefacts, onednn, options, schema, versions
 from stagetrain.config.builtin import experiment
 from stagetrain.config.stages import all_stages, live_losses, model_of
-from stagetrain.errors import DataError, WeightsError
-from stagetrain.pipeline import other_runs
+from stagetrain.errors import DataError, StagetrainError, WeightsError
+from stagetrain.pipeline import other_runs, source_files
 from stagetrain.pipeline.data_items import Items
 
 NUMERICS_VERSION = 1
@@ -241,8 +241,11 @@ def source_digests(pipeline: schema.PipelineBase, cache_file: pathlib.Path | Non
     """Returns the digest of every source's file, cached by size, time and inode.
 
     Raises:
-      WeightsError: a source is not there.
+      WeightsError: sources are not there, or are certainly no weights of their kind; all of them are named.
     """
+    faults = [fault for name, source in pipeline.sources.items() for fault in _source_fault(name, source)]
+    if faults:
+        raise WeightsError('\n'.join(faults))
     cache = _read_cache(cache_file)
     known = dict(cache)
     digests = {name: _source_digest(name, source, known) for name, source in pipeline.sources.items()}
@@ -328,29 +331,25 @@ def _is_digest(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set('0123456789abcdef')
 
 
+def _source_fault(name: str, source: schema.Source) -> Iterator[str]:
+    if source.run is None:
+        found = source_files.fault(source.kind, pathlib.Path(source.path))
+        if found is not None:
+            yield f'sources.{name}: {found}'
+        return
+    try:
+        other_runs.finished_stage(name, source)
+    except StagetrainError as error:
+        yield str(error)
+
+
 def _source_digest(name: str, source: schema.Source, cache: dict[str, Any]) -> str:
     if source.run is not None:
         return files.digest_of(other_runs.finished_stage(name, source).digests)
-    given = pathlib.Path(source.path)
-    found = [given] if given.is_file() else _checkpoint_files(given)
-    if not found:
-        expected = specs.source(source.kind).description or f'a weight file of kind {source.kind}'
-        raise WeightsError(f'sources.{name}: {given}: no such file; expected {expected[0].lower()}{expected[1:]}')
-    digests = [_cached_digest(path, cache) for path in found]
+    digests = [_cached_digest(path, cache) for path in source_files.files_of(pathlib.Path(source.path))]
     digest = digests[0] if len(digests) == 1 else files.digest_of(digests)
     # The order of rules counts, for the first that matches decides.
     return files.digest_of([digest, list(source.rules.items())]) if source.rules else digest
-
-
-def _checkpoint_files(given: pathlib.Path) -> list[pathlib.Path]:
-    if given.is_dir():
-        return sorted(path for path in given.rglob('*') if path.is_file())
-    return sorted([*given.parent.glob(f'{_escaped(given.name)}.index'), *given.parent.glob(f'{_escaped(given.name)}.data-*')])
-
-
-def _escaped(name: str) -> str:
-    """A `[1]` in a path is no pattern."""
-    return ''.join(f'[{letter}]' if letter in '*?[' else letter for letter in name)
 
 
 def _cached_digest(path: pathlib.Path, cache: dict[str, Any]) -> str:

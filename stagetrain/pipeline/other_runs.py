@@ -44,4 +44,7 @@ def finished_stage(name: str, source: schema.Source) -> FinishedStage:
             f"sources.{name}: {folder}: stage '{stage}' is not done there. Done: {known_names(done)}.{suggestion(stage, done)}"
         )
     result = done[stage].result
-    return FinishedStage(stage, (folder / result['checkpoint']).absolute(), result['digests'])
+    checkpoint = (folder / result['checkpoint']).absolute()
+    if not checkpoint.is_dir():
+        raise WeightsError(f"sources.{name}: {checkpoint}: no such folder, though stage '{stage}' is done there; run it again")
+    return FinishedStage(stage, checkpoint, result['digests'])
