@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from stagetrain.config import check, load, schema, versions
-from stagetrain.data import judged, recognise
+from stagetrain.data import faults, judged, recognise
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.pipeline import fingerprint
@@ -62,6 +62,7 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None) -> F
         items={dataset.digest: dataset.items for dataset in (train, validation)},
         unmeasured=judged.nothing_to_measure(validation),
         train_objects=judged.objects_per_image(train, include_difficult=pipeline.data.train.include_difficult),
+        left_out=[_left_out(dataset, pipeline.data) for dataset in (train, validation) if dataset.bad],
         validation_objects=judged.objects_per_image(validation, include_difficult=True),
     )
 
@@ -71,6 +72,11 @@ def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection) -> 
     there = directory.exists()
     facts = gather_facts(loaded.pipeline, directory.cache if there or directory.path.is_dir() else None)
     return make_plan(loaded, facts, directory.state() if there else EMPTY, select=select)
+
+
+def _left_out(dataset: Dataset, data: schema.Data) -> str:
+    head = f'data.{dataset.name}: {len(dataset.bad)} boxes or images are left out:'
+    return '\n'.join([head, *faults.summary(dataset, getattr(data, dataset.name), data)])
 
 
 def _dataset(pipeline: schema.PipelineBase, split: str, cache: pathlib.Path | None) -> Dataset:

@@ -22,6 +22,7 @@ CORNERS = 'x1, y1, x2, y2'
 SIZES = 'x, y, width, height'
 SYSTEMATIC = 0.1
 """Of all boxes: where fewer are faulty, single slips are likelier than another form."""
+MIN_FAULTY = 3
 _FITTING = 0.97
 """Of all boxes: a hypothesis may miss the slips that every large data set has."""
 _NEARLY_ONE = 1.001
@@ -92,7 +93,7 @@ def likely(boxes_yxyx_px: np.ndarray, sizes_hw: np.ndarray, is_faulty: np.ndarra
       form: `CORNERS` or `SIZES`: as what the four numbers were read.
     """
     count = int(is_faulty.sum())
-    if count < SYSTEMATIC * len(is_faulty):
+    if count < max(MIN_FAULTY, SYSTEMATIC * len(is_faulty)) and count < len(is_faulty):
         return f'{count} of {len(is_faulty)} boxes: single slips, not the form of all'
     numbers = _as_written(boxes_yxyx_px, form)
     for reading in _READINGS:

@@ -75,6 +75,14 @@ def lines(groups: Sequence[FaultGroup], num_examples: int | None = NUM_EXAMPLES)
     return found
 
 
+def summary(dataset: Dataset, source: schema.DataSource, data: schema.Data) -> list[str]:
+    """Returns the faults of a pipeline's data set as `data check` counts them, indented, and what lists all; [] without any."""
+    if not dataset.bad:
+        return []
+    shown = [f'  {line}' for line in lines(by_kind(dataset, source))]
+    return [*shown, f'{listing_command(source, data.classes, data.ignore_classes)} lists all.']
+
+
 def listing_command(source: schema.DataSource, classes: Sequence[str], ignored: Sequence[str]) -> str:
     """Returns the command that lists all faults of a data set."""
     options = {

@@ -194,11 +194,7 @@ def _only(found: objects.ObjectCounts) -> str:
 
 
 def _shown_faults(dataset: Dataset, source: schema.DataSource, data: schema.Data) -> str:
-    """Returns the faults as `data check` counts them, with the first of each kind, and what lists all."""
-    if not dataset.bad:
-        return ''
-    shown = [f'  {line}' for line in faults.lines(faults.by_kind(dataset, source))]
-    return '\n'.join(['', *shown, f'{faults.listing_command(source, data.classes, data.ignore_classes)} lists all.'])
+    return ''.join(f'\n{line}' for line in faults.summary(dataset, source, data))
 
 
 def _key(source: schema.DataSource, data: schema.Data) -> str:

@@ -75,6 +75,8 @@ class Facts:
     """Objects that training sees, of each image."""
     validation_objects: Sequence[int] = ()
     """Objects to be found in each validation image: all but crowds."""
+    left_out: Sequence[str] = ()
+    """What is left out of the data sets by `on_bad: skip`, counted by kind with the first of each: a text for each."""
 
 
 def stage_fingerprint(

@@ -122,7 +122,7 @@ class Plan:
         """Returns what a person should know of the data before the selected stages run, a line each."""
         selected = [stage for stage in self.stages if stage.selected]
         found = judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
-        return [*found, *check.beyond_the_end(self.loaded, _counted_steps(selected))[1]]
+        return [*self.facts.left_out, *found, *check.beyond_the_end(self.loaded, _counted_steps(selected))[1]]
 
     def jobs(self) -> int:
         """Returns how many child processes the plan needs at most."""
