@@ -17,6 +17,7 @@ PACKAGE = ROOT / 'stagetrain'
 ALLOWED = {
     'errors': set(),
     'files': {'errors'},
+    'outputs': {'errors', 'files'},
     'config': {'errors', 'files'},
     'pipeline': {'errors', 'files', 'config'},
     'data': {'errors', 'files', 'config'},
@@ -55,6 +56,7 @@ ALLOWED = {
     'bridges': {'errors', 'files', 'config', 'data'},
     'workers': {'errors', 'files', 'config', 'pipeline'},
     'cli': {
+        'outputs',
         'workers',
         'errors',
         'files',
@@ -73,7 +75,7 @@ ALLOWED = {
     },
 }
 TENSORFLOW = {'tensorflow', 'tf_keras', 'keras', 'official', 'orbit'}
-WITHOUT_TENSORFLOW = ('errors', 'files', 'config', 'pipeline', 'data')
+WITHOUT_TENSORFLOW = ('errors', 'files', 'outputs', 'config', 'pipeline', 'data')
 NO_TENSORFLOW_LOADED = f'import sys; found = sorted({TENSORFLOW!r} & set(sys.modules)); assert not found, found'
 
 

@@ -1,0 +1,131 @@
+"""Where a command writes: looked at before the work, so that nothing is computed that cannot be kept.
+
+    place = outputs.file('--json', path, is_report)    # or BadInput: the place, what is there, what is expected
+    outputs.folder('--out', folder)
+    with outputs.explained('--json', path):    # A disk that is full by then is one paragraph, too.
+        outputs.write(place, text)
+
+Permissions do not tell all (a full quota, a read-only disk, `/proc`, and root, who has them all): a file is made and removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pathlib
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stagetrain import files
+from stagetrain.errors import BadInput, DamagedFile
+
+_REMEDIES = {
+    errno.ENOSPC: 'free some space',
+    errno.EDQUOT: 'free some space, or ask for a larger quota',
+    errno.EFBIG: 'raise the limit on the size of files (ulimit -f)',
+    errno.ENAMETOOLONG: 'choose a shorter name',
+}
+
+
+def file(option: str, path: pathlib.Path, is_ours: Callable[[Any], bool]) -> pathlib.Path:
+    """Returns where a JSON file that `option` names will be written: links are followed, so that a link stays one.
+
+    Args:
+      option: e.g. `--json`, for messages.
+      path: what the user gave.
+      is_ours: whether a JSON value is what the command writes, and may be replaced by it.
+
+    Raises:
+      BadInput: it is a folder or a file of something else, its folder is not there, or nothing can be written there.
+    """
+    with explained(option, path):
+        if _is_device(path):
+            return path
+        place = pathlib.Path(os.path.realpath(path))
+        there = _nearest(place)
+        if there == place and place.is_dir():
+            raise BadInput(f'{option} {path}: found a folder; expected the name of a file')
+        if not place.parent.is_dir():
+            found = f'{place.parent} is not there' if there.is_dir() else f'{there} is no folder'
+            raise BadInput(f'{option} {path}: {found}; expected a file in a folder that is there: make it, or name another one')
+        _refuse_names_that_cannot_be(place.parent, place)
+        if there == place:
+            _refuse_other_files(option, path, is_ours)
+        _try_in(place.parent)
+    return place
+
+
+def folder(option: str, path: pathlib.Path) -> None:
+    """Refuses a folder that `option` names and that can neither be made nor, where it is there, be written to.
+
+    Raises:
+      BadInput: it is something else, or nothing can be written there.
+    """
+    with explained(option, path):
+        place = pathlib.Path(os.path.abspath(path))
+        there = _nearest(place)
+        if not there.is_dir():
+            raise BadInput(f'{option} {path}: {there} is no folder; expected a folder, or a name that is free')
+        _refuse_names_that_cannot_be(there, place)
+        _try_in(there)
+
+
+def write(path: pathlib.Path, content: bytes | str) -> None:
+    """Writes what `file` has looked at: a file whole or not at all; into a device or a pipe as it is.
+
+    Raises:
+      OSError: the disk is full.
+    """
+    if _is_device(path):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    else:
+        files.atomic_write(path, content)
+
+
+@contextlib.contextmanager
+def explained(option: str, path: pathlib.Path) -> Iterator[None]:
+    """Turns an `OSError` of writing what `option` names into a `BadInput` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, 'name another place')
+        raise BadInput(f'{option} {path}: cannot be written: {error.strerror or error}; {remedy}') from error
+
+
+def _nearest(place: pathlib.Path) -> pathlib.Path:
+    """Returns a path itself, if there is anything, or else the first above it where there is."""
+    return next(path for path in (place, *place.parents) if os.path.lexists(path))
+
+
+def _refuse_names_that_cannot_be(folder: pathlib.Path, place: pathlib.Path) -> None:
+    """Raises `OSError` when a part of a path below a folder is no name for this disk, such as one that is too long."""
+    for part in place.relative_to(folder).parts:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(folder / part)
+
+
+def _refuse_other_files(option: str, path: pathlib.Path, is_ours: Callable[[Any], bool]) -> None:
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, 'it may not be written', str(path))
+    if not path.stat().st_size:
+        return
+    try:
+        found = is_ours(files.read_json(path))
+    except DamagedFile:
+        found = False
+    if not found:
+        raise BadInput(f'{option} {path}: found a file that this command did not write; name another one, or remove it')
+
+
+def _is_device(path: pathlib.Path) -> bool:
+    """Whether a path is a device or a pipe, which is written to and not replaced."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def _try_in(folder: pathlib.Path) -> None:
+    """Makes a file and removes it; raises `OSError` when that is not possible."""
+    path = folder / f'{files.TEMPORARY}{secrets.token_hex(8)}'
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    path.unlink()
