@@ -56,7 +56,12 @@ def write_json(path: pathlib.Path, value: Any) -> None:
       OSError: as `atomic_write`.
       ValueError: `value` holds NaN or an infinity, which JSON does not know.
     """
-    atomic_write(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n')
+    atomic_write(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Returns a JSON value for people to read: sorted keys, a line each, no NaN."""
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n'
 
 
 def read_json(path: pathlib.Path) -> Any:

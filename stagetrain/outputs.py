@@ -1,9 +1,8 @@
 """Where a command writes: looked at before the work, so that nothing is computed that cannot be kept.
 
     place = outputs.file('--json', path, is_report)    # or BadInput: the place, what is there, what is expected
+    outputs.write_json('--json', place, report)
     outputs.folder('--out', folder)
-    with outputs.explained('--json', path):    # A disk that is full by then is one paragraph, too.
-        outputs.write(place, text)
 
 Permissions do not tell all (a full quota, a read-only disk, `/proc`, and root, who has them all): a file is made and removed.
 """
@@ -72,16 +71,13 @@ def folder(option: str, path: pathlib.Path) -> None:
         _try_in(there)
 
 
-def write(path: pathlib.Path, content: bytes | str) -> None:
-    """Writes what `file` has looked at: a file whole or not at all; into a device or a pipe as it is.
-
-    Raises:
-      OSError: the disk is full.
-    """
-    if _is_device(path):
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    else:
-        files.atomic_write(path, content)
+def write_json(option: str, place: pathlib.Path, value: Any) -> None:
+    """Writes a JSON value to what `file` returned; raises `BadInput` when that fails, as with a disk that is full by now."""
+    with explained(option, place):
+        if _is_device(place):
+            place.write_text(files.json_text(value), encoding='utf-8')
+        else:
+            files.write_json(place, value)
 
 
 @contextlib.contextmanager

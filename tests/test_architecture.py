@@ -39,6 +39,7 @@ ALLOWED = {
         'images',
     },
     'inference': {
+        'outputs',
         'errors',
         'files',
         'config',

@@ -19,7 +19,7 @@ import rich.table
 import rich.text
 import yaml
 
-from stagetrain import files
+from stagetrain import outputs
 from stagetrain.cli import streams
 from stagetrain.config import schema
 from stagetrain.data import convert, faults, objects, recognise, report
@@ -51,16 +51,18 @@ def check(options: argparse.Namespace, console: rich.console.Console) -> int:
     Raises:
       BadInput: A pipeline file is wrong, or a format is not known.
     """
+    asked_sets = _asked(options)
+    report_file = None if options.json is None else outputs.file('--json', options.json, _is_report)
     sets = []
-    for asked in _asked(options):
+    for asked in asked_sets:
         sets.append(_examined(asked))
         _show(sets[-1], options.all, console)
     leaks = report.leaks(sets)
     _print_list(f'{len(leaks)} pictures stand in two sets', [str(leak) for leak in leaks], options.all, console)
     num_faults = sum(len(found.faults) for found in sets)
-    if options.json:
+    if report_file is not None:
         content = {'sets': [found.to_json() for found in sets], 'leaks': [dataclasses.asdict(leak) for leak in leaks]}
-        files.write_json(options.json, content)
+        outputs.write_json('--json', report_file, content)
     console.print(f'{num_faults} faults, {len(leaks)} pictures in two sets', highlight=False, markup=False)
     return EXIT_BAD_INPUT if num_faults or leaks else EXIT_DONE
 
@@ -73,6 +75,8 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
     """
     if len(options.split) > 1:
         raise BadInput('--split: expected one; convert each split into a folder of its own')
+    outputs.folder('--out', options.out)
+    convert.require_free(options.out)
     (asked,) = _asked(options)
     source, reason = recognise.recognised(asked.source)
     console.print(f'{asked.name}: read as {source.format}: {reason}', highlight=False, markup=False, soft_wrap=True)
@@ -89,7 +93,7 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
         console.print(f'{num_dropped} difficult or crowd objects are left out', highlight=False, markup=False)
     split = source.split or 'all'
     plan = convert.plan(dataset, options.to, split, num_shards=options.shards, max_image_pixels=asked.max_image_pixels)
-    with rich.progress.Progress(console=console, transient=True) as progress:
+    with outputs.explained('--out', options.out), rich.progress.Progress(console=console, transient=True) as progress:
         task = progress.add_task('images', total=len(dataset.examples))
         written = convert.convert(
             plan, options.out, num_processes=options.processes, progress=lambda count: progress.advance(task, count)
@@ -106,6 +110,10 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
         _as_yaml(WRITERS[options.to].source(options.out, split), dataset), highlight=False, markup=False, soft_wrap=True
     )
     return EXIT_DONE
+
+
+def _is_report(value: Any) -> bool:
+    return isinstance(value, dict) and 'sets' in value
 
 
 def _asked(options: argparse.Namespace) -> list[_Asked]:

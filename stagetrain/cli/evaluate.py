@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import rich.box
 import rich.console
 import rich.table
 import rich.text
 
-from stagetrain import files
+from stagetrain import outputs
 from stagetrain.cli import prepare, streams
 from stagetrain.config import schema, specs
 from stagetrain.data import recognise
+from stagetrain.data.index import load_dataset
 from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
+from stagetrain.inference import choice
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import Selection
@@ -65,24 +68,30 @@ def evaluate_on(
 
     Raises:
       ConfigError: masks are asked for, and the data set's format or the detector has none.
-      BadInput: as `on_data.read_for` and `on_data.measure`.
+      BadInput: the run has no such finished stage, the data set cannot be used, or the metrics cannot be written.
     """
-    directory.require()
+    loaded = directory.config()
+    metrics_file = None if json_file is None else outputs.file('--json', json_file, _are_metrics)
     found, reason = recognise.recognised(source)
     if found.masks:
         _require_masks(directory, found)
+    chosen = choice.choose(directory.path, stage)
     console.print(rich.text.Text(f'{source.path}: read as {found.format}: {reason}'), soft_wrap=True)
+    dataset = load_dataset(found, loaded.pipeline.data, 'validation', None)
     prepare_environment()
     from stagetrain.evaluation import on_data
 
-    dataset = on_data.read_for(directory.path, found)
-    metrics = on_data.measure(directory.path, stage, dataset)
+    metrics = on_data.measure(chosen, dataset)
     left_out = f'; {len(dataset.bad)} faults left out' if dataset.bad else ''
     console.print(f'{len(dataset.examples)} images, {dataset.num_boxes} objects{left_out}', highlight=False)
-    streams.print_table(_table({stage or 'last stage': metrics}), console)
-    if json_file is not None:
-        files.write_json(json_file, metrics)
+    streams.print_table(_table({chosen.stage_id: metrics}), console)
+    if metrics_file is not None:
+        outputs.write_json('--json', metrics_file, metrics)
     return EXIT_DONE
+
+
+def _are_metrics(value: Any) -> bool:
+    return isinstance(value, dict) and 'AP' in value
 
 
 def _require_masks(directory: RunDirectory, source: schema.DataSource) -> None:

@@ -140,15 +140,19 @@ def _eval(options: argparse.Namespace, console: rich.console.Console) -> int:
 
 
 def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.inference import request
     from stagetrain.pipeline.rundir import RunDirectory
     from stagetrain.workers.environment import prepare_environment
 
     RunDirectory(options.run_dir).require()
+    made = request.make(options.run_dir, options.stage, options.images, options.out, options.annotations)
+    for remark in made.remarks:
+        console.print(remark, highlight=False, soft_wrap=True)
     prepare_environment()
     from stagetrain.inference import detect
 
-    detect.detect_images(options.run_dir, options.stage, options.images, options.out)
-    console.print(f'Detections are in {options.out}', highlight=False, soft_wrap=True)
+    pictures = detect.carry_out(made)
+    console.print(f'Detections on {len(pictures)} images are in {options.out}', highlight=False, soft_wrap=True)
     return EXIT_DONE
 
 
@@ -240,8 +244,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_in_process(evaluate)
     detect = _verb(verbs, 'detect', _detect, 'draw detections on images')
     detect.add_argument('run_dir', type=pathlib.Path)
-    detect.add_argument('images', type=pathlib.Path, nargs='+', metavar='IMAGE')
+    detect.add_argument(
+        'images', nargs='+', metavar='IMAGE', help='a file, a folder with all in it, or a pattern in quotes; ** is any folders'
+    )
     detect.add_argument('--out', type=pathlib.Path, required=True, help='folder for the pictures and the COCO JSON')
+    detect.add_argument(
+        '--annotations', type=pathlib.Path, metavar='FILE', help='COCO JSON whose image and category ids the detections get'
+    )
     detect.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
     verify = _verb(
         verbs, 'verify', _verify, 'derive again what a run directory claims; exit code 1 and a list when something is wrong'

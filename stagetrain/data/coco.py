@@ -16,10 +16,12 @@ The image folder is `images` of the data source, or else the first of these that
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from stagetrain.config import schema
@@ -30,6 +32,8 @@ from stagetrain.data.places import is_clutter
 from stagetrain.errors import DataError, known_names, suggestion
 
 _WITHOUT_SPLIT = ('annotations.json', '_annotations.coco.json')
+Id = int | str
+"""Of an image: COCO's own are integers."""
 NUM_NAMES_TRIED = 20
 """So many images are looked for to find their folder; one alone might be missing."""
 
@@ -73,6 +77,35 @@ def class_names(source: schema.DataSource) -> tuple[str, ...]:
     """
     file = annotation_file(source)
     return tuple(_categories(file, _content(file)).values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Identities:
+    """What an annotation file calls its images and categories."""
+
+    folder: str
+    """The image folder, which names are relative to."""
+    images: tuple[tuple[Id, str], ...]
+    """(id, file_name) of each image."""
+    categories: Mapping[str, int]
+    """Name -> id."""
+
+
+def identities(source: schema.DataSource) -> Identities:
+    """Returns the ids in an annotation file, which need not have annotations; entries that `read` refuses are left out.
+
+    Raises:
+      DataError: As `read`.
+    """
+    file = annotation_file(source)
+    content = _content(file, ('images', 'categories'))
+    images: dict[Id, str] = {}
+    for index, image in enumerate(content['images']):
+        with contextlib.suppress(Unusable):
+            key, listed = _image(f'images[{index}]', image, {})
+            images.setdefault(key, listed.name)
+    categories = {name: number for number, name in _categories(file, content).items()}
+    return Identities(_image_folder(source, file, content), tuple(images.items()), categories)
 
 
 def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
@@ -137,14 +170,13 @@ def annotation_file(source: schema.DataSource) -> pathlib.Path:
     return found[0]
 
 
-def _content(file: pathlib.Path) -> Mapping[str, Any]:
+def _content(file: pathlib.Path, keys: Sequence[str] = ('images', 'annotations', 'categories')) -> Mapping[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(f'{file}: cannot be read: {error.strerror}') from error
     except (ValueError, RecursionError) as error:
         raise DataError(f'{file}: expected COCO JSON, but it is not JSON: {error}') from error
-    keys = ('images', 'annotations', 'categories')
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
         found = known_names(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f'{file}: expected COCO JSON, an object with lists {", ".join(keys)}; found: {found}')
@@ -185,8 +217,8 @@ def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mappin
 
 
 def _listed(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[list[ListedImage], list[BadItem]]:
-    images: dict[int | str, ListedImage] = {}
-    objects: dict[int | str, list[ListedObject]] = {}
+    images: dict[Id, ListedImage] = {}
+    objects: dict[Id, list[ListedObject]] = {}
     bad = []
     for index, image in enumerate(content['images']):
         try:
@@ -209,7 +241,7 @@ def _listed(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[li
     return list(images.values()), bad
 
 
-def _image(place: str, image: Any, objects: dict[int | str, list[ListedObject]]) -> tuple[int | str, ListedImage]:
+def _image(place: str, image: Any, objects: dict[Id, list[ListedObject]]) -> tuple[Id, ListedImage]:
     """Returns the image's key and its entry, whose list of objects is also put into `objects`."""
     if not isinstance(image, dict):
         raise Unusable(place, f'expected an object, found {type(image).__name__}', Kind.FORM)
@@ -225,9 +257,7 @@ def _image(place: str, image: Any, objects: dict[int | str, list[ListedObject]])
     return key, ListedImage(place, name, size, objects.setdefault(key, []))
 
 
-def _object(
-    place: str, annotation: Any, names: Mapping[int, str], images: set[Any], with_masks: bool
-) -> tuple[int | str, ListedObject]:
+def _object(place: str, annotation: Any, names: Mapping[int, str], images: set[Any], with_masks: bool) -> tuple[Id, ListedObject]:
     """Returns the key of the image, and the object."""
     if not isinstance(annotation, dict):
         raise Unusable(place, f'expected an object, found {type(annotation).__name__}', Kind.FORM)
@@ -269,7 +299,7 @@ def _shown(names: Mapping[int, str]) -> str:
     return ', '.join(f'{number} ({name})' for number, name in list(names.items())[:10]) + (', ...' if len(names) > 10 else '')
 
 
-def _is_id(value: Any) -> TypeGuard[int | str]:
+def _is_id(value: Any) -> TypeGuard[Id]:
     return type(value) is int or (isinstance(value, str) and value != '')
 
 

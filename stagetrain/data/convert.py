@@ -123,11 +123,10 @@ def convert(
       DataError: An image cannot be read, or what was written is not read back equal.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
+    require_free(out)
     with _alone(out):
         if os.path.lexists(out):
-            _require_same(
-                out / PLAN_FILE, conversion, f'{out} is there already; expected a new folder, or this conversion finished'
-            )
+            _require_same(out / PLAN_FILE, conversion, _taken(out))
             return False
         making = out.with_name(f'{out.name}.making')
         _begin(making, conversion)
@@ -140,6 +139,16 @@ def convert(
         os.rename(making, out)
         files.fsync_folder(out.parent)
     return True
+
+
+def require_free(out: pathlib.Path) -> None:
+    """Raises `BadInput` when a folder to convert into is there and was not made by a conversion."""
+    if os.path.lexists(out) and not (out / PLAN_FILE).is_file():
+        raise BadInput(_taken(out))
+
+
+def _taken(out: pathlib.Path) -> str:
+    return f'{out} is there already; expected a new folder, or this conversion finished'
 
 
 def without_ignored(dataset: Dataset) -> tuple[tuple[Example, ...], int]:

@@ -35,6 +35,7 @@ from stagetrain.data import images, tf_example
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.data.label_map import read_label_map
+from stagetrain.data.patterns import matching
 from stagetrain.errors import DataError, known_names, suggestion
 
 _HEADER = struct.Struct('<QI')  # length of the data, checksum of the length's 8 bytes
@@ -139,7 +140,7 @@ def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None
         label_map = os.path.join(source.path, 'label_map.pbtxt')
         if source.class_file is None and os.path.isfile(label_map):
             update['class_file'] = label_map
-    elif not os.path.isfile(source.path) and not _matching(source.path):
+    elif not os.path.isfile(source.path) and not matching(source.path):
         return None
     found = source.model_copy(update=update)
     if not found.path:
@@ -172,7 +173,7 @@ def record_files(source: schema.DataSource) -> list[str]:
         raise DataError(
             f'{source.path}: a folder; expected a file or a pattern, such as {os.path.join(source.path, "*.tfrecord")}'
         )
-    found = _matching(source.path)
+    found = [os.path.abspath(path) for path in matching(source.path) if os.path.isfile(path)]
     if not found:
         folder, name = os.path.split(source.path)
         beside = os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
@@ -181,16 +182,6 @@ def record_files(source: schema.DataSource) -> list[str]:
             f"{source.path}: no such file, and no file matches. In '{folder or '.'}': {shown}.{suggestion(name, beside)}"
         )
     return found
-
-
-def _matching(pattern: str) -> list[str]:
-    """Returns the files that match a pattern, sorted. Where none does, its folder counts as it is, and then its `[` too."""
-    folder, name = os.path.split(pattern)
-    literal = glob.escape(folder)
-    for tried in (pattern, os.path.join(literal, name), os.path.join(literal, name.replace('[', '[[]'))):
-        if found := sorted(os.path.abspath(path) for path in glob.glob(tried) if os.path.isfile(path)):
-            return found
-    return []
 
 
 def scan(path: str) -> tuple[list[Frame], list[BadItem]]:

@@ -26,6 +26,7 @@ from pycocotools.coco import COCO
 from stagetrain.config.metric_names import COCO_METRICS, MASK_PREFIX
 from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset
+from stagetrain.data.numbering import Numbering, places_in
 from stagetrain.errors import DataError, suggestion
 from stagetrain.evaluation.coco_eval import IMAGES_AT_A_TIME, ArrayEvaluation, stacked
 
@@ -58,12 +59,12 @@ class Detections:
         found = list(itertools.compress(self.masks, self.image_index == image))
         return masks.pixels(found, example.height, example.width)
 
-    def to_coco(self, dataset: Dataset) -> list[dict[str, Any]]:
-        """Returns COCO result records; `image_id` is the example's, `bbox` is (x, y, width, height) in pixels."""
+    def to_coco(self, dataset: Dataset, numbering: Numbering) -> list[dict[str, Any]]:
+        """Returns COCO result records; `bbox` is (x, y, width, height) in pixels, ids are those of `numbering`."""
         return [
             {
-                'image_id': dataset.examples[image].image_id,
-                'category_id': int(category),
+                'image_id': numbering.image_ids[image],
+                'category_id': numbering.category_ids[category - 1],
                 'bbox': [float(value) for value in bbox],
                 'score': float(score),
                 **segmentation,
@@ -79,18 +80,22 @@ class Detections:
         ]
 
     @classmethod
-    def from_coco(cls, records: Sequence[Mapping[str, Any]], dataset: Dataset) -> Detections:
+    def from_coco(
+        cls, records: Sequence[Mapping[str, Any]], dataset: Dataset, skeleton: Mapping[str, Any] | None = None
+    ) -> Detections:
         """Reads what `to_coco` gives.
 
         Args:
           records: COCO result records.
-          dataset: the data set whose `image_id`s they name.
+          dataset: the data set that they are of.
+          skeleton: what `Numbering.skeleton` gave with them; None: records of version 1.0 and before, which name images by
+            their `image_id` in the data set and classes by their numbers.
 
         Raises:
-          DataError: a record lacks a key, has a value of the wrong type or shape, or names an unknown image.
+          DataError: a record lacks a key, has a value of the wrong type or shape, or names an unknown image or category.
         """
-        index = {example.image_id: position for position, example in enumerate(dataset.examples)}
-        rows = [_row_of_record(number, record, index) for number, record in enumerate(records)]
+        ids, classes = _ids(dataset, skeleton)
+        rows = [_row_of_record(number, record, ids, classes) for number, record in enumerate(records)]
         xywh = np.array([row[1] for row in rows], np.float64).reshape(-1, 4)
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
         return cls(
@@ -334,17 +339,31 @@ def _require_finite(values: NDArray[np.floating], what: str) -> None:
         )
 
 
-def _row_of_record(number: int, record: Mapping[str, Any], index: Mapping[str, int]) -> tuple[int, list[float], float, int]:
+def _ids(dataset: Dataset, skeleton: Mapping[str, Any] | None) -> tuple[Mapping[Any, int], Mapping[Any, int]]:
+    """Returns id of an image in records -> its index in the data set, and id of a category -> class."""
+    index = {example.image_id: position for position, example in enumerate(dataset.examples)}
+    if skeleton is None:
+        return index, {number: number for number in range(1, len(dataset.classes) + 1)}
+    sources, classes = places_in(skeleton, dataset)
+    return {id_: index[source] for id_, source in sources.items() if source in index}, classes
+
+
+def _row_of_record(
+    number: int, record: Mapping[str, Any], index: Mapping[Any, int], classes: Mapping[Any, int]
+) -> tuple[int, list[float], float, int]:
     try:
-        image_id, bbox = str(record['image_id']), [float(value) for value in record['bbox']]
+        image, bbox = index.get(record['image_id']), [float(value) for value in record['bbox']]
         score, category = float(record['score']), int(record['category_id'])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f'detections[{number}]: {error!r}; expected image_id, category_id, bbox of 4 numbers, score') from error
     if len(bbox) != 4:
         raise DataError(f'detections[{number}].bbox: found {len(bbox)} numbers, expected 4 (x, y, width, height in pixels)')
-    if image_id not in index:
+    if image is None:
+        image_id = record['image_id']
         raise DataError(
             f"detections[{number}].image_id: found '{image_id}', which is none of the data set's {len(index)} images."
-            f'{suggestion(image_id, index)}'
+            f'{suggestion(str(image_id), map(str, index))}'
         )
-    return index[image_id], bbox, score, category
+    if category not in classes:
+        raise DataError(f'detections[{number}].category_id: found {category}, expected one of {sorted(classes)}')
+    return image, bbox, score, classes[category]

@@ -12,6 +12,7 @@ from stagetrain import files
 from stagetrain.data import images
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
+from stagetrain.data.numbering import DETECTIONS_FILE, IMAGES_FILE
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.summary import RunSummary
 from stagetrain.images import drawing
@@ -34,12 +35,13 @@ def detections_sheet(summary: RunSummary, stage_id: str) -> Image.Image | None:
       DataError: the validation set cannot be read any more, or is another one.
       DamagedFile: the stage's detections cannot be read.
     """
-    found_file = summary.path / 'stages' / stage_id / 'detections.json'
-    if not found_file.is_file():
+    folder = summary.path / 'stages' / stage_id
+    if not (folder / DETECTIONS_FILE).is_file():
         return None
     data = summary.pipeline.data
     dataset = load_dataset(data.validation, data, 'validation', summary.path / 'cache')
-    found = Detections.from_coco(files.read_json(found_file), dataset)
+    skeleton = files.read_json(folder / IMAGES_FILE) if (folder / IMAGES_FILE).is_file() else None
+    found = Detections.from_coco(files.read_json(folder / DETECTIONS_FILE), dataset, skeleton)
     chosen = np.unique(np.linspace(0, len(dataset.examples) - 1, NUM_IMAGES).round().astype(int))
     return drawing.contact_sheet([_picture(dataset, found, int(index)) for index in chosen], columns=2)
 

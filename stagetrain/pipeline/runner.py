@@ -34,7 +34,7 @@ from stagetrain.pipeline.rundir import RunDirectory, explained
 
 Event = Mapping[str, Any]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_STALE_EVALUATION = ('evaluation.json', 'detections.json')
+_STALE_EVALUATION = ('evaluation.json', 'detections.json', 'images.json')
 
 
 class Worker(Protocol):

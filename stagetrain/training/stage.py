@@ -21,6 +21,7 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.config.stages import judged_by_best_metric, live_losses, stage_modules
+from stagetrain.data import numbering
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
@@ -240,7 +241,9 @@ class _Trainer:
         files.write_json(self._plan.folder / 'evaluation.json', outcome.metrics)
         if outcome.detections is not None:
             dataset = self._validation.images.dataset
-            files.write_json(self._plan.folder / 'detections.json', outcome.detections.to_coco(dataset))
+            ids = numbering.of_dataset(self._context.pipeline.data.validation, dataset)
+            files.write_json(self._plan.folder / numbering.IMAGES_FILE, ids.skeleton(dataset))
+            files.write_json(self._plan.folder / numbering.DETECTIONS_FILE, outcome.detections.to_coco(dataset, ids))
         parts = {
             'training': self._seconds,
             'evaluation': self._evaluation_seconds,

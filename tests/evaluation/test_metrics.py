@@ -10,6 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from stagetrain.data.numbering import Numbering
 from stagetrain.errors import DataError
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
@@ -100,18 +101,27 @@ def test_non_finite_values_are_refused_with_the_image(make_dataset, value):
 def test_coco_records_hold_xywh_and_read_back(make_dataset):
     dataset = make_dataset([[], []], [[], []])
     found = detections((1, [10, 20, 40, 60], 0.5, 2), (0, [1, 2, 3, 4], 0.25, 1))
-    records = found.to_coco(dataset)
-    assert records[0] == {'image_id': 'img1', 'category_id': 2, 'bbox': [20.0, 10.0, 40.0, 30.0], 'score': 0.5}
-    again = Detections.from_coco(records, dataset)
+    ids = Numbering((70, 3), ('0.jpg', '1.jpg'), (5, 1))
+    records = found.to_coco(dataset, ids)
+    assert records[0] == {'image_id': 3, 'category_id': 1, 'bbox': [20.0, 10.0, 40.0, 30.0], 'score': 0.5}
+    again = Detections.from_coco(records, dataset, ids.skeleton(dataset))
     assert again.image_index.tolist() == [1, 0]
     np.testing.assert_array_equal(again.boxes_yxyx_px, found.boxes_yxyx_px)
     np.testing.assert_array_equal(again.scores, found.scores)
     np.testing.assert_array_equal(again.classes, found.classes)
 
 
+def test_records_of_older_runs_name_images_and_classes_as_the_data_set_does(make_dataset):
+    record = {'image_id': 'img1', 'category_id': 2, 'bbox': [20.0, 10.0, 40.0, 30.0], 'score': 0.5}
+    found = Detections.from_coco([record], make_dataset([[], []], [[], []]))
+    assert (found.image_index.tolist(), found.classes.tolist()) == ([1], [2])
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
+        ({'image_id': [1]}, r'detections\[0\]: TypeError'),
+        ({'category_id': 9}, r'category_id: found 9, expected one of \[1, 2\]'),
         ({'image_id': 'img7'}, "image_id: found 'img7'.*Did you mean 'img0'"),
         ({'bbox': [1, 2, 3]}, 'bbox: found 3 numbers, expected 4'),
         ({'bbox': 5}, r'detections\[0\]: TypeError'),
@@ -202,7 +212,8 @@ def coco_pair(dataset, found):
                 }
             )
     truth.createIndex()
-    return truth, truth.loadRes(found.to_coco(dataset))
+    ids = Numbering(tuple(example.image_id for example in dataset.examples), ('',) * len(dataset.examples), (1, 2))
+    return truth, truth.loadRes(found.to_coco(dataset, ids))
 
 
 @pytest.mark.slow

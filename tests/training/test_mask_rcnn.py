@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.data import masks
+from stagetrain.data import masks, numbering
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
@@ -51,8 +51,10 @@ def test_masks_are_detected_and_measured(stages: dict[str, tiny.Trained]) -> Non
     assert {'AP', 'mask_AP', 'mask_AP50', 'mask_AP/circle'} <= stages['masks'].result['metrics'].keys()
     dataset = tiny.context(stages['masks'].job).validation_images().dataset
     records = files.read_json(stages['masks'].folder / 'detections.json')
-    found = Detections.from_coco(records, dataset)
-    assert found.to_coco(dataset) == records and found.masks is not None and len(found.masks) > 6
+    skeleton = files.read_json(stages['masks'].folder / 'images.json')
+    found = Detections.from_coco(records, dataset, skeleton)
+    ids = numbering.of_dataset(tiny.context(stages['masks'].job).pipeline.data.validation, dataset)
+    assert found.to_coco(dataset, ids) == records and found.masks is not None and len(found.masks) > 6
     pixels = found.mask_pixels(dataset, 0)
     for box, mask in zip(found.boxes_yxyx_px[found.image_index == 0], pixels, strict=True):
         rows, columns = np.nonzero(mask)

@@ -1,0 +1,72 @@
+"""Which finished stage of a run detects, and where its weights are. TensorFlow-free.
+
+chosen = choose(pathlib.Path('runs/bccd'), stage=None)      # the pipeline's last
+chosen.stage_id, chosen.origins
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from stagetrain import files
+from stagetrain.config import load
+from stagetrain.config.schema import PipelineBase, Stage
+from stagetrain.config.stages import all_stages, as_seen_by, spec_of, stage_modules
+from stagetrain.errors import BadInput, ConfigError, known_names, suggestion
+from stagetrain.pipeline.lock import read_lock
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """A finished stage whose detector can detect by itself."""
+
+    pipeline: PipelineBase
+    """The run's resolved config, with the stage's network as its `model`."""
+    stage_id: str
+    origins: Mapping[str, Mapping[str, Any]]
+    """Module -> where its weights are, as in a job file."""
+
+
+def choose(run_dir: pathlib.Path, stage: str | None) -> Chosen:
+    """Returns a finished stage of a run, its checkpoint compared byte for byte with what was committed.
+
+    Args:
+      run_dir: a run directory.
+      stage: the stage's id; None: the pipeline's last.
+
+    Raises:
+      BadInput: it is no run directory, has no such finished stage, or that stage cannot detect by itself.
+    """
+    pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
+    chosen = stage or pipeline.stages[-1].name
+    stages = {stage_id: config for stage_id, config, _ in all_stages(pipeline)}
+    if chosen not in stages:
+        raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
+    config = stages[chosen]
+    _require_all_modules(pipeline, config, chosen)
+    entry = read_lock(run_dir / 'pipeline.lock').stages.get(chosen)
+    if entry is None:
+        raise BadInput(
+            f"{run_dir}: stage '{chosen}' is not finished; see `stagetrain status {run_dir}` and finish it with `stagetrain run`"
+        )
+    folder = run_dir / entry.result['checkpoint']
+    files.verify_folder(folder)
+    origin = {'kind': 'stage', 'stage': chosen, 'path': str(folder)}
+    return Chosen(as_seen_by(pipeline, config), chosen, dict.fromkeys(stage_modules(pipeline, config), origin))
+
+
+def _require_all_modules(pipeline: PipelineBase, config: Stage, chosen: str) -> None:
+    spec = spec_of(pipeline, config)
+    if not spec.detection_modules:
+        raise BadInput(f"stage '{chosen}' trains '{config.model or 'model'}', of type {spec.name}, which gives no detections")
+    held = set(stage_modules(pipeline, config))
+    needed = {*spec.detection_modules, *spec.proposal_modules}
+    missing = [module for module in spec.modules if module in needed - held]
+    if missing:
+        raise BadInput(
+            f"stage '{chosen}' holds {', '.join(sorted(held))} but not {', '.join(missing)}, so it cannot detect by itself. "
+            f'Name a stage that carries all modules, such as the last one of a 4-step pipeline.'
+        )
