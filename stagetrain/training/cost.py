@@ -100,17 +100,24 @@ def _batch(pipeline: Any, stage: schema.Stage, detector: Any, trained: list[str]
     size, count = stage.train.batch_size, NUM_OBJECTS
     corners = random.uniform(0, 0.6, size=[count, 2]) * (height, width)
     boxes = np.concatenate([corners, corners + 0.3 * np.array([height, width])], axis=1).astype(np.float32)
-    known = {'gt_boxes': tf.constant(boxes), 'gt_classes': tf.ones([count], tf.int32), 'num_objects': tf.constant(count)}
+    known = {
+        'gt_boxes': tf.constant(boxes),
+        'gt_classes': tf.ones([count], tf.int32),
+        'num_objects': tf.constant(count),
+        'image_shape': tf.constant([height, width], tf.float32),
+    }
     if stage.proposals is not None:
         top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
         known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
     terms, seed = sorted(live_losses(stage)), tf.constant(SEED)
     sample = {
         **known,
-        'image_shape': tf.constant([height, width], tf.float32),
         'seed': seed,
         **detector.targets(known, detector.match(known, terms), {'anchors': seed, 'rois': seed}, terms),
     }
+    mask_size = detector.mask_size(terms)
+    if mask_size is not None:
+        sample['gt_masks'] = tf.ones([count, mask_size, mask_size])
     views = Views(geometry, seed, stage.features.views)
     decision = decide_for(stage.features, detector, trained, geometry.padded, views.count)
     if decision.mode == 'off' or decision.cut is None:
