@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. Verbs that do not co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -26,31 +27,56 @@ from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, Stagetra
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carries out one command and returns its exit code. Unexpected exceptions keep their traceback."""
+    """Carries out one command and returns its exit code. Unexpected exceptions keep their traceback.
+
+    Args:
+      arguments: the words of the command; those of this process when None, which then ends with the exit code.
+    """
     streams.escape_what_does_not_fit()
     options = _parser().parse_args(arguments)
+    # Before and behind the stages, which have handlers of their own.
+    former = {number: signal.signal(number, handler) for number, handler in _HANDLERS.items()}
+    try:
+        return _carry_out(options)
+    except KeyboardInterrupt:
+        print(f'stagetrain {options.command}: interrupted', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        for number, handler in former.items():
+            # The interpreter gives signals back to the system while it ends: one more would kill it, and its exit code be lost.
+            signal.signal(number, signal.SIG_IGN if arguments is None else handler)
+
+
+def _carry_out(options: argparse.Namespace) -> int:
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
-    former = signal.signal(signal.SIGTERM, _interrupt)  # Before and behind the stages, which have handlers of their own.
     try:
         return verb(options, rich.console.Console(markup=False, emoji=False))  # A name such as `[/x]` is shown as it is.
     except StagetrainError as error:
         print(f'stagetrain {options.command}: {error}', file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print(f'stagetrain {options.command}: interrupted', file=sys.stderr)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:  # `stagetrain plan ... | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ends the process at once, for all that is written survives that; an exception would break imports of native modules."""
+    """Ends a verb by the first Ctrl-C; a second one ends the process, for it may come while the first one is told."""
     del number, frame
-    os.write(sys.stderr.fileno(), b'stagetrain: ended by SIGTERM; what was saved before is intact\n')
+    signal.signal(signal.SIGINT, _end_at_once)
+    raise KeyboardInterrupt
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once, for all that is written survives that; an exception would break imports of native modules."""
+    del frame
+    with contextlib.suppress(OSError, ValueError):
+        os.write(
+            sys.stderr.fileno(), f'stagetrain: ended by {signal.Signals(number).name}; what was saved before is intact\n'.encode()
+        )
     os._exit(EXIT_INTERRUPTED)
+
+
+_HANDLERS = {signal.SIGTERM: _end_at_once, signal.SIGINT: _interrupt}
 
 
 def _run(options: argparse.Namespace, console: rich.console.Console) -> int:

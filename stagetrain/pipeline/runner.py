@@ -24,13 +24,14 @@ from rich.markup import escape
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import fingerprint, gates, job_making
+from stagetrain.pipeline import fingerprint, gates, job_making, stopping
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory, explained
+from stagetrain.pipeline.stopping import Stop, Work
 
 Event = Mapping[str, Any]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -89,11 +90,12 @@ class _Workers:
         self._start = start_worker
         self._present: Worker | None = None
         self._next: Worker | None = None
-        self._interrupts = 0
+        self._stop = Stop()
+        self._work: Callable[[], Work] = lambda: stopping.BETWEEN_JOBS
 
     @contextlib.contextmanager
     def receiving_signals(self) -> Iterator[None]:
-        """Passes the first Ctrl-C or SIGTERM on to the worker, which saves; the second one ends it at once."""
+        """Has the first Ctrl-C or SIGTERM make the worker save, and a second one end it at once; says each time what happens."""
         former = {number: signal.signal(number, self._receive) for number in _SIGNALS}
         try:
             yield
@@ -106,35 +108,48 @@ class _Workers:
 
     def prepare_next(self) -> None:
         """Starts a worker that imports and waits, unless one waits already."""
-        if self._next is None and not self._interrupts:
+        if self._next is None and not self._stop.is_asked:
             self._next = self._start()
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Event], None], *, is_short: bool = False) -> dict[str, Any]:
-        """Carries out one job in a worker of its own; beside a short one the next worker is started at once."""
+    def carry_out(
+        self, job_file: pathlib.Path, emit: Callable[[Event], None], work: Callable[[], Work], *, is_short: bool = False
+    ) -> dict[str, Any]:
+        """Carries out one job in a worker of its own; beside a short one the next worker is started at once.
+
+        Args:
+          job_file: what is to be done.
+          emit: told what the worker says meanwhile.
+          work: asked what stopping it does, when a signal comes.
+          is_short: whether the job takes no longer than a worker takes to start.
+        """
         self.stop_if_asked()
         worker, self._next = self._next or self._start(), None
-        self._present = worker
+        self._present, self._work = worker, work
         try:
             self.stop_if_asked()
             if is_short:
                 self.prepare_next()
             return worker.carry_out(job_file, emit)
         finally:
-            self._present = None
+            self._present, self._work = None, lambda: stopping.BETWEEN_JOBS
             worker.close()
 
     def stop_if_asked(self) -> None:
         """Raises `Interrupted` when a signal came between two jobs."""
-        if self._interrupts:
+        if self._stop.is_asked:
             raise Interrupted('stopped before the next stage began; the same command goes on from here')
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._interrupts += 1
-        if self._present is not None and self._interrupts == 1:
-            self._present.interrupt()
-        elif self._present is not None:
-            self._present.kill()
+        meaning, work, worker = self._stop.ask(), self._work(), self._present
+        if meaning == stopping.SAVE:
+            stopping.say(str(work))
+        elif meaning == stopping.END and worker is not None:
+            stopping.say(stopping.ENDING)
+        if worker is not None and meaning == stopping.SAVE and work.saves:
+            worker.interrupt()
+        elif worker is not None and meaning != stopping.SAME:
+            worker.kill()
 
 
 def _record_remarks(plan: Plan, directory: RunDirectory, console: rich.console.Console) -> None:
@@ -161,15 +176,30 @@ def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console
         directory.cache.mkdir(exist_ok=True)
         files.write_json(job_file, CheckJob(str(directory.path.absolute()), plan.loaded.resolved).to_json())
     try:
-        workers.carry_out(job_file, lambda event: None, is_short=True)
+        workers.carry_out(job_file, lambda event: None, lambda: stopping.CHECKING, is_short=True)
     except StagetrainError as error:
         with explained(directory.path):
-            directory.ledger.record('failed', None, str(error))
+            directory.ledger.record('interrupted' if isinstance(error, Interrupted) else 'failed', None, str(error))
         raise
     with explained(directory.cache):
         files.write_sealed_json(checked, asked)
         for path in directory.cache.glob('check.job.*'):
             path.unlink()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One job file to be carried out."""
+
+    name: str
+    """What ledger and console call it."""
+    file: pathlib.Path
+    reason: str
+    fingerprint: str
+    work: Callable[[str, int, int | None], Work]
+    """Name, steps done and steps (None before the first report) -> what stopping it does."""
+    is_followed: bool
+    """Whether another job comes behind it, so that a worker for that may start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +238,8 @@ class _Stage:
                 (folder / name).unlink(missing_ok=True)
             files.write_json(folder / 'job.json', job_making.stage_job(self.plan, stage, self.directory).to_json())
         assert stage.fingerprint is not None
-        result = self._job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, self.more_jobs)
+        job = _Job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, stopping.training, self.more_jobs)
+        result = self._carry_out(job)
         digests = self.directory.file_digests(folder)
         entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, stage.mixed_versions)
         self.directory.write_lock(self.directory.lock().with_stage(stage.id, entry))
@@ -249,38 +280,43 @@ class _Stage:
             job_file.parent.mkdir(parents=True, exist_ok=True)
             files.remove_folder(folder)  # Committed just before a crash, or damaged.
             files.write_json(job_file, job_making.artefact_job(self.plan, stage, artefact, self.directory).to_json())
-        result = self._job(f'{kind} of {artefact.from_stage}', job_file, artefact.reason, key, True)
+        name = f'{kind} of {artefact.from_stage}'
+        result = self._carry_out(_Job(name, job_file, artefact.reason, key, stopping.making, is_followed=True))
         digests = self.directory.file_digests(job_file, job_file.with_suffix('.log'), folder)
         entry = Entry(key, artefact.parts, result, utc_now(), files=digests)
         self.directory.write_lock(self.directory.lock().with_artefact(kind, key, entry))
 
-    def _job(self, name: str, job_file: pathlib.Path, reason: str, fingerprint: str, more_jobs: bool) -> dict[str, Any]:
-        """Carries out one job file and keeps the ledger."""
-        self._record('started', name, reason, {'fingerprint': fingerprint})
-        self._say(f'{name}: {reason}')
+    def _carry_out(self, job: _Job) -> dict[str, Any]:
+        """Carries out one job and keeps the ledger."""
+        self._record('started', job.name, job.reason, {'fingerprint': job.fingerprint})
+        self._say(f'{job.name}: {job.reason}')
         started = time.monotonic()
-        progress = _Progress(self.console, name)
+        progress = _Progress(self.console, job.name)
         try:
             with progress:
-                result = self.workers.carry_out(job_file, lambda event: self._receive(name, event, progress, more_jobs))
+                result = self.workers.carry_out(
+                    job.file,
+                    lambda event: self._receive(job, event, progress),
+                    lambda: job.work(job.name, progress.step, progress.num_steps),
+                )
         except Interrupted as error:
-            self._record('interrupted', name, str(error), {'step': progress.step})
+            self._record('interrupted', job.name, str(error), {'step': progress.step})
             raise
         except StagetrainError as error:
-            self._record('failed', name, str(error), {'step': progress.step})
+            self._record('failed', job.name, str(error), {'step': progress.step})
             raise
         seconds = round(time.monotonic() - started, 3)
-        self._record('finished', name, f'in {seconds:.1f} s', {'seconds': seconds, 'fingerprint': fingerprint})
-        self._say(f'{name}: finished in {seconds:.1f} s{_metrics(result)}')
+        self._record('finished', job.name, f'in {seconds:.1f} s', {'seconds': seconds, 'fingerprint': job.fingerprint})
+        self._say(f'{job.name}: finished in {seconds:.1f} s{_metrics(result)}')
         return result
 
-    def _receive(self, name: str, event: Event, progress: _Progress, more_jobs: bool) -> None:
+    def _receive(self, job: _Job, event: Event, progress: _Progress) -> None:
         if event['event'] == 'note':
-            self._record('note', name, event['text'])
-            self._say(f'{name}: {event["text"]}')
+            self._record('note', job.name, event['text'])
+            self._say(f'{job.name}: {event["text"]}')
         elif event['event'] == 'progress':
             progress.show(event)
-            if more_jobs and event['step'] * 2 >= event['num_steps']:
+            if job.is_followed and event['step'] * 2 >= event['num_steps']:
                 self.workers.prepare_next()
 
     def _record(self, event: str, job: str, text: str, details: Mapping[str, Any] | None = None) -> None:
@@ -307,6 +343,8 @@ class _Progress:
     def __init__(self, console: rich.console.Console, name: str) -> None:
         self._console, self._name = console, name
         self.step = 0
+        self.num_steps: int | None = None
+        """None before the first report."""
         self._tenth = -1
         columns = (
             rich.progress.TextColumn('{task.description}'),
@@ -327,7 +365,7 @@ class _Progress:
 
     def show(self, event: Event) -> None:
         """Shows a progress event."""
-        self.step = event['step']
+        self.step, self.num_steps = event['step'], event['num_steps']
         values = ' '.join(f'{key} {_number(value)}' for key, value in (event.get('values') or {}).items())
         self._bar.update(self._task, completed=self.step, total=event['num_steps'], values=escape(values))
         tenth = self.step * 10 // max(event['num_steps'], 1)

@@ -35,6 +35,7 @@ LOG_ENCODING = 'utf-8:backslashreplace'
 _SECONDS_TO_SAVE = 60
 _SECONDS_TO_EXIT = 10
 _NUM_LAST_WORDS = 12
+_ENDED_AT_ONCE = 'ended at once; the same command goes on from the last checkpoint'
 
 
 class ChildWorker:
@@ -102,7 +103,7 @@ class ChildWorker:
 
     def _death(self, code: int) -> StagetrainError:
         if self._interrupted:
-            return Interrupted('ended at once; the same command goes on from the last checkpoint')
+            return Interrupted(_ENDED_AT_ONCE)
         if code < 0:
             return StageFailed(f'{self._job_file}: {_killed(signal.Signals(-code), self._memory_kills)}')
         return StageFailed(
@@ -125,17 +126,25 @@ class InProcessWorker:
         self._stop = False
 
     def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-        """Carries out a job file."""
+        """Carries out a job file.
+
+        Raises:
+          StagetrainError: what the job raises.
+          Interrupted: it saved and stopped, or was left where it is.
+        """
         onednn.require_decided(os.environ)
         prepare_environment()
-        return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
+        try:
+            return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
+        except KeyboardInterrupt as error:
+            raise Interrupted(_ENDED_AT_ONCE) from error
 
     def interrupt(self) -> None:
         """Asks the job to save and stop."""
         self._stop = True
 
     def kill(self) -> None:
-        """Leaves the job where it is."""
+        """Leaves the job where it is: no code takes this exception for an error that it knows."""
         raise KeyboardInterrupt
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 It runs the real `stagetrain.workers.child`; only the two jobs are replaced. Its memory is `calls.jsonl` beside the run directory.
 Environment: FAKE_SECONDS (a step takes), FAKE_DIE (`id:step:signal or word`, happens when that step is reached, once),
-FAKE_UNMEASURED (metrics are None).
+FAKE_EVALUATION_SECONDS, FAKE_PROPOSAL_SECONDS, FAKE_CHECK_SECONDS (these jobs take), FAKE_UNMEASURED (metrics are None).
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
             _save(folder, step, weights, job)
             raise Interrupted(f'{job["id"]}: saved at step {step}')
         step, weights = step + 1, hashlib.sha256(f'{weights}{step}{job["fingerprint"]}'.encode()).hexdigest()
-        time.sleep(float(os.environ.get('FAKE_SECONDS', '0')))
+        _take('step', 'FAKE_SECONDS', job, lambda: False)
         values = {'loss': 1 / step} | ({'AP': metrics['AP']} if step == job['num_steps'] else {})
         emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': values})
         _misfortune(job, step)
         if step % CHECKPOINT_INTERVAL == 0:
             _save(folder, step, weights, job)
     checkpoint = _save(folder, step, weights, job)
+    _take('evaluation', 'FAKE_EVALUATION_SECONDS', job, should_stop)
     variables = _variables(job, weights)
     files.write_json(folder / 'lineage.json', {name: variables[name]['origin'] for name in variables})
     files.write_json(folder / 'frozen.json', {name: value['digest'] for name, value in variables.items() if value['is_frozen']})
@@ -70,8 +71,8 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
 
 def make_proposals(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Makes a store of one file."""
-    del should_stop
     _remember(job, 0)
+    _take('proposals', 'FAKE_PROPOSAL_SECONDS', job, should_stop)
     folder = pathlib.Path(job['folder'])
     emit({'event': 'note', 'text': 'three images are small'})
     digest = (
@@ -84,9 +85,23 @@ def check_model(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
     """Refuses a scope that says nonsense."""
     del emit, should_stop
     files.append_json_line(pathlib.Path(job['run_dir']).parent / 'checks.jsonl', 1)
+    _take('check', 'FAKE_CHECK_SECONDS', job, lambda: False)
     if any('backbone/nonsense' in stage.get('freeze_variables', []) for stage in job['pipeline']['stages']):
         raise ConfigError("stages.detector_2: scope 'backbone/nonsense' matches no variable")
     return {}
+
+
+def _take(what: str, variable: str, job: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
+    """Takes the time that the environment says, in short parts, as a job does that is asked between them."""
+    seconds = float(os.environ.get(variable, '0'))
+    if seconds:
+        begun = {'kind': what, 'id': job.get('id', '')}
+        files.append_json_line(pathlib.Path(job['run_dir']).parent / 'begun.jsonl', begun)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if should_stop():
+            raise Interrupted(f'stopped in {what}')
+        time.sleep(0.05)
 
 
 def _restore(checkpoints: pathlib.Path, job: Mapping[str, Any]) -> tuple[int, str]:

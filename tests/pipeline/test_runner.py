@@ -269,19 +269,6 @@ def test_one_signal_saves_and_the_same_command_goes_on(project: Project, number:
     assert project.calls() == [('train', 'rpn_1', 0), ('train', 'rpn_1', step)]
 
 
-def test_a_second_signal_ends_it_at_once(project: Project) -> None:
-    with _start(project, FAKE_SECONDS='20') as parent:
-        child = _wait_for_call(project, 'rpn_1')
-        parent.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        assert parent.poll() is None
-        parent.send_signal(signal.SIGINT)
-        output = parent.communicate(timeout=60)[0]
-    assert parent.returncode == 130
-    assert 'ended at once' in output
-    _wait_until_gone(child)
-
-
 def test_children_of_a_killed_parent_save_and_stop_and_the_next_parent_goes_on(project: Project) -> None:
     with _start(project) as parent:
         child = _wait_for_call(project, 'rpn_1')
