@@ -5,14 +5,21 @@ job = stage_job(plan, stage, directory)
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from stagetrain.pipeline import other_runs
 from stagetrain.pipeline.graph import Node
-from stagetrain.pipeline.jobs import ArtefactJob, ModuleOrigin, StageJob
+from stagetrain.pipeline.jobs import ArtefactJob, CheckJob, ModuleOrigin, StageJob
 from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory
+
+
+def check_job(plan: Plan, directory: RunDirectory) -> CheckJob:
+    """Returns the job that holds all stages, and all sources, against the names of the model's variables."""
+    sources = {name: source_origin(plan, name) for name in plan.loaded.pipeline.sources}
+    return CheckJob(str(directory.path.absolute()), plan.loaded.resolved, sources)
 
 
 def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> StageJob:
@@ -71,9 +78,13 @@ def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) 
         made = directory.lock().stages[origin.name].result
         path = str(directory.checkpoint(made).absolute())
         return ModuleOrigin('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
-    source = plan.loaded.pipeline.sources[origin.name]
-    digest = plan.facts.sources[origin.name]
-    if source.run is not None:
-        other = other_runs.finished_stage(origin.name, source)
-        return ModuleOrigin('stage', str(other.checkpoint), other.stage, digest, origin.skip_mismatch, **source.reading)
-    return ModuleOrigin(origin.kind, source.path, None, digest, origin.skip_mismatch, **source.reading)
+    return dataclasses.replace(source_origin(plan, origin.name), skip_mismatch=origin.skip_mismatch)
+
+
+def source_origin(plan: Plan, name: str) -> ModuleOrigin:
+    """Returns where the weights of a source are read from."""
+    source, digest = plan.loaded.pipeline.sources[name], plan.facts.sources[name]
+    if source.run is None:
+        return ModuleOrigin(source.kind, source.path, None, digest, **source.reading)
+    other = other_runs.finished_stage(name, source)
+    return ModuleOrigin('stage', str(other.checkpoint), other.stage, digest, **source.reading)

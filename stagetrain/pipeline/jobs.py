@@ -59,6 +59,9 @@ class CheckJob(Job):
 
     kind = 'check'
 
+    sources: Mapping[str, ModuleOrigin] = dataclasses.field(default_factory=dict)
+    """Name of a source -> where it is read from."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _WorkJob(Job):
@@ -117,8 +120,8 @@ def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
     types = {job.kind: job for job in (CheckJob, StageJob, ArtefactJob)}
     try:
         fields = {name: item for name, item in value.items() if name != 'kind'}
-        if 'origins' in fields:
-            fields['origins'] = {module: ModuleOrigin(**origin) for module, origin in fields['origins'].items()}
+        for name in {'origins', 'sources'} & set(fields):
+            fields[name] = {key: ModuleOrigin(**origin) for key, origin in fields[name].items()}
         if 'mixed_versions' in fields:
             fields['mixed_versions'] = tuple(fields['mixed_versions'])
         return types[value['kind']](**fields)

@@ -26,7 +26,6 @@ from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
 from stagetrain.pipeline import fingerprint, gates, job_making, stopping
 from stagetrain.pipeline import plan as planning
-from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
@@ -160,12 +159,16 @@ def _record_remarks(plan: Plan, directory: RunDirectory, console: rich.console.C
 
 
 def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console: rich.console.Console) -> None:
-    """Has every stage's scopes applied to the model's real names, once for each config: a slip in the last stage shows now.
+    """Has every stage's scopes and sources held against the model's real names: a slip in the last stage shows now.
+
+    That is done once for each config and content of its sources.
 
     Raises:
-      BadInput: a scope of some stage matches nothing, or a stage has nothing to train.
+      BadInput: a scope of some stage matches nothing, a stage has nothing to train, or a source does not fit.
     """
-    asked = files.digest_of({'pipeline': plan.loaded.resolved, 'versions': dict(plan.facts.versions)})
+    asked = files.digest_of(
+        {'pipeline': plan.loaded.resolved, 'versions': dict(plan.facts.versions), 'sources': dict(plan.facts.sources)}
+    )
     checked = directory.cache / 'checked'
     with contextlib.suppress(FileNotFoundError, DamagedFile):
         if files.read_sealed_json(checked) == asked:
@@ -174,7 +177,7 @@ def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console
     job_file = directory.cache / 'check.job.json'
     with explained(directory.cache):
         directory.cache.mkdir(exist_ok=True)
-        files.write_json(job_file, CheckJob(str(directory.path.absolute()), plan.loaded.resolved).to_json())
+        files.write_json(job_file, job_making.check_job(plan, directory).to_json())
     try:
         workers.carry_out(job_file, lambda event: None, lambda: stopping.CHECKING, is_short=True)
     except StagetrainError as error:

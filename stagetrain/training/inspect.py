@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stagetrain.config import load, schema
-from stagetrain.config.stages import all_stages, as_seen_by, live_losses, spec_of, stage_modules
+from stagetrain.config.stages import all_stages, as_seen_by, earlier_stages, live_losses, spec_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
-from stagetrain.errors import ConfigError
+from stagetrain.errors import ConfigError, WeightsError
 from stagetrain.training import job_files
 from stagetrain.training.selection import select_variables
 from stagetrain.weights import assign, names, scopes
@@ -23,8 +23,10 @@ def check_model(
 ) -> dict[str, Any]:
     """Applies every stage's scopes to the model's real names, so that a slip in the last stage does not show after three days.
 
+    Names and shapes in every source are held against those of the modules that start from it.
+
     Args:
-      job: `{"pipeline": ...}`.
+      job: `{"pipeline": ..., "sources": {name: as an origin in a job file}}`.
       emit: not told anything.
       should_stop: not asked.
 
@@ -41,10 +43,50 @@ def check_model(
             _select(pipeline, detectors[stage.model], stage_id, stage)
         except ConfigError as error:
             faults.append(str(error))
+    faults += [*_faults_of_sources(pipeline, detectors, job['sources']), *_faults_between_networks(pipeline, detectors)]
     if faults:
         raise ConfigError('\n'.join(faults))
     num_variables = sum(len(names.named_variables(detector.modules)) for detector in detectors.values())
     return {'num_stages': len(list(all_stages(pipeline))), 'num_variables': num_variables}
+
+
+def _faults_of_sources(
+    pipeline: Any, detectors: Mapping[str | None, Network], sources: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yields what of the modules that start from weight files, or other runs, cannot be loaded; each file is read once."""
+    users: dict[str, dict[tuple[str | None, str, bool], str]] = {}
+    for stage_id, stage, _ in all_stages(pipeline):
+        for module, init in stage.init.items():
+            if init.origin in sources:
+                users.setdefault(init.origin, {}).setdefault((stage.model, module, init.skip_mismatch), stage_id)
+    for name, modules in users.items():
+        try:
+            arrays = assign.read_origin(sources[name])
+        except WeightsError as error:
+            yield f'sources.{name}: {error}'
+            continue
+        for (model, module, skip), stage_id in modules.items():
+            origin = {**sources[name], 'skip_mismatch': skip}
+            yield from _fault(f'stages.{stage_id}.init', module, detectors[model].modules[module], origin, arrays)
+
+
+def _faults_between_networks(pipeline: Any, detectors: Mapping[str | None, Network]) -> Iterator[str]:
+    """Yields what of the modules that start from a stage of another network is not in that one, or has another shape."""
+    for stage_id, stage, _ in all_stages(pipeline):
+        earlier = earlier_stages(pipeline, stage_id)
+        for module, init in stage.init.items():
+            model = earlier[init.origin].stage.model if init.origin in earlier else stage.model
+            if model != stage.model:
+                origin = {'kind': 'stage', 'path': f'stage {init.origin}', 'skip_mismatch': init.skip_mismatch}
+                held = names.named_variables({module: detectors[model].modules[module]})
+                yield from _fault(f'stages.{stage_id}.init', module, detectors[stage.model].modules[module], origin, held)
+
+
+def _fault(place: str, module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        assign.matched(module, root, origin, arrays)
+    except WeightsError as error:
+        yield f'{place}: {error}'
 
 
 def variable_table(pipeline: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ changed says so by `new_layers`, the names of the layers that no published file 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
@@ -69,12 +70,64 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str,
         if origin['kind'] == 'fresh':
             lineage.update({name: {'kind': 'fresh'} for name in variables})
             continue
-        lookup, known = _lookup(module, root, origin)
-        new = [name for name, variable in variables.items() if is_new(root, name) and not lookup(_local(name), variable)]
-        lineage.update({name: {'kind': 'fresh', 'new': True} for name in new})
-        asked = {name: variable for name, variable in variables.items() if name not in new}
-        lineage.update(_load(module, asked, lookup, known, origin))
+        found = matched(module, root, origin, read_origin(origin))
+        for name, (_, value) in found.values.items():
+            variables[name].assign(value)
+        lineage.update(_lineage(origin, found))
     return lineage
+
+
+@dataclasses.dataclass(frozen=True)
+class Matched:
+    """What a source has for the variables of a module, by canonical name."""
+
+    values: Mapping[str, tuple[str, np.ndarray]]
+    """Key in the source, and value."""
+    faults: Mapping[str, str]
+    """Variables that the source lacks or has in another shape, and which of both."""
+    new: tuple[str, ...]
+    """Variables of layers that surgery put in, which the source need not have."""
+
+
+def read_origin(origin: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns all that a module's origin, other than `fresh`, holds: canonical name -> value of a stage, key -> value of a file.
+
+    Raises:
+      WeightsError: it cannot be read.
+    """
+    if origin['kind'] == 'stage':
+        return read_stage_checkpoint(pathlib.Path(origin['path']))
+    return sources.read(origin['kind'], origin['path'])
+
+
+def matched(module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> Matched:
+    """Finds every variable of a module in its source; nothing is assigned.
+
+    Args:
+      module: its name.
+      root: layer or list of layers, already built.
+      origin: as in `initialise`.
+      arrays: what `read_origin` gives; of the values only the shapes count here.
+
+    Raises:
+      WeightsError: the source lacks a variable, or has it in another shape, and the origin does not allow for that.
+    """
+    lookup, known = _lookup(module, root, origin, arrays)
+    values: dict[str, tuple[str, np.ndarray]] = {}
+    faults: dict[str, str] = {}
+    new = []
+    for name, variable in names.named_variables({module: root}).items():
+        found = lookup(_local(name), variable)
+        if found is None and is_new(root, name):
+            new.append(name)
+        elif found is None:
+            faults[name] = f'{name}: not in the source.{suggestion(_local(name), known)}'
+        elif tuple(found[1].shape) != tuple(variable.shape):
+            faults[name] = f'{name}: shape {tuple(found[1].shape)} in the source ({found[0]}), {tuple(variable.shape)} expected'
+        else:
+            values[name] = found
+    _require_enough(module, origin, len(values), list(faults.values()))
+    return Matched(values, faults, tuple(new))
 
 
 def is_new(root: object, name: str) -> bool:
@@ -87,51 +140,36 @@ def _local(name: str) -> str:
     return name.partition('/')[2]
 
 
-def _load(
-    module: str, variables: Mapping[str, tf.Variable], lookup: Lookup, known: list[str], origin: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    described = {key: origin[key] for key in ('kind', 'stage', 'step', 'path', 'digest') if origin.get(key) is not None}
-    lineage: dict[str, dict[str, Any]] = {}
-    faults: list[str] = []
-    for name, variable in variables.items():
-        local = _local(name)
-        found = lookup(local, variable)
-        fault = None
-        if found is None:
-            fault = f'{name}: not in the source.{suggestion(local, known)}'
-        elif tuple(found[1].shape) != tuple(variable.shape):
-            fault = f'{name}: shape {tuple(found[1].shape)} in the source ({found[0]}), {tuple(variable.shape)} expected'
-        if fault is None and found is not None:
-            variable.assign(found[1])
-            lineage[name] = {**described, 'key': found[0]}
-        else:
-            faults.append(str(fault))
-            lineage[name] = {'kind': 'fresh', 'skipped': fault}
-    loaded = len(variables) - len(faults)
+def _require_enough(module: str, origin: Mapping[str, Any], loaded: int, faults: list[str]) -> None:
+    asked, path = loaded + len(faults), origin['path']
+    shown = '; '.join(faults[:5]) + ('; ...' if len(faults) > 5 else '')
     if faults and not origin.get('skip_mismatch'):
         raise WeightsError(
-            f'{module}: {len(faults)} of {len(variables)} variables cannot be loaded from {origin["path"]}: '
-            f'{"; ".join(faults[:5])}{"; ..." if len(faults) > 5 else ""}. Set `skip_mismatch: true` beside `from` to leave them '
-            f'at their initial values.'
+            f'{module}: {len(faults)} of {asked} variables cannot be loaded from {path}: {shown}. Set `skip_mismatch: true` '
+            f'beside `from` to leave them at their initial values.'
         )
     required = origin.get('require') or 0.0
-    if loaded < required * len(variables):
+    if loaded < required * asked:
         raise WeightsError(
-            f'{module}: {loaded} of {len(variables)} variables can be loaded from {origin["path"]}; its `require` asks for '
-            f'{required:.0%} at least: {"; ".join(faults[:5])}{"; ..." if len(faults) > 5 else ""}'
+            f'{module}: {loaded} of {asked} variables can be loaded from {path}; its `require` asks for {required:.0%} at least: '
+            f'{shown}'
         )
     if not loaded:
-        raise WeightsError(f'{module}: no variable at all could be loaded from {origin["path"]}: {faults[0]}')
-    return lineage
+        raise WeightsError(f'{module}: no variable at all could be loaded from {path}: {faults[0]}')
 
 
-def _lookup(module: str, root: object, origin: Mapping[str, Any]) -> tuple[Lookup, list[str]]:
+def _lineage(origin: Mapping[str, Any], found: Matched) -> dict[str, dict[str, Any]]:
+    described = {key: origin[key] for key in ('kind', 'stage', 'step', 'path', 'digest') if origin.get(key) is not None}
+    lineage: dict[str, dict[str, Any]] = {name: {'kind': 'fresh', 'new': True} for name in found.new}
+    lineage |= {name: {**described, 'key': key} for name, (key, _) in found.values.items()}
+    return lineage | {name: {'kind': 'fresh', 'skipped': fault} for name, fault in found.faults.items()}
+
+
+def _lookup(module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[Lookup, list[str]]:
     """Returns how variables of a module are found in their source, and the names that a person may have meant."""
     if origin['kind'] == 'stage':
-        arrays = read_stage_checkpoint(pathlib.Path(origin['path']))
         known = [name.removeprefix(f'{module}/') for name in arrays]
         return _first_key(arrays, lambda local, _: (f'{module}/{local}',)), known
-    arrays = sources.read(origin['kind'], origin['path'])
     if origin.get('rules'):
         renamed = rules.apply(origin['rules'], arrays, str(origin['path']))
         return _renamed(module, renamed, arrays), [name.removeprefix(f'{module}/') for name in renamed]

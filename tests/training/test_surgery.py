@@ -46,4 +46,4 @@ def test_the_table_of_variables_and_the_check_know_what_is_new(tmp_path: pathlib
     assert rows['backbone/block2_conv1/kernel'] == 'imagenet: trained'
     frozen = document(tiny_data, tmp_path / 'vgg.h5', freeze_variables=['backbone/.*'])
     with pytest.raises(ConfigError, match=r'2 variables would be frozen at.*backbone/block1_conv5x5'):
-        inspect.check_model({'pipeline': frozen}, lambda event: None, lambda: False)
+        inspect.check_model({'pipeline': frozen, 'sources': {}}, lambda event: None, lambda: False)
