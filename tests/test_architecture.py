@@ -55,9 +55,11 @@ ALLOWED = {
     'stores': {'errors', 'files', 'config', 'data', 'weights', 'detectors', 'training', 'evaluation', 'devices', 'images'},
     'training': {'errors', 'files', 'config', 'data', 'weights', 'detectors', 'stores', 'evaluation', 'devices', 'images'},
     'bridges': {'errors', 'files', 'config', 'data'},
+    'api': {'errors', 'files', 'config', 'pipeline', 'data'},
     'workers': {'errors', 'files', 'config', 'pipeline'},
     'cli': {
         'outputs',
+        'api',
         'workers',
         'errors',
         'files',

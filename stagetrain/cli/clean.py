@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import rich.console
 
 from stagetrain import files
+from stagetrain.api import preparation
 from stagetrain.cli import prepare
 from stagetrain.config import artefacts
 from stagetrain.config.artefacts import ArtefactSpec
@@ -26,7 +27,7 @@ def clean(directory: RunDirectory, console: rich.console.Console) -> None:
     """
     loaded = directory.config()
     with directory.writing():
-        facts = prepare.gather_facts(loaded.pipeline, directory.cache)
+        facts = preparation.gather_facts(loaded.pipeline, directory.cache, prepare.tell)
         plan = assess(loaded, facts, directory.state(), select=Selection(variants=True))
         with explained(directory.path):
             directory.create_or_open(loaded)

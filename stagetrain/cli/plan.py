@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.box
@@ -10,27 +10,14 @@ import rich.console
 import rich.table
 import rich.text
 
-from stagetrain.config import artefacts, specs
-from stagetrain.config.stages import spec_of
-from stagetrain.pipeline import plan as planning
-from stagetrain.pipeline.plan import Plan, StagePlan
+from stagetrain.pipeline.plan import Plan
+from stagetrain.pipeline.plan_text import plan_lines
 
 
 def show(plan: Plan, console: rich.console.Console) -> None:
     """Prints a plan, stage by stage."""
-    facts = plan.facts
-    train = _images(facts.num_train, facts.num_bad_train, 'training')
-    validation = _images(facts.num_validation, facts.num_bad_validation, 'validation')
-    console.print(f'data: {train}, {validation}', highlight=False)
-    for remark in plan.remarks():
-        console.print(rich.text.Text(remark), soft_wrap=True)
-    for stage in plan.stages:
-        if not stage.selected and stage.node.variant is not None:
-            continue
-        console.print()
-        console.print(rich.text.Text.assemble((stage.id, 'bold'), '  ', _what(stage)), soft_wrap=True)
-        for label, text in _lines(plan, stage):
-            console.print(rich.text.Text(f'    {label:<12}{text}'), soft_wrap=True)
+    for line in plan_lines(plan):
+        console.print(rich.text.Text.assemble((line.head, 'bold'), line.text), soft_wrap=True)
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], console: rich.console.Console) -> None:
@@ -42,59 +29,3 @@ def show_table(rows: Sequence[Mapping[str, Any]], console: rich.console.Console)
     for row in rows:
         table.add_row(*(rich.text.Text(str(row[name])) for name in names))
     console.print(table, width=1000, crop=False)  # One line for each row, however narrow the terminal is.
-
-
-def _what(stage: StagePlan) -> str:
-    if not stage.selected:
-        return 'not selected'
-    step = f' at step {stage.step}' if stage.action == planning.RESUME else ''
-    return f'{stage.action}{step}: {stage.reason}'
-
-
-def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
-    train = stage.node.stage.train_variables
-    up_to = stage.node.stage.freeze_up_to
-    scopes = [*stage.node.stage.freeze_variables, *([f'backbone up to {up_to}'] if up_to else [])]
-    reached = [module for module in stage.node.modules if module not in stage.idle]
-    if stage.node.stage.model is not None:
-        yield 'network', f'{stage.node.stage.model}: {spec_of(plan.loaded.pipeline, stage.node.stage).name}'
-    yield 'starts from', '; '.join(f'{", ".join(modules)} <- {origin}' for origin, modules in _by_origin(plan, stage).items())
-    yield (
-        'trains',
-        ', '.join(reached)
-        + (f', only {", ".join(train)}' if train is not None else '')
-        + (', less what is frozen' if scopes else ''),
-    )
-    if scopes or train is not None:
-        yield 'freezes', ', '.join([*scopes, *(['everything else'] if train is not None else [])])
-    yield 'losses', ', '.join(f'{name} {weight:g}' for name, weight in stage.losses.items())
-    if stage.masked:
-        yield 'masked', ', '.join(stage.masked)
-    if stage.idle:
-        yield 'idle', f'{", ".join(stage.idle)}: carried along, no loss reaches it'
-    for artefact in stage.artefacts:
-        action = 'made' if artefact.action == planning.RUN else 'read'
-        yield artefact.kind, f'{action} from {artefact.from_stage}: {artefact.reason}'
-    for kind in artefacts.kinds():
-        describe = specs.load_implementation(kind.describe) if kind.describe else lambda *_: None
-        text = describe(plan.loaded.pipeline, stage.node.stage, plan.facts.num_train)
-        if text is not None:
-            yield kind.name, text
-    if stage.node.stage.require:
-        bounds = ', '.join(f'{metric} {bound}' for metric, bound in stage.node.stage.require.items())
-        yield 'requires', bounds + (f': not kept, so a run stops here: {stage.lacking}' if stage.lacking else '')
-    yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
-
-
-def _by_origin(plan: Plan, stage: StagePlan) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for module, origin in stage.node.origins.items():
-        loose = ' (what fits)' if origin.skip_mismatch else ''
-        source = plan.loaded.pipeline.sources.get(origin.name) if origin.kind not in ('stage', 'fresh') else None
-        path = f' ({source.path})' if source else ''
-        grouped.setdefault(f'{origin.name}{loose}{path}', []).append(module)
-    return grouped
-
-
-def _images(number: int, bad: int, split: str) -> str:
-    return f'{number:,} {split} images' + (f' ({bad} bad items left out)' if bad else '')

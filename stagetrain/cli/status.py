@@ -7,6 +7,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from stagetrain.api import preparation
 from stagetrain.cli import prepare, streams
 from stagetrain.errors import DamagedFile, DataError, WeightsError
 from stagetrain.pipeline.graph import build_graph
@@ -29,7 +30,7 @@ def status(directory: RunDirectory, console: rich.console.Console) -> None:
     state = directory.state()
     remark = None
     try:
-        facts = prepare.gather_facts(loaded.pipeline, directory.cache)
+        facts = preparation.gather_facts(loaded.pipeline, directory.cache, prepare.tell)
         plan = assess(loaded, facts, state, select=Selection(variants=True))
         statuses = stage_statuses(plan, state, directory.ledger.read())
     except (DataError, WeightsError, DamagedFile) as error:

@@ -60,12 +60,14 @@ class Loaded:
 
 
 def load_pipeline(
-    path: str | os.PathLike[str], overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Reads a pipeline file.
+    """Reads a pipeline file, or a mapping that holds what a file would.
 
     Args:
-      path: The file; relative paths in it start from its folder.
+      source: The file, or the mapping; relative paths in it start from the file's folder, or from the working directory.
       overrides: `PATH=VALUE` each, applied in order over the file and its bases.
       environ: Values of `${NAME}`; the process's environment when None.
 
@@ -76,14 +78,20 @@ def load_pipeline(
       ConfigError: The file cannot be read, or something in it is wrong; everything found is listed.
     """
     environ = os.environ if environ is None else environ
-    root = _read_with_bases(pathlib.Path(path).absolute(), os.fspath(path), environ, ())
+    path = None if isinstance(source, Mapping) else pathlib.Path(source).absolute()
+    if isinstance(source, Mapping):
+        root = _with_bases(
+            document.from_plain(dict(source), Place('pipeline', None, pathlib.Path.cwd())), 'pipeline', environ, ()
+        )
+    else:
+        root = _read_with_bases(pathlib.Path(source).absolute(), os.fspath(source), environ, ())
     for text in overrides:
         root = recipe_nodes.long_form(override(root, text))
     root = _with_absolute_paths(expand(root, environ))
     _import_plugins(root)
     expanded = _map_stages(recipe_nodes.expand_recipes(root), _with_absolute_artefact_paths)
     root, problems = _spread_train(expanded)
-    loaded = _finish(root, pathlib.Path(path).absolute(), problems, FILE_KEYS)
+    loaded = _finish(root, path, problems, FILE_KEYS)
     common = {path: place for path, place in document.places(expanded).items() if path[:1] == ('train',)}
     return dataclasses.replace(loaded, common_places=common)
 
@@ -132,7 +140,11 @@ def _same_mistake(line: str, problem: str) -> bool:
 
 
 def _read_with_bases(path: pathlib.Path, shown_as: str, environ: Mapping[str, str], above: tuple[str, ...]) -> Node:
-    root = recipe_nodes.long_form(document.read(path, shown_as))
+    return _with_bases(document.read(path, shown_as), shown_as, environ, (*above, os.path.realpath(path)))
+
+
+def _with_bases(root: Node, shown_as: str, environ: Mapping[str, str], above: tuple[str, ...]) -> Node:
+    root = recipe_nodes.long_form(root)
     if not isinstance(root.value, dict):
         raise ConfigError(f'{shown_as}: found {type(root.value).__name__}, expected a mapping with model, data, stages')
     if 'base' not in root.value:
@@ -140,7 +152,6 @@ def _read_with_bases(path: pathlib.Path, shown_as: str, environ: Mapping[str, st
     base = expand(root.value['base'], environ)
     if not isinstance(base.value, str):
         raise ConfigError(f'{base.place}: base: found {document.plain(base)!r}; expected the path of one file')
-    above = (*above, os.path.realpath(path))
     base_path = pathlib.Path(document.absolute(base.value, base.place.folder))
     if os.path.realpath(base_path) in above or len(above) > MAX_BASES:
         raise ConfigError(f"{base.place}: base: '{base.value}' leads back to a file that has it as base; remove one of them")

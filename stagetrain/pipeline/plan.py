@@ -124,6 +124,12 @@ class Plan:
         found = judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
         return [*self.facts.left_out, *found, *check.beyond_the_end(self.loaded, _counted_steps(selected))[1]]
 
+    def __str__(self) -> str:
+        """Returns what `stagetrain plan` prints."""
+        from stagetrain.pipeline import plan_text  # It reads plans.
+
+        return '\n'.join(line.head + line.text for line in plan_text.plan_lines(self))
+
     def jobs(self) -> int:
         """Returns how many child processes the plan needs at most."""
         busy = [stage for stage in self.stages if stage.selected and stage.action != SKIP]

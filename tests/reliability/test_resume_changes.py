@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from stagetrain import files
-from stagetrain.cli import prepare
+from stagetrain.api import preparation
 from stagetrain.config import check, document, load
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline.plan import make_plan
@@ -99,7 +99,7 @@ def outcome(half_done: tuple[Project, State], changes: dict[Path, Any]) -> str:
     except ConfigError as error:
         return f'not a pipeline: {error}'
     try:
-        make_plan(loaded, prepare.gather_facts(loaded.pipeline, project.directory.cache), state)
+        make_plan(loaded, preparation.gather_facts(loaded.pipeline, project.directory.cache), state)
     except ConfigError as error:
         return str(error)
     return 'goes on'
