@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import campaign_tiny
-import pydantic
 from campaign_processes import Arena, Forked
 
 from stagetrain import files
 from stagetrain.config import specs
+from stagetrain.config.builtin import faster_rcnn
 from stagetrain.data import synthetic
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
 from stagetrain.pipeline.rundir import RunDirectory
@@ -215,9 +215,9 @@ def build(model: Any, num_classes: int, modules: Sequence[str], seed: int) -> An
     return Faulty(model, num_classes, modules, seed)
 
 
-def _options() -> type[pydantic.BaseModel]:
-    return pydantic.create_model(NETWORK, __base__=_SPEC.options(), type=(Literal['faster_rcnn_with_a_fault'], ...))
+class _Options(faster_rcnn.FasterRcnn):
+    type: Literal['faster_rcnn_with_a_fault']
 
 
 _SPEC = specs.detector('faster_rcnn')
-specs.register_detector(dataclasses.replace(_SPEC, name=NETWORK, options=_options, implementation=f'{__name__}:build'))
+specs.register_detector(dataclasses.replace(_SPEC, name=NETWORK, options=_Options, implementation=f'{__name__}:build'))

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -59,17 +59,16 @@ class Augmentation(OneOf):
     autoaug: AutoAugment = Field(default_factory=AutoAugment)
 
 
-def parser_fields() -> dict[str, Any]:
-    """Returns the fields that the type of every detector's `parser` has besides the Model Garden's geometry."""
-    return {
-        'aug_type': (Augmentation | None, Field(None, description='AutoAugment or RandAugment of training images.')),
-        'color_jitter': (
-            Annotated[float, Field(ge=0)],
-            Field(0.0, description='Brightness, contrast and saturation are multiplied by random factors from 1 - x to 1 + x.'),
-        ),
-    }
+class AugmentedParser(Strict):
+    """What every detector's `parser` has besides the Model Garden's scale and sizes."""
+
+    aug_rand_vflip: bool = False
+    aug_type: Augmentation | None = None
+    """AutoAugment or RandAugment of training images."""
+    color_jitter: Annotated[float, Field(ge=0)] = 0.0
+    """Brightness, contrast and saturation are multiplied by random factors from 1 - x to 1 + x."""
 
 
-def augments(parser: Any) -> bool:
+def augments(parser: object) -> bool:
     """Whether a parser changes images besides flips, scale and crop; a plugin's parser may lack the keys."""
-    return getattr(parser, 'aug_type', None) is not None or getattr(parser, 'color_jitter', 0.0) > 0
+    return isinstance(parser, AugmentedParser) and (parser.aug_type is not None or parser.color_jitter > 0)

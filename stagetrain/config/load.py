@@ -178,14 +178,17 @@ def _spread_train(root: Node) -> tuple[Node, list[str]]:
     return _map_stages(rest, lambda stage: _with_train(stage, default)), _train_problems(default)
 
 
+class _Defaults(schema.Strict):
+    train: schema.Train
+
+
 def _train_problems(default: Node) -> list[str]:
-    holder = pydantic.create_model('Defaults', __base__=schema.Strict, train=(schema.Train, ...))
     node = Node({'train': default}, default.place)
     try:
-        holder.model_validate(document.plain(node))
+        _Defaults.model_validate(document.plain(node))
     except pydantic.ValidationError as error:
         # What a stage adds is no mistake here; what is of a wrong type or name is, even where every stage replaces it.
-        lines = zip(error.errors(include_url=False), describe(error, node, holder), strict=True)
+        lines = zip(error.errors(include_url=False), describe(error, node, _Defaults), strict=True)
         return [line for detail, line in lines if detail['type'] not in ('missing', 'value_error')]
     return []
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pydantic
-
 from stagetrain.config import recipes, schema, specs
 from stagetrain.config.document import Node, from_plain
 from stagetrain.config.merge import merge
@@ -53,6 +51,10 @@ def _with_recipe(holder: Node, recipe: Node) -> Node:
     return Node({**holder.value, 'recipe': recipe}, holder.place)
 
 
+class _Holder(schema.Strict):
+    recipe: schema.Recipe
+
+
 def _long(recipe: Node) -> Node:
     return Node({'name': recipe}, recipe.place) if isinstance(recipe.value, str) else recipe
 
@@ -65,8 +67,7 @@ def _expand_holder(root: Node, holder: Node) -> Node:
                 f'{node.place}: recipe: found beside {other} ({holder.value[other].place}); give one of them. A recipe is '
                 'refined by `stages` inside it: recipe: {name: ..., stages: {STAGE: {train: {...}}}}'
             )
-    type_ = pydantic.create_model('Holder', __base__=schema.Strict, recipe=(schema.Recipe, ...))
-    recipe: schema.Recipe = getattr(validate(Node({'recipe': node}, node.place), type_), 'recipe')
+    recipe = validate(Node({'recipe': node}, node.place), _Holder).recipe
     spec = _detector(root, node)
     try:
         _require_init(root, recipe, spec)

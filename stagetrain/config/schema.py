@@ -19,7 +19,8 @@ from pydantic import Field, StringConstraints
 from stagetrain.config import artefacts, bounds, specs
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
-from stagetrain.config.options import Strict, options_model
+from stagetrain.config.model_garden import optimization
+from stagetrain.config.options import NetworkOptions, Strict
 
 Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
 Positive = Annotated[int, Field(gt=0)]
@@ -185,11 +186,11 @@ class Train(Strict):
     repeat_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """Oversampling of rare classes: images with a class that only a share f below this of the images holds are shown
     sqrt(repeat_threshold / f) times as often (Gupta et al. 2019). `epochs` goes on counting the images of the data set."""
-    optimizer: options_model('optimization').model_fields['optimizer'].annotation  # type: ignore[valid-type]
+    optimizer: optimization.OptimizerConfig
     """The Model Garden's: `{type: sgd, sgd: {momentum: 0.9}}`."""
-    learning_rate: options_model('optimization').model_fields['learning_rate'].annotation  # type: ignore[valid-type]
+    learning_rate: optimization.LrConfig
     """The Model Garden's: `{type: stepwise, stepwise: {boundaries: [...], values: [...]}}`; steps count from a stage's start."""
-    warmup: options_model('optimization').model_fields['warmup'].annotation | None = None  # type: ignore[valid-type]
+    warmup: optimization.WarmupConfig | None = None
     """The Model Garden's: `{type: linear, linear: {warmup_steps: ..., warmup_learning_rate: ...}}`."""
     learning_rate_multipliers: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Scope -> what the steps of the variables that it matches are multiplied by, e.g. `.*/bias: 2.0`; where several match, their
@@ -375,9 +376,9 @@ class PipelineBase(Strict):
     plugins: list[str] = Field(default_factory=list)
     """Python modules, installed or beside the file, that register detectors, backbones or formats; imported before the file is
     checked."""
-    model: Any
+    model: NetworkOptions
     """The detector: `type` and the Model Garden's own options, with its `losses` and `parser`."""
-    models: dict[Name, Any] = Field(default_factory=dict)
+    models: dict[Name, NetworkOptions] = Field(default_factory=dict)
     """Other networks by name, for stages that say `model: NAME`: e.g. a classifier whose backbone the detector starts from."""
     data: Data
     sources: dict[Name, Source] = Field(default_factory=dict)
@@ -408,7 +409,7 @@ def clear_types() -> None:
 @functools.cache
 def pipeline_type() -> type[PipelineBase]:
     """Returns the type of a pipeline file with every detector and kind of weight file registered so far."""
-    detectors = tuple(spec.options() for spec in specs.detectors())
+    detectors = tuple(specs.model_type(spec) for spec in specs.detectors())
     model: Any = detectors[0]
     if len(detectors) > 1:
         model = Annotated[Union[detectors], Field(discriminator='type')]

@@ -16,7 +16,8 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import options
+from stagetrain.config.backbones import with_backbones
+from stagetrain.config.options import NetworkOptions
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
@@ -28,8 +29,8 @@ class DetectorSpec:
     """A detector: `modules` in network order, and which of them each loss term needs in its graph."""
 
     name: str
-    options: Callable[[], type[pydantic.BaseModel]]
-    """Makes the type of `model`; called when a file is read, for a plugin may have registered a backbone by then."""
+    options: type[NetworkOptions]
+    """The type of `model`."""
     modules: tuple[str, ...]
     loss_modules: Mapping[str, tuple[str, ...]]
     implementation: str
@@ -115,7 +116,6 @@ def register_detector(spec: DetectorSpec) -> None:
 def register_backbone(spec: BackboneSpec) -> None:
     """Makes `model: {backbone: {type: NAME}}` valid."""
     _register(_backbones, spec.name, spec)
-    options.register_backbone_options(spec.name, spec.options)
 
 
 def register_format(spec: FormatSpec) -> None:
@@ -142,6 +142,11 @@ def spec_of(model: Any) -> DetectorSpec:
 def backbone(name: str) -> BackboneSpec | None:
     """Returns a registered backbone, or None when the Model Garden's own factory knows it."""
     return _backbones.get(name)
+
+
+def model_type(spec: DetectorSpec) -> type[NetworkOptions]:
+    """Returns the type of a detector's `model`, in which every backbone registered so far may be chosen."""
+    return with_backbones(spec.options, {name: registered.options for name, registered in _backbones.items()})
 
 
 def preprocessing(backbone_type: str) -> str:

@@ -79,7 +79,7 @@ class NewMaxPooling2D(_NewLayer):
 
 
 NewLayer = Annotated[
-    Union[NewConv2D, NewDepthwiseConv2D, NewBatchNormalization, NewActivation, NewMaxPooling2D], Field(discriminator='type')
+    NewConv2D | NewDepthwiseConv2D | NewBatchNormalization | NewActivation | NewMaxPooling2D, Field(discriminator='type')
 ]
 
 

@@ -264,7 +264,7 @@ def input_digests(pipeline: schema.PipelineBase) -> dict[str, str]:
     Raises:
       DataError: a pattern matches nothing.
     """
-    models = [model for model in (pipeline.model, *pipeline.models.values()) if model.type == experiment.TYPE]
+    models = [model for model in (pipeline.model, *pipeline.models.values()) if isinstance(model, experiment.Experiment)]
     patterns = {pattern for model in models for pattern in experiment.input_patterns(model)}
     for entry in all_stages(pipeline):
         for kind, settings in artefacts.read_by(entry.stage).items():
@@ -291,7 +291,7 @@ def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Fac
     model = model_of(pipeline, stage)
     parts = dict(flatten('model', model)) | dict(flatten('runtime', pipeline.runtime))
     parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
-    if model.type == experiment.TYPE:
+    if isinstance(model, experiment.Experiment):
         parts |= {f'model.input.{pattern}': facts.inputs[pattern] for pattern in experiment.input_patterns(model)}
     return parts | {f'{_VERSION}{package}': version for package, version in facts.versions.items()}
 
@@ -314,7 +314,7 @@ def _counting_fields(value: pydantic.BaseModel) -> list[str]:
     fields = type(value).model_fields
     names = [name for name, field in fields.items() if not (field.description or '').startswith(COSMETIC)]
     if isinstance(value, options.OneOf):
-        chosen = getattr(value, 'type')
+        chosen = value.type
         names = [name for name in names if name in ('type', chosen)]
     return names
 

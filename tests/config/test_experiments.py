@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagetrain.config import options, specs
+from stagetrain.config import specs
 from stagetrain.config.builtin import experiment
 from stagetrain.config.check import check_pipeline
 from stagetrain.config.stages import as_seen_by, stage_modules
@@ -91,8 +91,8 @@ def test_files_of_an_own_input_are_named_by_absolute_patterns() -> None:
 
 
 def test_detection_classification_and_segmentation_experiments_are_known() -> None:
-    assert {'image_classification', 'retinanet_resnetfpn_coco', 'semantic_segmentation'} <= set(options.experiment_tasks())
-    assert {'model', 'losses', 'train_data'} <= set(options.experiment_task('retinanet_resnetfpn_coco').model_fields)
+    assert {'image_classification', 'retinanet_resnetfpn_coco', 'semantic_segmentation'} <= set(experiment.TASKS)
+    assert {'model', 'losses', 'train_data'} <= set(experiment.task_options('retinanet_resnetfpn_coco').model_fields)
     assert specs.detector('experiment').detection_modules == ()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from stagetrain.config import check, document, load, options, ranges, schema, specs
+from stagetrain.config import check, document, load, model_garden, ranges, schema, specs
 from stagetrain.errors import ConfigError
 from tests.fakes import every_key
 from tests.fakes.every_key import Path
@@ -112,7 +112,7 @@ def test_a_misspelt_key_is_refused_with_the_nearest(pipeline: schema.PipelineBas
 
 
 def test_the_bounds_of_every_number_of_the_model_garden_were_decided() -> None:
-    roots = [options.options_model('optimization'), *(spec.options() for spec in specs.detectors())]
+    roots = [schema.Train, *(spec.options for spec in specs.detectors())]
     used = {name for root in roots for name in _numbers_of_the_model_garden(root)}
     assert len(used) > 80
     assert {name for name in used if not ranges.is_known(name)} == set()
@@ -122,7 +122,7 @@ def _numbers_of_the_model_garden(model: type[pydantic.BaseModel]) -> Iterator[st
     for name, field in model.model_fields.items():
         for inner in _models(field.rebuild_annotation()):
             yield from _numbers_of_the_model_garden(inner)
-        if every_key.is_number(field.rebuild_annotation()) and model.__module__.startswith('model_garden'):
+        if every_key.is_number(field.rebuild_annotation()) and model.__module__.startswith(model_garden.__name__):
             yield name
 
 

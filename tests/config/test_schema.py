@@ -7,7 +7,9 @@ from typing import Any
 import pydantic
 import pytest
 
-from stagetrain.config import options, schema, specs
+from stagetrain.config import schema, specs
+from stagetrain.config.model_garden import networks
+from stagetrain.config.model_garden.decoders import Decoder
 from stagetrain.errors import ConfigError
 
 SCHEMA_FILE = pathlib.Path(__file__).parents[2] / 'configs' / 'schema.json'
@@ -38,29 +40,27 @@ def test_every_key_of_a_pipeline_is_documented() -> None:
 
 
 def test_a_choice_names_its_branches() -> None:
-    decoder = options.options_model('faster_rcnn').model_fields['decoder'].annotation
-    assert decoder is not None
     with pytest.raises(
         pydantic.ValidationError, match=r"found 'fpm', expected one of aspp, fpn, identity, nasfpn\. Did you mean 'fpn'\?"
     ):
-        decoder(type='fpm')
+        Decoder(type='fpm')
     with pytest.raises(pydantic.ValidationError, match=r"options of 'fpn' are given, but type is not given"):
-        decoder(fpn={'num_filters': 8})
+        Decoder.model_validate({'fpn': {'num_filters': 8}})
 
 
 @pytest.mark.parametrize('value', [True, 1.5, '1', None])
 def test_an_integer_of_the_model_garden_takes_integers_only(value: Any) -> None:
     with pytest.raises(pydantic.ValidationError, match='valid integer'):
-        options.options_model('faster_rcnn').model_validate({'min_level': value})
+        networks.FasterRcnn.model_validate({'min_level': value})
 
 
 def test_unknown_options_of_the_model_garden_are_refused() -> None:
     with pytest.raises(pydantic.ValidationError, match='Extra inputs are not permitted'):
-        options.options_model('faster_rcnn').model_validate({'rpn_head': {'num_conv': 1}})
+        networks.FasterRcnn.model_validate({'rpn_head': {'num_conv': 1}})
 
 
 def test_masks_and_weights_are_no_options_here() -> None:
-    fields = set(specs.detector('faster_rcnn').options().model_fields)
+    fields = set(specs.detector('faster_rcnn').options.model_fields)
     assert not fields & {'include_mask', 'mask_head', 'num_classes', 'rpn_score_weight'}
 
 

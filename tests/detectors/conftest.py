@@ -30,7 +30,7 @@ def small_model(**changes):
         'norm_activation': {'use_sync_bn': False},
     }
     chosen = {**options, **changes}
-    return specs.detector(chosen['type']).options().model_validate(chosen)
+    return specs.detector(chosen['type']).options.model_validate(chosen)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ CLASSES = [2, 1, -1]
 
 def build(**changes: Any) -> CenterNet:
     options = {**tiny.CENTERNET, 'input_size': [*SIZE, 3], **changes}
-    model = specs.detector('centernet').options().model_validate(options)
+    model = specs.detector('centernet').options.model_validate(options)
     return CenterNet(model, num_classes=2, modules=('backbone', 'decoder', 'head'), seed=1)
 
 

@@ -35,7 +35,7 @@ def options(**changes: Any) -> Any:
         'roi_head': {'type': 'fc', 'fc': {'fc_dims': 8}},
         **changes,
     }
-    return specs.detector('faster_rcnn_single_scale').options().model_validate(given)
+    return specs.detector('faster_rcnn_single_scale').options.model_validate(given)
 
 
 def test_every_place_has_an_anchor_of_each_size_and_ratio() -> None:

@@ -40,7 +40,7 @@ def built():
         'losses': {'l2_weight_decay': 4e-5},
         'norm_activation': {'use_sync_bn': False},
     }
-    found = RetinaNet(specs.detector('retinanet').options().model_validate(options), num_classes=2, modules=ALL, seed=1)
+    found = RetinaNet(specs.detector('retinanet').options.model_validate(options), num_classes=2, modules=ALL, seed=1)
     return found, {name: variable.numpy() for name, variable in named_variables(found.modules).items()}
 
 

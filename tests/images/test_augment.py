@@ -31,8 +31,8 @@ def picture() -> tf.Tensor:
 
 def of(**parser: Any) -> Augmentation:
     """Returns the augmentation of a Faster R-CNN's parser."""
-    options = specs.detector('faster_rcnn').options().model_validate(tiny.model(parser=parser))
-    found = augment.of_parser(getattr(options, 'parser'))
+    options = specs.detector('faster_rcnn').options.model_validate(tiny.model(parser=parser))
+    found = augment.of_parser(options.parser)
     assert found is not None
     return found
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pydantic
 
 from stagetrain.config import options, specs
-from stagetrain.config.one_stage import one_stage_parser
+from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.one_stage import OneStageParser
 
 MODULES = ('backbone', 'head')
 
@@ -21,22 +22,19 @@ class Losses(options.Strict):
     l2_weight_decay: float = 0.0
 
 
-def model_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model: {type: places}`."""
-    parser, backbone = one_stage_parser(), options.options_model('retinanet').model_fields['backbone']
-    fields: dict[str, Any] = {
-        'type': (Literal['places'], ...),
-        'input_size': (list[int], pydantic.Field(default_factory=list)),
-        'min_level': (int, 3),
-        'max_level': (int, 3),
-        'backbone': (backbone.annotation, backbone),
-        'losses': (Losses, pydantic.Field(default_factory=Losses)),
-        'parser': (parser, pydantic.Field(default_factory=parser)),
-    }
-    return pydantic.create_model('Places', __base__=options.Strict, **fields)
+class Places(options.NetworkOptions):
+    """`model: {type: places}`."""
+
+    type: Literal['places']
+    input_size: list[int] = pydantic.Field(default_factory=list)
+    min_level: int = 3
+    max_level: int = 3
+    backbone: Backbone = options.defaults()
+    losses: Losses = pydantic.Field(default_factory=Losses)
+    parser: OneStageParser = options.defaults()
 
 
-def build(model: Any, num_classes: int, modules: tuple[str, ...], seed: int) -> Any:
+def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) -> Any:
     """Builds it; see `DetectorSpec`."""
     import tensorflow as tf
     import tf_keras
@@ -46,7 +44,7 @@ def build(model: Any, num_classes: int, modules: tuple[str, ...], seed: int) -> 
 
     height, width = (size // 8 for size in model.input_size[:2])
 
-    class Places(PyramidDetector):
+    class PlacesDetector(PyramidDetector):
         def _build_decoder(self, levels):
             return None
 
@@ -88,13 +86,13 @@ def build(model: Any, num_classes: int, modules: tuple[str, ...], seed: int) -> 
         def targets(self, known, matched, seeds, terms):
             return dict(matched)
 
-    return Places(model, None, modules, seed)
+    return PlacesDetector(model, None, modules, seed)
 
 
 specs.register_detector(
     specs.DetectorSpec(
         name='places',
-        options=model_options,
+        options=Places,
         modules=MODULES,
         loss_modules={'class': MODULES, 'size': MODULES},
         implementation=f'{__name__}:build',

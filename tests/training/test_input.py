@@ -200,7 +200,7 @@ def model_garden_sample(data: Dataset, model: Any) -> tuple[np.ndarray, dict[str
 
 def test_image_boxes_and_matches_are_those_of_the_model_gardens_parser(mirrored_job: dict[str, Any]) -> None:
     options = tiny.model(input_size=[80, 96, 3], parser={'max_num_instances': 8})
-    model = specs.detector('faster_rcnn').options().model_validate(options)
+    model = specs.detector('faster_rcnn').options.model_validate(options)
     data = tiny.context(mirrored_job).training_images().dataset
     images = Images(data, geometry(height=80, width=96, max_num_instances=8), include_difficult=True)
     image, labels = model_garden_sample(data, model)

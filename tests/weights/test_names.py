@@ -26,7 +26,7 @@ print(json.dumps(shapes(build({MODULES!r}))))
 
 def build(modules: tuple[str, ...], **changes: Any) -> FasterRcnn:
     """Builds a tiny detector on the Keras MobileNet v1."""
-    model = specs.detector('faster_rcnn').options().model_validate(tiny.model(**changes))
+    model = specs.detector('faster_rcnn').options.model_validate(tiny.model(**changes))
     return FasterRcnn(model, num_classes=3, modules=modules, seed=1)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 from stagetrain.config import options, specs
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
-from stagetrain.config.one_stage import one_stage_parser
+from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.model_garden.common import NormActivation
+from stagetrain.config.one_stage import OneStageParser
 
 MODULES = ('backbone', 'decoder', 'head')
 Positive = Annotated[int, pydantic.Field(gt=0)]
@@ -50,7 +52,7 @@ class CenterNetLosses(options.Strict):
     """As in the Model Garden's other detectors, on backbone and up-convolutions."""
 
 
-class CenterNet(options.Strict):
+class CenterNet(options.NetworkOptions):
     """CenterNet (Zhou et al. 2019) as keras-CenterNet builds it: one level of a backbone, up-convolutions, three heads."""
 
     type: Literal['centernet']
@@ -62,6 +64,9 @@ class CenterNet(options.Strict):
     head: CenterNetHead = pydantic.Field(default_factory=CenterNetHead)
     detection_generator: CenterNetDetectionGenerator = pydantic.Field(default_factory=CenterNetDetectionGenerator)
     losses: CenterNetLosses = pydantic.Field(default_factory=CenterNetLosses)
+    backbone: Backbone = options.defaults()
+    norm_activation: NormActivation = options.defaults()
+    parser: OneStageParser = options.defaults()
 
     @property
     def min_level(self) -> int:
@@ -76,19 +81,10 @@ class CenterNet(options.Strict):
         return self
 
 
-def centernet_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`: CenterNet's own options, with the Model Garden's backbones, `norm_activation` and parser."""
-    parser = one_stage_parser()
-    shared = options.options_model('retinanet').model_fields
-    fields: dict[str, Any] = {name: (shared[name].annotation, shared[name]) for name in ('backbone', 'norm_activation')}
-    fields['parser'] = (parser, pydantic.Field(default_factory=parser))
-    return pydantic.create_model('CenterNet', __base__=CenterNet, __doc__=CenterNet.__doc__, **fields)
-
-
 specs.register_detector(
     specs.DetectorSpec(
         name='centernet',
-        options=centernet_options,
+        options=CenterNet,
         modules=MODULES,
         loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), MODULES),
         implementation='stagetrain.detectors.centernet:CenterNet',

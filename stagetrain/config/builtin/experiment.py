@@ -8,19 +8,21 @@
         input: crops
         overrides: {task: {model: {num_classes: 3, input_size: [64, 64, 3], backbone: {type: mobilenet}}}}
 
-`model_garden.json` tells the experiments' names and the keys and types of their tasks.
+`config/model_garden/` has the experiments' names and the keys and types of their tasks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import options, specs
+from stagetrain.config import model_garden, options, specs
+from stagetrain.config.model_garden.experiments import TASKS
 from stagetrain.config.validation import problems_of
 from stagetrain.errors import known_names, suggestion
 
@@ -30,7 +32,7 @@ TYPE = 'experiment'
 """What `type` of a model says."""
 TERM = 'loss'
 """The one loss term of an experiment: the task's own loss, as the task weighs its parts, without regularisation."""
-CLASSIFICATION = 'ImageClassificationTask'
+_CLASSIFICATION = 'image_classification:ImageClassificationTask'
 _NOT_HERE = {
     'init_checkpoint': "weights come from a stage's `init`",
     'init_checkpoint_modules': "weights come from a stage's `init`",
@@ -47,7 +49,7 @@ class Crops(options.Strict):
     """Mirror every second crop, by chance, in training."""
 
 
-class Experiment(options.Strict):
+class Experiment(options.NetworkOptions):
     """An experiment of the Model Garden, trained through its own task: its model, its losses, and its input if asked for."""
 
     type: Literal['experiment']
@@ -76,6 +78,16 @@ class Experiment(options.Strict):
         return (self.task.get('model') or {}).get('input_size')
 
 
+def task_options(name: str) -> type[options.Strict]:
+    """Returns the type of an experiment's task.
+
+    Raises:
+      KeyError: the Model Garden has no experiment of that name.
+    """
+    module, task = TASKS[name].split(':')
+    return getattr(importlib.import_module(f'{model_garden.__name__}.{module}'), task)
+
+
 def input_patterns(model: Experiment) -> tuple[str, ...]:
     """Returns the file patterns that an experiment's own task reads; none when it is given crops."""
     if model.input == 'crops':
@@ -90,13 +102,12 @@ def rules(model: Experiment, num_classes: int) -> Iterator[Problem]:
       model: the options.
       num_classes: classes of the pipeline's data.
     """
-    tasks = options.experiment_tasks()
-    if model.name not in tasks:
-        yield ('name',), f"no experiment '{model.name}'. Known here: {known_names(tasks)}.{suggestion(model.name, tasks)}"
+    if model.name not in TASKS:
+        yield ('name',), f"no experiment '{model.name}'. Known here: {known_names(TASKS)}.{suggestion(model.name, TASKS)}"
         return
     for key in sorted(set(model.overrides) - {'task'}):
         yield ('overrides', key), 'only `task` can be overridden; a stage says how it is trained, `runtime` on what'
-    for path, text in problems_of(model.task, options.experiment_task(model.name)):
+    for path, text in problems_of(model.task, task_options(model.name)):
         yield ('overrides', 'task', *path), text
     for key in sorted(set(model.task) & set(_NOT_HERE)):
         yield ('overrides', 'task', key), f'has no effect: {_NOT_HERE[key]}; remove it'
@@ -105,7 +116,7 @@ def rules(model: Experiment, num_classes: int) -> Iterator[Problem]:
 
 def _crops(model: Experiment, num_classes: int) -> Iterator[Problem]:
     path = ('overrides', 'task', 'model')
-    if not options.experiment_tasks()[model.name].endswith(CLASSIFICATION):
+    if TASKS[model.name] != _CLASSIFICATION:
         yield ('input',), f"found 'crops', which are classified; {model.name} is no image classification, so use input: task"
         return
     size = model.input_size
@@ -145,7 +156,7 @@ def _with_modules(spec: specs.DetectorSpec, model: Experiment) -> specs.Detector
 specs.register_detector(
     specs.DetectorSpec(
         name=TYPE,
-        options=lambda: Experiment,
+        options=Experiment,
         modules=(),
         loss_modules={TERM: ()},
         implementation='stagetrain.detectors.experiment:Experiment',

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
-import pydantic
-
-from stagetrain.config import options, specs, two_stage
+from stagetrain.config import specs, two_stage
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
+from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.model_garden import networks
+from stagetrain.config.options import NetworkOptions, defaults
 
 MAX_CASCADE_THRESHOLDS = 2
 _RPN = ('backbone', 'decoder', 'rpn_head')
 _HEAD = ('backbone', 'decoder', 'detection_head')
 
 
-def faster_rcnn_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`: the Model Garden's `MaskRCNN` without masks, with its `Losses` and `Parser`."""
-    fields: dict[str, Any] = {'type': (Literal['faster_rcnn'], ...), **two_stage.losses_and_parser(with_masks=False)}
-    base = options.options_model('faster_rcnn', (*two_stage.DECIDED_ELSEWHERE, *two_stage.MASKS))
-    return pydantic.create_model('FasterRcnn', __base__=base, __doc__="The Model Garden's Faster R-CNN.", **fields)
+class FasterRcnn(NetworkOptions, networks.FasterRcnn):
+    """The Model Garden's Faster R-CNN."""
+
+    type: Literal['faster_rcnn']
+    backbone: Backbone = defaults()
+    losses: networks.TwoStageLosses = defaults()
+    parser: two_stage.Parser = defaults()
 
 
-def rules(model: Any, num_classes: int) -> Iterator[tuple[tuple[str, ...], str]]:
+def rules(model: FasterRcnn, num_classes: int) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yields what is wrong with a cascade, for whose heads the Model Garden has three sets of weights, as (path, text).
 
     Args:
@@ -42,7 +45,7 @@ def rules(model: Any, num_classes: int) -> Iterator[tuple[tuple[str, ...], str]]
 
 SPEC = specs.DetectorSpec(
     name='faster_rcnn',
-    options=faster_rcnn_options,
+    options=FasterRcnn,
     modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
     loss_modules={'rpn_score': _RPN, 'rpn_box': _RPN, 'frcnn_class': _HEAD, 'frcnn_box': _HEAD},
     implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',

@@ -11,22 +11,20 @@ Defaults are the paper's, or those of its Caffe code (py-faster-rcnn) where the 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
 
 from stagetrain.config import options, specs, two_stage
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
+from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.model_garden import networks
 
 _RPN = ('backbone', 'rpn_head')
 _HEAD = ('backbone', 'roi_head', 'detection_head')
 Positive = Annotated[int, Field(gt=0)]
 Size = Annotated[float, Field(gt=0)]
-_SHORTER_SIDE = (
-    'Pixels that the shorter side of an image is scaled to, as far as the longer one then fits into `input_size` (the paper: 600 '
-    'and 1000); `null` scales images to fit.'
-)
 
 
 class Anchors(options.Strict):
@@ -87,31 +85,35 @@ class RoiAligner(options.Strict):
         return self
 
 
-def single_scale_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`: the Model Garden's options of a Faster R-CNN, with the paper's anchors and heads."""
-    losses = two_stage.losses_type()
-    shorter_side: Any = (Optional[Positive], Field(default=None, description=_SHORTER_SIDE))
-    parser = two_stage.parser_type(with_masks=False, shorter_side=shorter_side)
-    fields: dict[str, Any] = {
-        'type': (Literal['faster_rcnn_single_scale'], ...),
-        'min_level': (Literal[4], 4),
-        'max_level': (Literal[4], 4),
-        'anchor': (Anchors, Field(default_factory=Anchors)),
-        'rpn_head': (RpnHead, Field(default_factory=RpnHead)),
-        'roi_aligner': (RoiAligner, Field(default_factory=RoiAligner)),
-        'roi_head': (RoiHead, Field(default_factory=RoiHead)),
-        'losses': (losses, Field(default_factory=losses)),
-        'parser': (parser, Field(default_factory=parser)),
-    }
-    base = options.options_model('faster_rcnn', (*two_stage.DECIDED_ELSEWHERE, *two_stage.MASKS, 'decoder', 'detection_head'))
-    doc = 'Faster R-CNN on features of one scale, in the shape of its paper.'
-    return pydantic.create_model('FasterRcnnSingleScale', __base__=base, __doc__=doc, **fields)
+class Parser(two_stage.Parser):
+    """How images and targets are prepared."""
+
+    model_config = pydantic.ConfigDict(use_attribute_docstrings=True)
+
+    shorter_side: Positive | None = None
+    """Pixels that the shorter side of an image is scaled to, as far as the longer one then fits into `input_size` (the paper: 600
+    and 1000); `null` scales images to fit."""
+
+
+class FasterRcnnSingleScale(options.NetworkOptions, networks.FasterRcnnSingleScale):
+    """Faster R-CNN on features of one scale, in the shape of its paper."""
+
+    type: Literal['faster_rcnn_single_scale']
+    backbone: Backbone = options.defaults()
+    min_level: Literal[4] = 4
+    max_level: Literal[4] = 4
+    anchor: Anchors = Field(default_factory=Anchors)
+    rpn_head: RpnHead = Field(default_factory=RpnHead)
+    roi_aligner: RoiAligner = Field(default_factory=RoiAligner)
+    roi_head: RoiHead = options.defaults()
+    losses: networks.TwoStageLosses = options.defaults()
+    parser: Parser = options.defaults()
 
 
 specs.register_detector(
     specs.DetectorSpec(
         name='faster_rcnn_single_scale',
-        options=single_scale_options,
+        options=FasterRcnnSingleScale,
         modules=('backbone', 'rpn_head', 'roi_head', 'detection_head'),
         loss_modules={'rpn_score': _RPN, 'rpn_box': _RPN, 'frcnn_class': _HEAD, 'frcnn_box': _HEAD},
         implementation='stagetrain.detectors.faster_rcnn_single_scale:FasterRcnnSingleScale',

@@ -1,4 +1,7 @@
-"""The networks of `tf_keras.applications` as backbones: their options."""
+"""The networks of `tf_keras.applications` as backbones: their options, and the choice of a backbone.
+
+backbone: {type: keras_vgg16, keras_vgg16: {endpoints: {'4': block5_conv3}}}
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Annotated
 import pydantic
 
 from stagetrain.config import options, specs
+from stagetrain.config.model_garden import backbones
 from stagetrain.config.surgery import Operation
 
 
@@ -53,6 +57,20 @@ class KerasEfficientNet(KerasBackbone):
     imagenet_rescaling: bool = True
     """Rescale the normalised image as Keras does for `weights='imagenet'` only: the published ImageNet weights need it; weights
     that were trained from `weights=None` must not have it."""
+
+
+class Backbone(backbones.Backbone):
+    """The network whose features everything else reads, by `type`: the Model Garden's, Keras', and what is registered besides."""
+
+    keras_vgg16: KerasVgg = options.defaults()
+    keras_vgg19: KerasVgg = options.defaults()
+    keras_resnet50: KerasBackbone = options.defaults()
+    keras_resnet101: KerasBackbone = options.defaults()
+    keras_mobilenet_v1: KerasMobileNetV1 = options.defaults()
+    keras_mobilenet_v2: KerasMobileNet = options.defaults()
+    keras_mobilenet_v3_small: KerasMobileNetV3 = options.defaults()
+    keras_mobilenet_v3_large: KerasMobileNetV3 = options.defaults()
+    keras_efficientnet_b0: KerasEfficientNet = options.defaults()
 
 
 for _name, _options, _preprocessing in (

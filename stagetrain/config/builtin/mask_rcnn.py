@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
-from typing import Any, Literal
+from typing import Literal
 
-import pydantic
-
-from stagetrain.config import options, specs, two_stage
+from stagetrain.config import specs, two_stage
+from stagetrain.config.augmentation import AugmentedParser
 from stagetrain.config.builtin import faster_rcnn
+from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.model_garden import maskrcnn, networks
+from stagetrain.config.options import NetworkOptions, defaults
 
 
-def mask_rcnn_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`: the Model Garden's `MaskRCNN` with its `Losses` and `Parser`."""
-    fields: dict[str, Any] = {'type': (Literal['mask_rcnn'], ...), **two_stage.losses_and_parser(with_masks=True)}
-    base = options.options_model('faster_rcnn', two_stage.DECIDED_ELSEWHERE)
-    for name in two_stage.MASKS:  # The Model Garden's may be null, for its Faster R-CNN.
-        part = next(kind for kind in typing.get_args(base.model_fields[name].annotation) if kind is not type(None))
-        fields[name] = (part, pydantic.Field(default_factory=part))
-    return pydantic.create_model('MaskRcnn', __base__=base, __doc__="The Model Garden's Mask R-CNN.", **fields)
+class Parser(AugmentedParser, networks.MaskRcnnParser):
+    """How images and targets are prepared; masks do not follow the operations of `aug_type` that move an image."""
+
+    aug_type: None = None
+
+
+class MaskRcnn(NetworkOptions, networks.MaskRcnn):
+    """The Model Garden's Mask R-CNN."""
+
+    type: Literal['mask_rcnn']
+    backbone: Backbone = defaults()
+    # The Model Garden's may be null, for its Faster R-CNN.
+    mask_head: maskrcnn.MaskHead = defaults()
+    mask_roi_aligner: maskrcnn.MaskROIAligner = defaults()
+    mask_sampler: maskrcnn.MaskSampler = defaults()
+    losses: networks.TwoStageLosses = defaults()
+    parser: Parser = defaults()
 
 
 specs.register_detector(
     dataclasses.replace(
         faster_rcnn.SPEC,
         name='mask_rcnn',
-        options=mask_rcnn_options,
+        options=MaskRcnn,
         modules=(*faster_rcnn.SPEC.modules, 'mask_head'),
         loss_modules={**faster_rcnn.SPEC.loss_modules, 'mask': ('backbone', 'decoder', 'mask_head')},
         proposal_losses=(*faster_rcnn.SPEC.proposal_losses, 'mask'),

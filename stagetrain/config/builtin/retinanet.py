@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import pydantic
-
-from stagetrain.config import options, specs
+from stagetrain.config import specs
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
-from stagetrain.config.one_stage import one_stage_parser
+from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.model_garden import networks
+from stagetrain.config.one_stage import OneStageParser
+from stagetrain.config.options import NetworkOptions, defaults
 
 MODULES = ('backbone', 'decoder', 'head')
 
 
-def retinanet_options() -> type[pydantic.BaseModel]:
-    """Returns the type of `model`."""
-    losses = options.options_model('retinanet_losses', ('loss_weight', 'box_loss_weight'))
-    parser = one_stage_parser()
-    fields: dict[str, Any] = {
-        'type': (Literal['retinanet'], ...),
-        'losses': (losses, pydantic.Field(default_factory=losses)),
-        'parser': (parser, pydantic.Field(default_factory=parser)),
-    }
-    base = options.options_model('retinanet', ('num_classes',))
-    return pydantic.create_model('RetinaNet', __base__=base, __doc__="The Model Garden's RetinaNet.", **fields)
+class RetinaNet(NetworkOptions, networks.RetinaNet):
+    """The Model Garden's RetinaNet."""
+
+    type: Literal['retinanet']
+    backbone: Backbone = defaults()
+    losses: networks.RetinaNetLosses = defaults()
+    parser: OneStageParser = defaults()
 
 
 specs.register_detector(
     specs.DetectorSpec(
         name='retinanet',
-        options=retinanet_options,
+        options=RetinaNet,
         modules=MODULES,
         loss_modules=dict.fromkeys(('class', 'box'), MODULES),
         implementation='stagetrain.detectors.retinanet:RetinaNet',
