@@ -45,9 +45,10 @@ from stagetrain.images.geometry import View, geometry_of, plain_view
 from stagetrain.images.loading import Images
 from stagetrain.images.views import Views
 from stagetrain.pipeline.lock import read_lock
+from stagetrain.stages.network import build_network
 from stagetrain.stores import features
 from stagetrain.stores.proposals import PADDING, PROPOSALS
-from stagetrain.training import cost, job_files, optimizers
+from stagetrain.training import cost, optimizers
 from stagetrain.training.input import TrainingInput
 from stagetrain.weights import assign
 
@@ -254,7 +255,7 @@ class Steps:
         """Builds one whole detector for targets, proposals and features, and the Model Garden's model."""
         self._bench = bench
         _, self._pipeline, joint = bench.pipeline_of('joint')
-        self._reference = job_files.build_detector(self._pipeline, bench_model_garden.MODULES, 0)
+        self._reference = build_network(self._pipeline, joint, bench_model_garden.MODULES)
         few = dataclasses.replace(bench.train, examples=bench.train.examples[: NUM_BATCHES * BATCH_SIZE])
         geometry = geometry_of(self._pipeline.model, training=True)
         self._images = Images(few, geometry, include_difficult=False)
@@ -451,7 +452,7 @@ def measure_joint(bench: Bench, wanted: Sequence[str]) -> dict[str, Row]:
 def measure_evaluation(bench: Bench, checkpoint: pathlib.Path) -> Row:
     """Returns the milliseconds an image of a full evaluation on the same trained weights, graphs built before."""
     _, pipeline, stage = bench.pipeline_of('joint')
-    detector = job_files.build_detector(pipeline, bench_model_garden.MODULES, 0)
+    detector = build_network(pipeline, stage, bench_model_garden.MODULES)
     origins = {module: {'kind': 'stage', 'path': str(checkpoint), 'skip_mismatch': False} for module in detector.modules}
     assign.initialise(detector.modules, origins)
     images = Images(bench.validation, geometry_of(pipeline.model, training=False), include_difficult=True)

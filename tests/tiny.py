@@ -17,7 +17,7 @@ from stagetrain.config import load
 from stagetrain.errors import Interrupted
 from stagetrain.images import randomness
 from stagetrain.images.views import Views
-from stagetrain.training import job_files
+from stagetrain.stages.context import Context, prepare
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.stage import train_stage
 from stagetrain.weights import sources
@@ -188,9 +188,9 @@ def _origin(document: Mapping[str, Any], finished: Mapping[str, Trained], name: 
     return {'kind': 'keras_h5', 'path': document['sources'][name]['keras_h5']}
 
 
-def context(one_job: Mapping[str, Any]) -> job_files.Context:
+def context(one_job: Mapping[str, Any]) -> Context:
     """Returns what a job's code works with."""
-    return job_files.prepare(one_job)
+    return prepare(one_job)
 
 
 def training_input(one_job: Mapping[str, Any], detector: Any, terms: Sequence[str], **keys: Any) -> TrainingInput:

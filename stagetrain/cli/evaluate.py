@@ -79,9 +79,9 @@ def evaluate_on(
     console.print(rich.text.Text(f'{source.path}: read as {found.format}: {reason}'), soft_wrap=True)
     dataset = load_dataset(found, loaded.pipeline.data, 'validation', None)
     prepare_environment()
-    from stagetrain.evaluation import on_data
+    from stagetrain.inference import measure
 
-    metrics = on_data.measure(chosen, dataset)
+    metrics = measure.measure(chosen, dataset)
     left_out = f'; {len(dataset.bad)} faults left out' if dataset.bad else ''
     console.print(f'{len(dataset.examples)} images, {dataset.num_boxes} objects{left_out}', highlight=False)
     streams.print_table(_table({chosen.stage_id: metrics}), console)

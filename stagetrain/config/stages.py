@@ -38,6 +38,11 @@ def spec_of(pipeline: PipelineBase, stage: Stage) -> specs.DetectorSpec:
     return specs.spec_of(model_of(pipeline, stage))
 
 
+def seed_of(pipeline: PipelineBase, stage: Stage) -> int:
+    """Returns the seed of a stage: its own, or the pipeline's."""
+    return pipeline.seed if stage.seed is None else stage.seed
+
+
 def as_seen_by(pipeline: PipelineBase, stage: Stage) -> PipelineBase:
     """Returns the pipeline with the stage's network as its `model`."""
     return pipeline.model_copy(update={'model': model_of(pipeline, stage)})

@@ -26,6 +26,7 @@ class Chosen:
     pipeline: PipelineBase
     """The run's resolved config, with the stage's network as its `model`."""
     stage_id: str
+    stage: Stage
     origins: Mapping[str, Mapping[str, Any]]
     """Module -> where its weights are, as in a job file."""
 
@@ -55,7 +56,7 @@ def choose(run_dir: pathlib.Path, stage: str | None) -> Chosen:
     folder = run_dir / entry.result['checkpoint']
     files.verify_folder(folder)
     origin = {'kind': 'stage', 'stage': chosen, 'path': str(folder)}
-    return Chosen(as_seen_by(pipeline, config), chosen, dict.fromkeys(stage_modules(pipeline, config), origin))
+    return Chosen(as_seen_by(pipeline, config), chosen, config, dict.fromkeys(stage_modules(pipeline, config), origin))
 
 
 def _require_all_modules(pipeline: PipelineBase, config: Stage, chosen: str) -> None:

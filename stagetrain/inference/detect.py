@@ -20,7 +20,7 @@ from stagetrain.inference import request as requests
 from stagetrain.inference import results
 from stagetrain.inference.choice import Chosen
 from stagetrain.inference.request import Request
-from stagetrain.training import job_files
+from stagetrain.stages.network import build_network
 from stagetrain.weights import assign
 
 
@@ -54,6 +54,6 @@ def load_detector(chosen: Chosen) -> Any:
     """Returns the detector of a finished stage, with its weights."""
     pipeline = chosen.pipeline
     setup.configure(pipeline.runtime)
-    detector = job_files.build_detector(pipeline, tuple(chosen.origins), pipeline.seed)
+    detector = build_network(pipeline, chosen.stage, tuple(chosen.origins))
     assign.initialise(detector.modules, chosen.origins)
     return detector

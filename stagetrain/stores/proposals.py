@@ -19,9 +19,9 @@ from stagetrain.evaluation import metrics
 from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.stages.context import prepare
 from stagetrain.stores import arrays
 from stagetrain.stores.reader import ArtefactReader
-from stagetrain.training import job_files
 from stagetrain.weights import assign
 
 BATCH_SIZE = 8
@@ -47,7 +47,7 @@ def make_proposals(
       StagetrainError: the weights or the data cannot be used, or the job was interrupted.
     """
     started = time.monotonic()
-    context = job_files.prepare(job)
+    context = prepare(job)
     settings = context.stage.proposals
     assert settings is not None
     detector = context.build_detector(tuple(job['origins']))

@@ -17,9 +17,10 @@ from stagetrain.config.stages import all_stages, as_seen_by, live_losses, stage_
 from stagetrain.devices import setup
 from stagetrain.images.geometry import geometry_of
 from stagetrain.images.views import Views
+from stagetrain.stages.network import build_network
+from stagetrain.stages.selection import freeze_layers, select_variables
 from stagetrain.stores.features import decide_for, front_of
-from stagetrain.training import job_files, optimizers
-from stagetrain.training.selection import freeze_layers, select_variables
+from stagetrain.training import optimizers
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import names
 
@@ -64,7 +65,7 @@ class StageStep:
 def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> StageStep:
     """Builds what a stage's steps compute: its modules, frozen as it says, its live losses and its optimizer."""
     modules = stage_modules(pipeline, stage)
-    detector = job_files.build_detector(pipeline, modules, pipeline.seed)
+    detector = build_network(pipeline, stage, modules)
     selection = select_variables(detector, stage, modules, f'stages.{stage_id}', lambda name: False)
     freeze_layers(detector.modules, selection)
     variables = names.named_variables(detector.modules)

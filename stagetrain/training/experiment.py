@@ -21,13 +21,13 @@ from stagetrain.evaluation.evaluate import STOPPED, Outcome
 from stagetrain.images import randomness
 from stagetrain.images.loading import Images
 from stagetrain.images.randomness import Purpose, at, image_at
-from stagetrain.training import job_files
+from stagetrain.stages.context import Context
 
 
 class ExperimentInput:
     """The batches of an experiment's stage, and its evaluation."""
 
-    def __init__(self, context: job_files.Context, detector: Experiment):
+    def __init__(self, context: Context, detector: Experiment):
         """Stores what decides the batches; no file is read.
 
         Args:

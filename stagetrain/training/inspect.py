@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stagetrain.config import load, schema
-from stagetrain.config.stages import all_stages, as_seen_by, earlier_stages, live_losses, spec_of, stage_modules
+from stagetrain.config.stages import all_stages, earlier_stages, live_losses, spec_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
 from stagetrain.errors import ConfigError, WeightsError
-from stagetrain.training import job_files
-from stagetrain.training.selection import select_variables
+from stagetrain.stages.network import build_network
+from stagetrain.stages.selection import select_variables
 from stagetrain.weights import assign, names, scopes
 
 NEW = 'new'
@@ -114,10 +114,7 @@ def variable_table(pipeline: Any) -> list[dict[str, Any]]:
 def _whole(pipeline: Any) -> dict[str | None, Network]:
     """Returns every network that a stage trains with all its modules, by its name under `models`; the pipeline's own as None."""
     stages = {stage.model: stage for _, stage, _ in all_stages(pipeline)}
-    return {
-        name: job_files.build_detector(as_seen_by(pipeline, stage), spec_of(pipeline, stage).modules, pipeline.seed)
-        for name, stage in stages.items()
-    }
+    return {name: build_network(pipeline, stage, spec_of(pipeline, stage).modules) for name, stage in stages.items()}
 
 
 def _select(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> scopes.Selection:

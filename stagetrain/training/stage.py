@@ -27,15 +27,16 @@ from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
 from stagetrain.images.geometry import View
 from stagetrain.images.views import Views
+from stagetrain.stages.context import Context, prepare
+from stagetrain.stages.selection import freeze_layers, multipliers, select_variables
 from stagetrain.stores import features
 from stagetrain.stores.reader import open_readers
-from stagetrain.training import best, checkpoint, job_files
+from stagetrain.training import best, checkpoint
 from stagetrain.training.averages import Averages
 from stagetrain.training.history import History
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.loop import Loop
 from stagetrain.training.optimizers import Schedule, build_optimizer
-from stagetrain.training.selection import freeze_layers, multipliers, select_variables
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.training.validation import Validation
 from stagetrain.weights import assign, names, scopes
@@ -73,7 +74,7 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
       Interrupted: stopped on request, saved.
       StagetrainError: the input cannot be used, or the stage diverged or broke the freeze proof.
     """
-    context = job_files.prepare(job)
+    context = prepare(job)
     folder = context.run_dir / 'stages' / job['id']
     modules = stage_modules(context.pipeline, context.stage)
     detector = context.build_detector(modules)
@@ -94,7 +95,7 @@ class _Trainer:
 
     def __init__(
         self,
-        context: job_files.Context,
+        context: Context,
         detector: Any,
         plan: Plan,
         *,
@@ -103,7 +104,7 @@ class _Trainer:
     ):
         self._context, self._detector, self._plan = context, detector, plan
         self._readers = open_readers(context.job['artefacts'], context.stage)
-        self._images = context.training_images(self._readers.values())
+        self._images = context.training_images(reader.training_set for reader in self._readers.values())
         self._emit, self._should_stop = emit, should_stop
         self._train = context.stage.train
         self._variables = names.named_variables(detector.modules)

@@ -8,14 +8,14 @@ from typing import Any
 from stagetrain.config import specs
 from stagetrain.config.stages import can_detect, can_propose
 from stagetrain.evaluation.evaluate import Evaluator, Outcome
+from stagetrain.stages.context import Context
 from stagetrain.stores.reader import ArtefactReader
-from stagetrain.training import job_files
 
 
 class Validation:
     """Measures a stage's detector on the validation set; the graph is built once."""
 
-    def __init__(self, context: job_files.Context, detector: Any, readers: Mapping[str, ArtefactReader]):
+    def __init__(self, context: Context, detector: Any, readers: Mapping[str, ArtefactReader]):
         """Decides what can be measured with the modules that the stage holds and the artefacts that it reads."""
         pipeline = context.pipeline
         spec = specs.spec_of(pipeline.model)

@@ -15,7 +15,7 @@ from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.detector import clear_names
 from stagetrain.errors import ConfigError
 from stagetrain.images.normalization import normalize
-from stagetrain.training import selection
+from stagetrain.stages import selection
 from stagetrain.weights import assign, names
 
 APPLICATIONS = tf_keras.applications

@@ -10,7 +10,7 @@ from official.vision.modeling import maskrcnn_model
 from official.vision.tasks import maskrcnn as maskrcnn_task
 
 from stagetrain import files
-from stagetrain.training import job_files
+from stagetrain.stages.network import build_network
 from stagetrain.weights import assign, keras_files, names
 from tests import tiny
 
@@ -54,7 +54,7 @@ def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(cascade: tiny.Train
 
 def test_the_model_gardens_task_initialises_from_its_checkpoint(cascade: tiny.Trained) -> None:
     context = tiny.context(cascade.job)
-    other = job_files.build_detector(context.pipeline, MODULES, seed=context.seed + 1)
+    other = build_network(context.pipeline, context.stage.model_copy(update={'seed': context.seed + 1}), MODULES)
     parts = dict.fromkeys(('roi_generator', 'roi_aligner', 'detection_generator'))
     model = maskrcnn_model.MaskRCNNModel(**other.modules, **parts, roi_sampler=[None] * 3, class_agnostic_bbox_pred=True)
     file = cascade.checkpoint / assign.CHECKPOINT_NAME

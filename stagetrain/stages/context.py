@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from stagetrain.config import load, schema, specs
-from stagetrain.config.stages import as_seen_by
+from stagetrain.config.stages import as_seen_by, seed_of
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.devices import setup
-from stagetrain.images import randomness
 from stagetrain.images.geometry import Geometry, geometry_of
 from stagetrain.images.loading import Images
-from stagetrain.stores.reader import ArtefactReader
+from stagetrain.stages.network import build_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Context:
     @property
     def seed(self) -> int:
         """The stage's seed, or the pipeline's."""
-        return self.pipeline.seed if self.stage.seed is None else self.stage.seed
+        return seed_of(self.pipeline, self.stage)
 
     def geometry(self, training: bool) -> Geometry:
         """Returns how images become inputs; without views when not training."""
@@ -46,13 +45,13 @@ class Context:
 
     def build_detector(self, modules: tuple[str, ...]) -> Any:
         """Builds the stage's network with `modules` and initial values."""
-        return build_detector(self.pipeline, modules, self.seed)
+        return build_network(self.pipeline, self.stage, modules)
 
-    def training_images(self, readers: Iterable[ArtefactReader] = ()) -> Images:
-        """Loads the training set, with what artefacts add to it."""
+    def training_images(self, changes: Iterable[Callable[[Dataset], Dataset]] = ()) -> Images:
+        """Loads the training set; `changes` are applied to it one after the other, e.g. by artefacts that add to it."""
         dataset = self._dataset('train')
-        for reader in readers:
-            dataset = reader.training_set(dataset)
+        for change in changes:
+            dataset = change(dataset)
         return Images(
             dataset,
             self.geometry(training=True),
@@ -75,9 +74,3 @@ def prepare(job: Mapping[str, Any]) -> Context:
     pipeline = as_seen_by(loaded, stage)
     is_experiment = bool(specs.spec_of(pipeline.model).own_input)
     return Context(job, pipeline, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))
-
-
-def build_detector(pipeline: Any, modules: tuple[str, ...], seed: int) -> Any:
-    """Builds the network of a pipeline's `model`, mostly a `Detector`; its initial values depend on `seed` alone."""
-    build = specs.load_implementation(specs.spec_of(pipeline.model).implementation)
-    return build(pipeline.model, len(pipeline.data.classes), modules, randomness.initial_values_seed(seed))

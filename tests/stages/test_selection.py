@@ -9,8 +9,8 @@ import pytest
 
 from stagetrain.config import schema
 from stagetrain.errors import ConfigError
+from stagetrain.stages.selection import freeze_layers, select_variables
 from stagetrain.training import inspect
-from stagetrain.training.selection import freeze_layers, select_variables
 from stagetrain.weights import scopes
 from tests import tiny
 
