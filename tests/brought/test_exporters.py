@@ -8,6 +8,38 @@ import pathlib
 from tests.brought import sets
 from tests.brought.case import Case, Hold, Step, each
 
+CORNERS = [[10, 5, 60, 45], [30, 20, 62, 47]]
+"""Boxes as (x1, y1, x2, y2) where COCO has (x, y, width, height): all reach out of the image."""
+
+
+def _csv(*lines: str, classes: str = 'thing,0\n') -> object:
+    return lambda folder: sets.csv(folder / 'boxes.csv', lines, classes=classes)
+
+
+def _corners(folder: pathlib.Path) -> None:
+    sets.coco(folder / 'a.json', {'1.jpg': CORNERS, '2.jpg': CORNERS})
+
+
+def _several_boxes(folder: pathlib.Path) -> None:
+    one = sets.voc_object()
+    box = one[one.index('<bndbox>') : one.index('</object>')]
+    sets.voc(folder / 'data', objects=one.replace('</object>', f'{box}</object>'))
+
+
+def _pixel_records(folder: pathlib.Path) -> None:
+    edges = dict(zip(('xmin', 'ymin', 'xmax', 'ymax'), map(float, sets.BOX), strict=True))
+    changes = {f'object/bbox/{edge}': [value] for edge, value in edges.items()}
+    sets.tfrecord(folder / 'a.tfrecord', *(sets.record(name, **changes) for name in '123'))
+
+
+def _labels_of_another_map(folder: pathlib.Path) -> None:
+    sets.tfrecord(folder / 'a.tfrecord', *(sets.record(name, **{'object/class/label': [17]}) for name in '123'))
+
+
+def _pixel_records_without_names(folder: pathlib.Path) -> None:
+    _pixel_records(folder)
+    (folder / 'label_map.pbtxt').unlink()
+
 
 def _labelme(folder: pathlib.Path) -> None:
     sets.image(folder / '1.jpg')
@@ -21,15 +53,64 @@ def _yolo(folder: pathlib.Path) -> None:
     sets.write(folder / 'data.yaml', 'names: [thing]\ntrain: images\n')
 
 
+def _windows_paths(folder: pathlib.Path) -> None:
+    sets.coco(folder / 'a.json', {'1.jpg': [[5, 5, 20, 20]], '2.jpg': [[5, 5, 20, 20]]})
+    text = (folder / 'a.json').read_text()
+    sets.write(folder / 'a.json', text.replace('"1.jpg"', '"C:\\\\data\\\\1.jpg"').replace('"2.jpg"', '"C:\\\\data\\\\2.jpg"'))
+
+
 def _one_of_five(folder: pathlib.Path) -> None:
     sets.coco(folder / 'a.json', {f'{n}.jpg': [[5, 5, 20, 20] if n < 5 else [5, 5, 0, 20]] for n in range(1, 6)})
 
 
 CASES = [
     Case(
+        'csv with semicolons',
+        _csv('1.jpg;10;5;40;30;thing', '2.jpg;10;5;40;30;thing'),
+        Step('data check boxes.csv', code=2, says=[r'boxes\.csv.*line 1\b', r'semicolon|;']),
+        Step('data check boxes.csv --classes thing', code=2, says=[r'boxes\.csv.*line 1\b', r'semicolon|;']),
+    ),
+    Case(
+        'csv with tabs',
+        _csv('1.jpg\t10\t5\t40\t30\tthing', '2.jpg\t10\t5\t40\t30\tthing'),
+        Step('data check boxes.csv', code=2, says=[r'boxes\.csv.*line 1\b', r'\btabs?\b']),
+    ),
+    Case(
+        'csv with a header and the columns of the Object Detection API tutorials',
+        _csv('filename,width,height,class,xmin,ymin,xmax,ymax', '1.jpg,64,48,thing,10,5,40,30', '2.jpg,64,48,thing,10,5,40,30'),
+        Step('data check boxes.csv', code=2, says=[r'boxes\.csv.*line 1\b', r'8 columns|8 fields|expected.*x1']),
+    ),
+    Case(
+        'csv with x, y, width, height',
+        _csv('1.jpg,40,30,20,15,thing', '2.jpg,30,20,10,10,thing'),
+        Step('data check boxes.csv', code=2, says=[r'boxes\.csv.*line 1\b', r'x, y, width, height', r'2 faults']),
+    ),
+    Case(
+        'csv with classes that are not in the class file',
+        _csv('1.jpg,10,5,40,30,Thing', '2.jpg,10,5,40,30,Thing'),
+        Step('data check boxes.csv', code=2, says=[r'boxes\.csv.*line 1\b', r"'Thing'", r"'thing'", r'2 faults']),
+    ),
+    Case(
+        'coco with corners',
+        _corners,
+        Step('data check a.json', code=2, says=[r'a\.json.*annotation', r'4 faults', r'x1, y1, x2, y2|corners']),
+        Step('data check a.json --all', code=2, says=[r'(a\.json.*annotation.*){4}']),
+        Step('data check a.json --json r.json', code=2, made=['r.json'], says=['4 faults']),
+    ),
+    Case(
         'coco of which one box in five has no area',
         _one_of_five,
         Step('data check a.json', code=2, says=[r'a\.json.*annotation', r'1 faults?\b', r'images +5\b']),
+    ),
+    Case(
+        'coco with other class names than asked for',
+        lambda folder: sets.coco(folder / 'a.json', {'1.jpg': [[5, 5, 20, 20]]}, ['person']),
+        Step('data check a.json --classes cat,dog', code=2, says=['person', 'cat', 'dog']),
+    ),
+    Case(
+        'coco with paths of Windows',
+        _windows_paths,
+        Step('data check a.json', code=2, says=[r'a\.json', r'C:', r'2 faults']),
     ),
     Case(
         'labelme',
@@ -38,6 +119,26 @@ CASES = [
         Step('data check a.json --format coco', code=2, says=[r'a\.json', r"'images'|images"]),
     ),
     Case('yolo', _yolo, Step('data check .', code=2, says=['coco, csv, tfrecord, voc'])),
+    Case(
+        'voc with two boxes in an object',
+        _several_boxes,
+        Step('data check data', code=2, says=[r'data.*xml', r'bndbox', r'2 faults']),
+    ),
+    Case(
+        'records in pixels',
+        _pixel_records,
+        Step('data check a.tfrecord --class_file label_map.pbtxt', code=2, says=[r'a\.tfrecord.*record', r'3 faults', r'pixels']),
+    ),
+    Case(
+        'records in pixels and no label map',
+        _pixel_records_without_names,
+        Step('data check a.tfrecord', code=2, says=[r'a\.tfrecord.*record', r'pixels']),
+    ),
+    Case(
+        'records with ids of another label map',
+        _labels_of_another_map,
+        Step('data check a.tfrecord --class_file label_map.pbtxt', code=2, says=[r'a\.tfrecord.*record', r'3 faults', r'\b17\b']),
+    ),
 ]
 
 
