@@ -73,6 +73,7 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
     Raises:
       BadInput: The data set cannot be used or converted, or `--out` is taken.
     """
+    convert.require_format(options.to)
     if len(options.split) > 1:
         raise BadInput('--split: expected one; convert each split into a folder of its own')
     outputs.folder('--out', options.out)

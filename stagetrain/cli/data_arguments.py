@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument('--json', type=pathlib.Path, metavar='FILE', help='write the report there, too')
     converting = actions.add_parser('convert', help='write a data set in another format', allow_abbrev=False)
     converting.add_argument('paths', nargs=1, metavar='PATH')
-    converting.add_argument('--to', required=True, choices=['coco', 'csv', 'tfrecord', 'voc'])
+    converting.add_argument('--to', required=True, metavar='FORMAT', help='coco, csv, tfrecord, voc, ...: a wrong name lists all')
     converting.add_argument('--out', required=True, type=pathlib.Path, help='folder to make')
     converting.add_argument(
         '--on_bad', choices=['error', 'skip'], default='error', help='what happens with faults: stop, or leave them out'
@@ -24,19 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     converting.add_argument('--shards', type=int, help='number of TFRecord files; default: 128 MiB each')
     converting.add_argument('--processes', type=int, default=2, choices=range(1, 65), metavar='N', help='default: 2')
     for action in (checking, converting):
-        action.add_argument('--format', default='auto', help='coco, csv, tfrecord, voc; default: auto, which recognises them')
+        action.add_argument('--format', default='auto', help='name of a format; default: auto, which recognises it')
         action.add_argument('--split', action='append', default=[], help='repeatable with check')
         action.add_argument('--classes', type=_names, default=(), metavar='A,B', help='default: what the data set tells')
         action.add_argument('--ignore_classes', type=_names, default=(), metavar='A,B', help='leave their objects out')
-        action.add_argument('--images', help='coco, csv: the image folder')
-        action.add_argument('--class_file', help='csv: the class file; tfrecord: the label map')
+        action.add_argument('--images', help='the image folder of formats that list images in a file')
+        action.add_argument('--class_file', help='csv and others: the class file; tfrecord: the label map')
         action.add_argument('--max_image_pixels', type=int, default=50_000_000, help='larger images are faults')
 
 
 def add_evaluated_data(parser: argparse.ArgumentParser) -> None:
     """Adds what `stagetrain eval` takes to measure on a data set that is not the run's own."""
     parser.add_argument('--data', metavar='PATH', help='a data set to measure on, in place of the validation set')
-    parser.add_argument('--format', default='auto', help='of --data: coco, csv, tfrecord, voc; default: auto')
+    parser.add_argument('--format', default='auto', help='of --data: name of a format; default: auto')
     parser.add_argument('--split', help='of --data')
     parser.add_argument('--images', help='of --data, coco or csv: the image folder')
     parser.add_argument('--class_file', help='of --data, csv: the class file; tfrecord: the label map')

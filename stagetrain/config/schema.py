@@ -43,7 +43,7 @@ class DataSource(Strict):
     """One data set, or one part of it."""
 
     format: str
-    """Name of a registered format: voc, coco, csv, tfrecord; or auto, which recognises them."""
+    """Name of a registered format, such as voc, coco, csv or tfrecord; or auto, which recognises them."""
     path: str
     """Folder (voc), JSON file (coco), CSV file (csv), file or file pattern (tfrecord). Relative paths start from the folder of
     the pipeline file."""

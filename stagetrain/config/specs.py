@@ -84,6 +84,8 @@ class FormatSpec:
     """Whether `masks: true` of a data source gives its objects masks."""
     box_form: str = 'x1, y1, x2, y2'
     """How a box is written, for the likely cause of faulty ones: a form that `stagetrain.data.box_causes` knows."""
+    writer: str = ''
+    """A `stagetrain.data.writers.Writer`, for `stagetrain data convert --to`."""
     splits: str = ''
     """A function `splits(source) -> tuple[str, ...]`: the splits of a folder that is no data set without one of them."""
 

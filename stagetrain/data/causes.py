@@ -99,9 +99,7 @@ def _of_fields(items: Sequence[BadItem], dataset: Dataset) -> str:
         if rows and all(','.join(row).count(sign) >= 3 for row in rows):
             return f'the fields are separated by {name}, expected commas'
     if rows and all(len(row) == 8 and not _is_number(row[3]) for row in rows):
-        return (
-            'the lines look like filename,width,height,class,xmin,ymin,xmax,ymax of the Object Detection API without their header'
-        )
+        return 'the lines look like filename,width,height,class,xmin,ymin,xmax,ymax: write that line above them as the header'
     if rows and all(len(row) == 5 for row in rows):
         return 'every line lacks one field, likely the class'
     counts = collections.Counter(len(row) for row in rows)
@@ -119,7 +117,7 @@ def _of_numbers(items: Sequence[BadItem], dataset: Dataset) -> str:
         return 'numbers have decimal commas: write points'
     rows = [[str(field).strip() for field in item.evidence] for item in items if len(item.evidence) == 6]
     if len(rows) == 1 and items[0].element == 'line 1':
-        return 'the first line is a header: remove it, or name every column as the Object Detection API does'
+        return 'the first line is a header: set the format to csv_header, or remove the line'
     are_numbers = [[_is_number(row[column]) for row in rows] for column in range(1, 6)] if rows else []
     text = [column for column, found in enumerate(are_numbers, 2) if not any(found)]
     if len(rows) > 1 and len(text) == 1 and text != [6]:

@@ -27,15 +27,13 @@ from typing import Any, TypeGuard
 from stagetrain.config import schema
 from stagetrain.data import masks
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
-from stagetrain.data.listed import ListedImage, ListedObject, read_images
+from stagetrain.data.listed import ListedImage, ListedObject, image_folder, read_images
 from stagetrain.data.places import is_clutter
 from stagetrain.errors import DataError, known_names, suggestion
 
 _WITHOUT_SPLIT = ('annotations.json', '_annotations.coco.json')
 Id = int | str
 """Of an image: COCO's own are integers."""
-NUM_NAMES_TRIED = 20
-"""So many images are looked for to find their folder; one alone might be missing."""
 
 
 def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int) -> tuple[list[Example], list[BadItem]]:
@@ -201,19 +199,8 @@ def _categories(file: pathlib.Path | str, content: Mapping[str, Any]) -> dict[in
 def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mapping[str, Any]) -> str:
     if source.images is not None:
         return source.images
-    split = file.stem.removeprefix('instances_')
-    above = file.parent.parent
-    folders = [
-        file.parent,
-        file.parent / split,
-        above / split,
-        file.parent / 'images',
-        above / 'images',
-        above / 'images' / split,
-    ]
-    given = [image.get('file_name') for image in content['images'][:NUM_NAMES_TRIED] if isinstance(image, dict)]
-    names = [name.replace('\\', '/') for name in given if isinstance(name, str) and '\0' not in name]
-    return str(max(folders, key=lambda folder: sum((folder / name).is_file() for name in names)))
+    names = (image.get('file_name') for image in content['images'] if isinstance(image, dict))
+    return image_folder(file, file.stem.removeprefix('instances_'), names)
 
 
 def _listed(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[list[ListedImage], list[BadItem]]:

@@ -81,7 +81,7 @@ def plan(
 
     Args:
       dataset: What is converted.
-      to: Format: coco, csv, tfrecord or voc.
+      to: A registered format that has a writer.
       split: Name of the TFRecord's shards, and of VOC's split.
       num_shards: Of TFRecords; by default as many as hold `BYTES_A_SHARD` each.
       max_image_pixels: Larger images are refused on reading back.
@@ -89,8 +89,7 @@ def plan(
     Raises:
       BadInput: The format is not known, a name cannot be that of a file, or the format has no place for what is to be written.
     """
-    if to not in WRITERS:
-        raise BadInput(f"--to: found '{to}', expected one of {known_names(WRITERS)}.{suggestion(to, WRITERS)}")
+    require_format(to)
     if not re.fullmatch(r'\w[\w.-]*', split):
         raise BadInput(f"split '{split}': expected letters, digits, '_', '-' and '.' only: files are named after it")
     if to != 'tfrecord':
@@ -102,6 +101,12 @@ def plan(
     suffixes = tuple(_suffix(example) for example in dataset.examples)
     num_parts = _num_parts(dataset, to, num_shards)
     return Conversion(dataset, to, split, suffixes, num_parts, max_image_pixels)
+
+
+def require_format(to: str) -> None:
+    """Raises `BadInput` with the known ones where `to` is no format that can be written."""
+    if to not in WRITERS:
+        raise BadInput(f"--to: found '{to}', expected one of {known_names(WRITERS)}.{suggestion(to, WRITERS)}")
 
 
 def convert(

@@ -11,7 +11,9 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 import os
+import pathlib
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
 
@@ -21,6 +23,9 @@ from stagetrain.data import images
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
 from stagetrain.data.places import Places
 from stagetrain.errors import DataError
+
+NUM_NAMES_TRIED = 20
+"""So many images are looked for to find their folder; one alone might be missing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +97,30 @@ def read_images(
     examples = [example for example, _ in results if example is not None]
     bad += [item for _, items in results for item in items]
     return examples, bad
+
+
+def image_folder(file: pathlib.Path, split: str, names: Iterable[object]) -> str:
+    """Returns the first of the usual folders around a list that holds most of the first images that it names.
+
+    Args:
+      file: The list.
+      split: What the list is of, as a folder may be called.
+      names: What the list calls its images, as they stand there.
+    """
+    above = file.parent.parent
+    folders = [
+        file.parent,
+        file.parent / split,
+        above / split,
+        file.parent / 'images',
+        above / 'images',
+        above / 'images' / split,
+        file.parent / 'images' / split,
+    ]
+    tried = [
+        name.replace('\\', '/') for name in itertools.islice(names, NUM_NAMES_TRIED) if isinstance(name, str) and '\0' not in name
+    ]
+    return str(max(folders, key=lambda folder: sum((folder / name).is_file() for name in tried)))
 
 
 def image_id(name: str) -> str:

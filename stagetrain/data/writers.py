@@ -19,12 +19,12 @@ import json
 import pathlib
 import struct
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from stagetrain.config import schema
+from stagetrain.config import schema, specs
 from stagetrain.data import tf_example, tfrecord
 from stagetrain.data.annotation import Example
 from stagetrain.data.crc32c import masked_crc32c
@@ -57,14 +57,15 @@ class Writer:
     keeps_flags: bool = True
 
 
-def _write_images(folder: pathlib.Path, part: Part) -> None:
+def write_images(folder: pathlib.Path, part: Part) -> None:
+    """Writes the images of a part, with their bytes as they are, below a folder."""
     for example, suffix in zip(part.examples, part.suffixes, strict=True):
         file = folder / f'{example.image_id}{suffix}'
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(example.read_bytes())
 
 
-def _decimal(value: np.float32) -> str:
+def decimal(value: np.float32) -> str:
     """Returns the shortest decimal that is read as the same float32."""
     return np.format_float_positional(value, trim='-')
 
@@ -73,7 +74,7 @@ def _decimal(value: np.float32) -> str:
 
 
 def _write_voc_part(folder: pathlib.Path, part: Part) -> None:
-    _write_images(folder / 'JPEGImages', part)
+    write_images(folder / 'JPEGImages', part)
     for example, suffix in zip(part.examples, part.suffixes, strict=True):
         file = folder / 'Annotations' / f'{example.image_id}.xml'
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def _voc_annotation(example: Example, suffix: str, classes: tuple[str, ...]) -> 
         _add(element, name=classes[number - 1], difficult=int(difficult))
         if is_crowd:
             _add(element, is_crowd=1)
-        ymin, xmin, ymax, xmax = map(_decimal, box)
+        ymin, xmin, ymax, xmax = map(decimal, box)
         _add(ET.SubElement(element, 'bndbox'), xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
     ET.indent(root)
     return ET.tostring(root, encoding='utf-8') + b'\n'
@@ -115,7 +116,7 @@ def _voc_source(folder: pathlib.Path, split: str) -> schema.DataSource:
 
 
 def _write_coco_part(folder: pathlib.Path, part: Part) -> None:
-    _write_images(folder / 'images', part)
+    write_images(folder / 'images', part)
 
 
 def _finish_coco(folder: pathlib.Path, whole: Part) -> None:
@@ -161,15 +162,16 @@ def _finish_csv(folder: pathlib.Path, whole: Part) -> None:
     for example, suffix in zip(whole.examples, whole.suffixes, strict=True):
         name = f'{example.image_id}{suffix}'
         for box, number in zip(example.boxes_yxyx_px, example.classes, strict=True):
-            ymin, xmin, ymax, xmax = map(_decimal, box)
+            ymin, xmin, ymax, xmax = map(decimal, box)
             rows.append([name, xmin, ymin, xmax, ymax, whole.classes[number - 1]])
         if not len(example.classes):
             rows.append([name, '', '', '', '', ''])
-    _write_csv(folder / 'annotations.csv', rows)
-    _write_csv(folder / 'classes.csv', [[name, str(number)] for number, name in enumerate(whole.classes)])
+    write_csv(folder / 'annotations.csv', rows)
+    write_csv(folder / 'classes.csv', [[name, str(number)] for number, name in enumerate(whole.classes)])
 
 
-def _write_csv(file: pathlib.Path, rows: list[list[str]]) -> None:
+def write_csv(file: pathlib.Path, rows: Iterable[Sequence[str]]) -> None:
+    """Writes lines of fields."""
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(rows)
     file.write_text(text.getvalue(), encoding='utf-8', newline='')
@@ -243,9 +245,26 @@ def _tfrecord_source(folder: pathlib.Path, split: str) -> schema.DataSource:
     return schema.DataSource(format='tfrecord', path=pattern, class_file=str(folder / LABEL_MAP))
 
 
-WRITERS: Mapping[str, Writer] = {
-    'coco': Writer(_write_coco_part, _finish_coco, _coco_source),
-    'csv': Writer(_write_images, _finish_csv, _csv_source, keeps_flags=False),
-    'tfrecord': Writer(_write_tfrecord_part, _finish_tfrecord, _tfrecord_source),
-    'voc': Writer(_write_voc_part, _finish_voc, _voc_source),
-}
+COCO = Writer(_write_coco_part, _finish_coco, _coco_source)
+CSV = Writer(write_images, _finish_csv, _csv_source, keeps_flags=False)
+TFRECORD = Writer(_write_tfrecord_part, _finish_tfrecord, _tfrecord_source)
+VOC = Writer(_write_voc_part, _finish_voc, _voc_source)
+
+
+class _Registered(Mapping[str, Writer]):
+    """The writers of all registered formats by the formats' names; each is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Writer:
+        if name not in specs.formats() or not specs.data_format(name).writer:
+            raise KeyError(name)
+        found: Writer = specs.load_implementation(specs.data_format(name).writer)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in specs.formats() if specs.data_format(name).writer)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+WRITERS: Mapping[str, Writer] = _Registered()

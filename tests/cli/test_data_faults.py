@@ -133,9 +133,9 @@ def test_every_line_of_a_csv_is_wrong(
 
 def test_a_header_is_one_fault_and_no_class(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = checked(
-        capsys, csv_file(tmp_path, lambda name, x, y, w, h: f'{name},{x},{y},{x + w},{y + h},cat', 'path,x1,y1,x2,y2,class\n')
+        capsys, csv_file(tmp_path, lambda name, x, y, w, h: f'{name},{x},{y},{x + w},{y + h},cat', 'Bild,a,b,c,d,Klasse\n')
     )
-    assert 'likely cause: the first line is a header' in shown
+    assert 'likely cause: the first line is a header: set the format to csv_header, or remove the line' in shown
     assert 'classes       cat: 20 in 5 images' in shown
 
 

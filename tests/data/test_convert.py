@@ -61,7 +61,7 @@ def test_a_converted_data_set_is_recognised_and_equal(dataset: Dataset, tmp_path
     assert load(source).digest == load(WRITERS[to].source(out, 'train')).digest == dataset.digest
 
 
-@pytest.mark.parametrize('to', ['coco', 'tfrecord', 'voc'])
+@pytest.mark.parametrize('to', [name for name in FORMATS if WRITERS[name].keeps_flags])
 def test_flags_survive(dataset: Dataset, tmp_path: pathlib.Path, to: str) -> None:
     flagged = with_flags(dataset)
     convert.convert(convert.plan(flagged, to, 'train'), tmp_path / 'out')

@@ -72,7 +72,7 @@ def test_a_bad_line_is_dropped_and_the_others_stay(tmp_path: pathlib.Path, line:
     assert bad.reason.startswith(reason)
 
 
-def test_a_header_is_told_apart(tmp_path: pathlib.Path) -> None:
+def test_a_header_is_no_line_of_this_format(tmp_path: pathlib.Path) -> None:
     _, (bad,) = read(tmp_path, 'path,x1,y1,x2,y2,class\n' + GOOD)
     assert (bad.element, bad.reason) == ('line 1', "expected a number, found 'x1'")
 

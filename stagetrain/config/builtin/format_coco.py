@@ -6,4 +6,13 @@ from stagetrain.config.specs import FormatSpec, register_format
 
 _PLACE = 'stagetrain.data.coco'
 _FUNCTIONS = (f'{_PLACE}:read', f'{_PLACE}:inputs', f'{_PLACE}:class_names', f'{_PLACE}:recognise')
-register_format(FormatSpec('coco', *_FUNCTIONS, has_masks=True, box_form='x, y, width, height', splits=f'{_PLACE}:splits'))
+register_format(
+    FormatSpec(
+        'coco',
+        *_FUNCTIONS,
+        writer='stagetrain.data.writers:COCO',
+        has_masks=True,
+        box_form='x, y, width, height',
+        splits=f'{_PLACE}:splits',
+    )
+)
