@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import rich.box
@@ -11,48 +12,29 @@ import rich.table
 import rich.text
 
 from stagetrain import outputs
-from stagetrain.cli import prepare, streams
-from stagetrain.config import schema, specs
-from stagetrain.data import recognise
-from stagetrain.data.index import load_dataset
-from stagetrain.errors import EXIT_DONE, ConfigError, known_names, suggestion
-from stagetrain.inference import choice
-from stagetrain.pipeline import plan as planning
-from stagetrain.pipeline import runner
-from stagetrain.pipeline.plan import Selection
+from stagetrain.api import evaluating
+from stagetrain.cli import prepare, progress, signals, streams
+from stagetrain.config import schema
+from stagetrain.errors import EXIT_DONE
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.workers import process
-from stagetrain.workers.environment import prepare_environment
 
 
 def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, console: rich.console.Console) -> int:
     """Evaluates one finished stage, or all, on the validation set and prints all metrics.
 
     Raises:
-      ConfigError: the stage is unknown, not finished or stale, or nothing is finished.
-      StagetrainError: as `runner.run`.
+      StagetrainError: as `evaluating.on_validation`.
     """
-    loaded = directory.config()
-    with directory.writing():
-        finished = list(directory.state().lock.stages)
-        if stage is not None and stage not in finished:
-            raise ConfigError(
-                f"--stage: no finished stage '{stage}'. Finished here: {known_names(finished)}.{suggestion(stage, finished)}"
-            )
-        if not finished:
-            raise ConfigError(f'{directory.path}: no stage is finished; run the pipeline first')
-        select = Selection(evaluate=(stage,) if stage else tuple(finished))
-        plan = prepare.planned(loaded, directory, select)
-        for planned in plan.stages:
-            if planned.selected and planned.action != planning.EVALUATE:
-                raise ConfigError(
-                    f'stage {planned.id} is not up to date ({planned.reason}); run it first, or evaluate others with --stage'
-                )
-        runner.run(plan, directory, process.starter(in_process), console)
-        results = directory.lock().stages
-    metrics = {
-        stage_id: dict(results[stage_id].result['metrics']) for stage_id in plan.graph.nodes if stage_id in select.evaluate
-    }
+    with signals.stopping_the_run() as stopper:
+        metrics = evaluating.on_validation(
+            directory,
+            stage,
+            start_worker=process.starter(in_process),
+            listen=progress.Console(console),
+            stopper=stopper,
+            tell=prepare.tell,
+        )
     streams.print_table(_table(metrics), console)
     return EXIT_DONE
 
@@ -67,26 +49,16 @@ def evaluate_on(
     """Measures one finished stage, the last by default, on any data set; nothing in the run directory changes.
 
     Raises:
-      ConfigError: masks are asked for, and the data set's format or the detector has none.
-      BadInput: the run has no such finished stage, the data set cannot be used, or the metrics cannot be written.
+      BadInput: as `evaluating.on_data`, or the metrics cannot be written.
     """
-    loaded = directory.config()
+    directory.require()
     metrics_file = None if json_file is None else outputs.file('--json', json_file, _are_metrics)
-    found, reason = recognise.recognised(source)
-    if found.masks:
-        _require_masks(directory, found)
-    chosen = choice.choose(directory.path, stage)
-    console.print(rich.text.Text(f'{source.path}: read as {found.format}: {reason}'), soft_wrap=True)
-    dataset = load_dataset(found, loaded.pipeline.data, 'validation', None)
-    prepare_environment()
-    from stagetrain.inference import measure
-
-    metrics = measure.measure(chosen, dataset)
-    left_out = f'; {len(dataset.bad)} faults left out' if dataset.bad else ''
-    console.print(f'{len(dataset.examples)} images, {dataset.num_boxes} objects{left_out}', highlight=False)
-    streams.print_table(_table({chosen.stage_id: metrics}), console)
+    found = evaluating.on_data(directory, stage, source, lambda text: console.print(rich.text.Text(text), soft_wrap=True))
+    left_out = f'; {len(found.dataset.bad)} faults left out' if found.dataset.bad else ''
+    console.print(f'{len(found.dataset.examples)} images, {found.dataset.num_boxes} objects{left_out}', highlight=False)
+    streams.print_table(_table({found.stage_id: found.metrics}), console)
     if metrics_file is not None:
-        outputs.write_json('--json', metrics_file, metrics)
+        outputs.write_json('--json', metrics_file, dict(found.metrics))
     return EXIT_DONE
 
 
@@ -94,15 +66,7 @@ def _are_metrics(value: Any) -> bool:
     return isinstance(value, dict) and 'AP' in value
 
 
-def _require_masks(directory: RunDirectory, source: schema.DataSource) -> None:
-    if not specs.data_format(source.format).has_masks:
-        raise ConfigError(f'--masks: {source.path} is read as {source.format}, which has no masks; leave it out')
-    model = directory.config().pipeline.model
-    if not specs.spec_of(model).mask_losses:
-        raise ConfigError(f'--masks: the detector of {directory.path}, {model.type}, predicts no masks; leave it out')
-
-
-def _table(metrics: dict[str, dict[str, float | None]]) -> rich.table.Table:
+def _table(metrics: Mapping[str, Mapping[str, float | None]]) -> rich.table.Table:
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     table.add_column('')
     for stage_id in metrics:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 import rich.console
 
-from stagetrain.cli import prepare, streams
+from stagetrain.api import running
+from stagetrain.cli import prepare, progress, signals, streams
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, ConfigError
 from stagetrain.evaluation import compare
-from stagetrain.pipeline import plan as planning
-from stagetrain.pipeline import runner
-from stagetrain.pipeline.plan import Plan, Selection
+from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.workers import process
 
@@ -25,11 +24,17 @@ def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_proc
     Raises:
       StagetrainError: as `runner.run`, `make_plan` and `RunDirectory.writing`.
     """
-    with directory.writing():
-        plan = prepare.planned(loaded, directory, select)
-        directory.create_or_open(loaded)
-        console.print(_headline(plan, directory), highlight=False, soft_wrap=True)
-        return runner.run(plan, directory, process.starter(in_process), console)
+    with signals.stopping_the_run() as stopper:
+        running.run(
+            loaded,
+            directory,
+            select,
+            start_worker=process.starter(in_process),
+            listen=progress.Console(console),
+            stopper=stopper,
+            tell=prepare.tell,
+        )
+    return EXIT_DONE
 
 
 def compare_config(
@@ -85,12 +90,3 @@ def report(directories: Sequence[RunDirectory], console: rich.console.Console) -
     streams.print_table(compare.table(found), console)
     console.print(f'The report is in {page}', highlight=False, soft_wrap=True)
     return EXIT_DONE
-
-
-def _headline(plan: Plan, directory: RunDirectory) -> str:
-    selected = [stage for stage in plan.stages if stage.selected]
-    waiting = [stage for stage in selected if stage.action != planning.SKIP]
-    what = f'{len(waiting)} of {len(selected)} stages to do' if waiting else f'all {len(selected)} stages are up to date'
-    bad = plan.facts.num_bad_train + plan.facts.num_bad_validation
-    skipped = f', {bad} bad items left out' if bad else ''
-    return f'{directory.path}: {what}; {plan.facts.num_train} training and {plan.facts.num_validation} validation images{skipped}'

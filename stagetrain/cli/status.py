@@ -7,13 +7,10 @@ import rich.console
 import rich.table
 import rich.text
 
-from stagetrain.api import preparation
+from stagetrain.api.run import Run
 from stagetrain.cli import prepare, streams
-from stagetrain.errors import DamagedFile, DataError, WeightsError
-from stagetrain.pipeline.graph import build_graph
-from stagetrain.pipeline.plan import Selection, assess
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
+from stagetrain.pipeline.status import StageStatus
 
 _METRICS = {'AP': 'AP', 'AP50': 'AP50', 'recall_0.5': 'recall'}
 """Metric -> head of its column; `stagetrain eval` shows all, and eighty columns must do here."""
@@ -26,24 +23,16 @@ def status(directory: RunDirectory, console: rich.console.Console) -> None:
     Raises:
       RunDirectoryError: it is no run directory, or its lock is damaged.
     """
-    loaded = directory.config()
-    state = directory.state()
-    remark = None
-    try:
-        facts = preparation.gather_facts(loaded.pipeline, directory.cache, prepare.tell)
-        plan = assess(loaded, facts, state, select=Selection(variants=True))
-        statuses = stage_statuses(plan, state, directory.ledger.read())
-    except (DataError, WeightsError, DamagedFile) as error:
-        remark = f'Whether stages are up to date is not known: {error}'
-        statuses = unjudged_statuses(list(build_graph(loaded.pipeline).nodes), state)
-    owner = directory.owner()
-    console.print(rich.text.Text(f'{directory.path}' + (f' (in use by {owner})' if owner else '')), soft_wrap=True)
-    streams.print_table(_table(statuses), console)
-    for stage in statuses:
+    directory.require()
+    found = Run(directory.path).status(prepare.tell)
+    in_use = f' (in use by {found.owner})' if found.owner else ''
+    console.print(rich.text.Text(f'{directory.path}{in_use}'), soft_wrap=True)
+    streams.print_table(_table(found.stages), console)
+    for stage in found.stages:
         if stage.text:
             console.print(rich.text.Text(f'{stage.id}: {stage.text}'), soft_wrap=True)
-    if remark:
-        console.print(rich.text.Text(remark), soft_wrap=True)
+    if found.remark:
+        console.print(rich.text.Text(found.remark), soft_wrap=True)
 
 
 def _table(statuses: tuple[StageStatus, ...]) -> rich.table.Table:

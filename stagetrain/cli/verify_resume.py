@@ -13,7 +13,7 @@ from typing import Any
 import rich.console
 import rich.text
 
-from stagetrain.cli import prepare
+from stagetrain.cli import prepare, progress, signals
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names
 from stagetrain.pipeline import runner
@@ -107,11 +107,11 @@ def _run(
     start_worker: runner.StartWorker,
     console: rich.console.Console,
 ) -> None:
-    with directory.writing():
+    with directory.writing(), signals.stopping_the_run() as stopper:
         _require_stage(loaded, select.until or select.only)
         plan = prepare.planned(loaded, directory, select)
         directory.create_or_open(loaded)
-        runner.run(plan, directory, start_worker, console)
+        runner.run(plan, directory, start_worker, progress.Console(console), stopper)
 
 
 def _require_stage(loaded: load.Loaded, stage: str | None) -> None:

@@ -1,6 +1,6 @@
 """Carries a plan out: one child process per job, with a ledger line and a lock entry for each.
 
-    exit_code = run(plan, directory, start_worker, console)
+    run(plan, directory, start_worker, listen=print)
 
 The runner knows nothing of TensorFlow or of training: `start_worker` gives it something that carries out a job file. A worker is
 started for the next job while the present one is in its second half, so that its imports cost no time.
@@ -11,36 +11,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
 from typing import Any, Protocol
-
-import rich.console
-import rich.progress
-import rich.text
-from rich.markup import escape
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
 from stagetrain.pipeline import fingerprint, gates, job_making, stopping
 from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory, explained
-from stagetrain.pipeline.stopping import Stop, Work
+from stagetrain.pipeline.stopping import Stopper, Work
 
-Event = Mapping[str, Any]
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Message = Mapping[str, Any]
+"""What a worker says while it works: `{"event": "progress" | "note", ...}`."""
 _STALE_EVALUATION = ('evaluation.json', 'detections.json', 'images.json')
 
 
 class Worker(Protocol):
     """Something that carries out one job: a child process, or this process itself."""
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Event], None]) -> dict[str, Any]:
+    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Message], None]) -> dict[str, Any]:
         """Returns the job's result; raises `StagetrainError` when it failed, `Interrupted` when it saved and stopped."""
 
     def interrupt(self) -> None:
@@ -56,8 +50,15 @@ class Worker(Protocol):
 StartWorker = Callable[[], Worker]
 
 
-def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console: rich.console.Console) -> int:
-    """Carries out the selected stages of a plan, in order; call it inside `directory.writing()`.
+def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, listen: Listener, stopper: Stopper | None = None) -> int:
+    """Carries out the selected stages of a plan, in order; call it inside `directory.writing()`, in any thread.
+
+    Args:
+      plan: what to do.
+      directory: the run directory.
+      start_worker: starts what carries a job out.
+      listen: takes what happens.
+      stopper: asks the run to stop, from a signal handler or another thread.
 
     Returns:
       0; every other end is an exception that carries its exit code.
@@ -65,53 +66,51 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, console:
     Raises:
       StageFailed: a stage failed or its process died; the ledger says how, and the same command goes on from its last checkpoint.
         Or a trained stage does not keep what it `require`s.
-      Interrupted: Ctrl-C or SIGTERM; the stage was saved.
+      Interrupted: it was asked to stop; the stage was saved.
       ConfigError: a stage turned out to be half-done under another config.
       RunDirectoryError: the disk is full or read-only.
     """
-    workers = _Workers(start_worker)
+    stopper = stopper or Stopper()
+    workers = _Workers(start_worker, stopper)
     directory.keep_data_items(plan.facts.items)
-    with workers.receiving_signals():
+    with workers.closing(), stopper.passing_to(workers.stop):
         if any(stage.selected and stage.action in (planning.RUN, planning.RESUME) for stage in plan.stages):
-            _record_remarks(plan, directory, console)
-            _check_model(plan, directory, workers, console)
+            _record_remarks(plan, directory, listen)
+            _check_model(plan, directory, workers, listen)
         for number, stage in enumerate(plan.stages):
             if stage.selected:
                 left = [later for later in plan.stages[number + 1 :] if later.selected and later.action != planning.SKIP]
-                _Stage(plan, directory, workers, console, more_jobs=bool(left)).carry_out(stage.id)
+                _Stage(plan, directory, workers, listen, more_jobs=bool(left)).carry_out(stage.id)
     return EXIT_DONE
 
 
 class _Workers:
     """The worker at work and the one that waits; signals go to the one at work."""
 
-    def __init__(self, start_worker: StartWorker) -> None:
+    def __init__(self, start_worker: StartWorker, stopper: Stopper) -> None:
         self._start = start_worker
         self._present: Worker | None = None
         self._next: Worker | None = None
-        self._stop = Stop()
+        self._stopper = stopper
         self._work: Callable[[], Work] = lambda: stopping.BETWEEN_JOBS
 
     @contextlib.contextmanager
-    def receiving_signals(self) -> Iterator[None]:
-        """Has the first Ctrl-C or SIGTERM make the worker save, and a second one end it at once; says each time what happens."""
-        former = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+    def closing(self) -> Iterator[None]:
+        """Lets all workers go at the end."""
         try:
             yield
         finally:
             for worker in (self._present, self._next):
                 if worker is not None:
                     worker.close()
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
     def prepare_next(self) -> None:
         """Starts a worker that imports and waits, unless one waits already."""
-        if self._next is None and not self._stop.is_asked:
+        if self._next is None and not self._stopper.is_asked:
             self._next = self._start()
 
     def carry_out(
-        self, job_file: pathlib.Path, emit: Callable[[Event], None], work: Callable[[], Work], *, is_short: bool = False
+        self, job_file: pathlib.Path, emit: Callable[[Message], None], work: Callable[[], Work], *, is_short: bool = False
     ) -> dict[str, Any]:
         """Carries out one job in a worker of its own; beside a short one the next worker is started at once.
 
@@ -135,30 +134,30 @@ class _Workers:
 
     def stop_if_asked(self) -> None:
         """Raises `Interrupted` when a signal came between two jobs."""
-        if self._stop.is_asked:
+        if self._stopper.is_asked:
             raise Interrupted('stopped before the next stage began; the same command goes on from here')
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        meaning, work, worker = self._stop.ask(), self._work(), self._present
+    def stop(self, meaning: str, say: Callable[[str], None]) -> None:
+        """Has the worker at work save, or ends it, as `meaning` says; first says what is done."""
+        work, worker = self._work(), self._present
         if meaning == stopping.SAVE:
-            stopping.say(str(work))
+            say(str(work))
         elif meaning == stopping.END and worker is not None:
-            stopping.say(stopping.ENDING)
+            say(stopping.ENDING)
         if worker is not None and meaning == stopping.SAVE and work.saves:
             worker.interrupt()
         elif worker is not None and meaning != stopping.SAME:
             worker.kill()
 
 
-def _record_remarks(plan: Plan, directory: RunDirectory, console: rich.console.Console) -> None:
+def _record_remarks(plan: Plan, directory: RunDirectory, listen: Listener) -> None:
     for remark in plan.remarks():
         with explained(directory.path):
             directory.ledger.record('note', None, remark)
-        console.print(rich.text.Text(remark), soft_wrap=True)
+        listen(Remark(None, remark))
 
 
-def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console: rich.console.Console) -> None:
+def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, listen: Listener) -> None:
     """Has every stage's scopes and sources held against the model's real names: a slip in the last stage shows now.
 
     That is done once for each config and content of its sources.
@@ -173,7 +172,7 @@ def _check_model(plan: Plan, directory: RunDirectory, workers: _Workers, console
     with contextlib.suppress(FileNotFoundError, DamagedFile):
         if files.read_sealed_json(checked) == asked:
             return
-    console.print('checking all stages against the names of the variables')
+    listen(Checking(None))
     job_file = directory.cache / 'check.job.json'
     with explained(directory.cache):
         directory.cache.mkdir(exist_ok=True)
@@ -205,6 +204,15 @@ class _Job:
     """Whether another job comes behind it, so that a worker for that may start."""
 
 
+@dataclasses.dataclass
+class _Progress:
+    """The last report of a job."""
+
+    step: int = 0
+    num_steps: int | None = None
+    """None before the first report."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Stage:
     """What carrying out one stage needs."""
@@ -212,7 +220,7 @@ class _Stage:
     plan: Plan
     directory: RunDirectory
     workers: _Workers
-    console: rich.console.Console
+    listen: Listener
     more_jobs: bool
 
     def carry_out(self, stage_id: str) -> None:
@@ -221,7 +229,7 @@ class _Stage:
         stage = planning.decide(self.plan, stage_id, self.directory.state())
         if stage.action == planning.SKIP:
             self._record('skipped', stage_id, stage.reason)
-            self._say(f'{stage_id}: {stage.reason}')
+            self.listen(Skipped(stage_id, stage.reason))
         else:
             for artefact in stage.artefacts:
                 if artefact.action == planning.RUN:
@@ -253,7 +261,7 @@ class _Stage:
             f'pipeline.lock, status and verify go on saying so. For one version throughout: --force {stage.id}'
         )
         self._record('note', stage.id, text, {'mixed_versions': list(stage.mixed_versions)})
-        self.console.print(rich.text.Text(f'{stage.id}: WARNING: {text}', 'bold yellow'), soft_wrap=True)
+        self.listen(Note(stage.id, text, is_warning=True))
 
     def _pass_gate(self, stage: StagePlan) -> None:
         """Stops here when the trained stage does not keep what it `require`s.
@@ -272,7 +280,7 @@ class _Stage:
             raise StageFailed(text)
         for verdict in verdicts:
             self._record('note', stage.id, str(verdict))
-            self._say(f'{stage.id}: {verdict}')
+            self.listen(Note(stage.id, str(verdict)))
 
     def _make(self, stage: StagePlan, artefact: ArtefactPlan) -> None:
         kind, key = artefact.kind, artefact.fingerprint
@@ -292,86 +300,35 @@ class _Stage:
     def _carry_out(self, job: _Job) -> dict[str, Any]:
         """Carries out one job and keeps the ledger."""
         self._record('started', job.name, job.reason, {'fingerprint': job.fingerprint})
-        self._say(f'{job.name}: {job.reason}')
-        started = time.monotonic()
-        progress = _Progress(self.console, job.name)
+        self.listen(Started(job.name, job.reason))
+        started, progress = time.monotonic(), _Progress()
         try:
-            with progress:
-                result = self.workers.carry_out(
-                    job.file,
-                    lambda event: self._receive(job, event, progress),
-                    lambda: job.work(job.name, progress.step, progress.num_steps),
-                )
-        except Interrupted as error:
-            self._record('interrupted', job.name, str(error), {'step': progress.step})
-            raise
+            result = self.workers.carry_out(
+                job.file,
+                lambda message: self._receive(job, message, progress),
+                lambda: job.work(job.name, progress.step, progress.num_steps),
+            )
         except StagetrainError as error:
-            self._record('failed', job.name, str(error), {'step': progress.step})
+            was_interrupted = isinstance(error, Interrupted)
+            self._record('interrupted' if was_interrupted else 'failed', job.name, str(error), {'step': progress.step})
+            self.listen(Ended(job.name, progress.step, str(error), was_interrupted))
             raise
         seconds = round(time.monotonic() - started, 3)
         self._record('finished', job.name, f'in {seconds:.1f} s', {'seconds': seconds, 'fingerprint': job.fingerprint})
-        self._say(f'{job.name}: finished in {seconds:.1f} s{_metrics(result)}')
+        self.listen(Finished(job.name, seconds, result))
         return result
 
-    def _receive(self, job: _Job, event: Event, progress: _Progress) -> None:
-        if event['event'] == 'note':
-            self._record('note', job.name, event['text'])
-            self._say(f'{job.name}: {event["text"]}')
-        elif event['event'] == 'progress':
-            progress.show(event)
-            if job.is_followed and event['step'] * 2 >= event['num_steps']:
+    def _receive(self, job: _Job, message: Message, progress: _Progress) -> None:
+        if message['event'] == 'note':
+            self._record('note', job.name, message['text'])
+            self.listen(Note(job.name, message['text']))
+        elif message['event'] == 'progress':
+            progress.step, progress.num_steps = message['step'], message['num_steps']
+            self.listen(Progress(job.name, progress.step, progress.num_steps, message.get('values') or {}))
+            if job.is_followed and progress.step * 2 >= progress.num_steps:
                 self.workers.prepare_next()
 
     def _record(self, event: str, job: str, text: str, details: Mapping[str, Any] | None = None) -> None:
         self.directory.require_still_there()
         with explained(self.directory.path):
             self.directory.ledger.record(event, job, text, details)
-
-    def _say(self, text: str) -> None:
-        self.console.print(rich.text.Text(text), soft_wrap=True)
-
-
-def _metrics(result: Mapping[str, Any]) -> str:
-    shown = {name: (result.get('metrics') or {}).get(name) for name in ('AP', 'AP50', 'recall_0.5')}
-    return ''.join(f', {name} {value:.3f}' for name, value in shown.items() if value is not None)
-
-
-def _number(value: float | None) -> str:
-    return 'not measured' if value is None else f'{value:.4g}'
-
-
-class _Progress:
-    """Steps and losses: a bar on a terminal, a line for every tenth elsewhere."""
-
-    def __init__(self, console: rich.console.Console, name: str) -> None:
-        self._console, self._name = console, name
-        self.step = 0
-        self.num_steps: int | None = None
-        """None before the first report."""
-        self._tenth = -1
-        columns = (
-            rich.progress.TextColumn('{task.description}'),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn('{task.fields[values]}'),
-        )
-        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task(escape(name), total=None, values='')
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def show(self, event: Event) -> None:
-        """Shows a progress event."""
-        self.step, self.num_steps = event['step'], event['num_steps']
-        values = ' '.join(f'{key} {_number(value)}' for key, value in (event.get('values') or {}).items())
-        self._bar.update(self._task, completed=self.step, total=event['num_steps'], values=escape(values))
-        tenth = self.step * 10 // max(event['num_steps'], 1)
-        if not self._console.is_terminal and tenth != self._tenth:
-            self._tenth = tenth
-            self._console.print(rich.text.Text(f'{self._name}: {self.step}/{event["num_steps"]} {values}'), soft_wrap=True)

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 SAVE, SAME, END = 'save', 'same', 'end'
 SECONDS_OF_A_DOUBLE_PRESS = 2.0
@@ -38,6 +38,40 @@ class Stop:
             self._asked_at = now
             return SAVE
         return SAME if now - self._asked_at < SECONDS_OF_A_DOUBLE_PRESS else END
+
+
+class Stopper:
+    """Asks a run to stop: from a signal handler, or from any thread."""
+
+    def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
+        """Args: say: takes what is done about it, in words, at once."""
+        self._say, self._stop = say, Stop()
+        self._receive: Callable[[str, Callable[[str], None]], None] | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether `ask` was called."""
+        return self._stop.is_asked
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether a run goes on that receives what is asked."""
+        return self._receive is not None
+
+    def ask(self) -> None:
+        """Has the job at work save and stop; asked again two seconds later or after that, ends it without saving."""
+        meaning = self._stop.ask()
+        if self._receive is not None:
+            self._receive(meaning, self._say)
+
+    @contextlib.contextmanager
+    def passing_to(self, receive: Callable[[str, Callable[[str], None]], None]) -> Iterator[None]:
+        """Has `receive` called with each meaning and with what takes words, while a run goes on."""
+        self._receive = receive
+        try:
+            yield
+        finally:
+            self._receive = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import rich.console
 import yaml
 
 from stagetrain import files
-from stagetrain.cli import prepare
+from stagetrain.cli import prepare, progress
 from stagetrain.config import load
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import EVERYTHING, Plan, Selection
@@ -120,7 +120,12 @@ class Project:
         with self.directory.writing():
             plan = prepare.planned(loaded, self.directory, select)
             self.directory.create_or_open(loaded)
-            runner.run(plan, self.directory, in_this_process if environ is None else lambda: start_fake(environ), console)
+            runner.run(
+                plan,
+                self.directory,
+                in_this_process if environ is None else lambda: start_fake(environ),
+                progress.Console(console),
+            )
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue()
 

@@ -1,0 +1,43 @@
+"""Carries out a plan in a run directory: the part that `run`, `compare` and Python programs share."""
+
+from __future__ import annotations
+
+from stagetrain.api import preparation
+from stagetrain.config import load
+from stagetrain.pipeline import runner
+from stagetrain.pipeline.events import Listener, Planned
+from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.pipeline.runner import StartWorker
+from stagetrain.pipeline.stopping import Stopper
+
+
+def run(
+    loaded: load.Loaded,
+    directory: RunDirectory,
+    select: Selection,
+    *,
+    start_worker: StartWorker,
+    listen: Listener,
+    stopper: Stopper | None = None,
+    tell: preparation.Tell = preparation.silent,
+) -> None:
+    """Runs the selected stages of a checked pipeline that are not up to date.
+
+    Args:
+      loaded: the pipeline.
+      directory: the run directory; made when it is not there.
+      select: which stages.
+      start_worker: starts what carries a job out.
+      listen: takes what happens; first `Planned`.
+      stopper: asks the run to stop.
+      tell: takes remarks about how the data is read.
+
+    Raises:
+      StagetrainError: as `runner.run`, `make_plan` and `RunDirectory.writing`.
+    """
+    with directory.writing():
+        plan = preparation.planned(loaded, directory, select, tell)
+        directory.create_or_open(loaded)
+        listen(Planned(None, plan, directory.path))
+        runner.run(plan, directory, start_worker, listen, stopper)
