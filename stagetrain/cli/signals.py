@@ -31,5 +31,5 @@ def stopping_the_run() -> Iterator[Stopper]:
     try:
         yield stopper
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for known, handler in former.items():
+            signal.signal(known, handler)
