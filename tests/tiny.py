@@ -243,7 +243,7 @@ def command(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, '-m', 'stagetrain.cli.main', *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2', 'COLUMNS': '200'},
+        env={**os.environ, 'COLUMNS': '200'},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -17,7 +17,7 @@ from stagetrain.cli import prepare, progress, signals, streams
 from stagetrain.config import schema
 from stagetrain.errors import EXIT_DONE
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.workers import process
+from stagetrain.workers import process, quiet
 
 
 def evaluate(directory: RunDirectory, stage: str | None, in_process: bool, console: rich.console.Console) -> int:
@@ -46,14 +46,15 @@ def evaluate_on(
     json_file: pathlib.Path | None,
     console: rich.console.Console,
 ) -> int:
-    """Measures one finished stage, the last by default, on any data set; nothing in the run directory changes.
+    """Measures one finished stage, the last by default, on any data set; in the run directory only a log is written.
 
     Raises:
       BadInput: as `evaluating.on_data`, or the metrics cannot be written.
     """
     directory.require()
     metrics_file = None if json_file is None else outputs.file('--json', json_file, _are_metrics)
-    found = evaluating.on_data(directory, stage, source, lambda text: console.print(rich.text.Text(text), soft_wrap=True))
+    with quiet.printing_to(directory.log('eval')):
+        found = evaluating.on_data(directory, stage, source, lambda text: console.print(rich.text.Text(text), soft_wrap=True))
     left_out = f'; {len(found.dataset.bad)} faults left out' if found.dataset.bad else ''
     console.print(f'{len(found.dataset.examples)} images, {found.dataset.num_boxes} objects{left_out}', highlight=False)
     streams.print_table(_table({found.stage_id: found.metrics}), console)

@@ -14,6 +14,7 @@ import os
 import pathlib
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -22,6 +23,7 @@ import rich.console
 import stagetrain
 from stagetrain.cli import data_arguments, streams
 from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
+from stagetrain.workers import quiet
 
 # Each verb imports what it needs itself: `schema` needs no data room, `status` no network, and both must answer at once.
 
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the words of the command; those of this process when None, which then ends with the exit code.
     """
     streams.escape_what_does_not_fit()
+    if not sys.warnoptions:  # Neither `python -W` nor PYTHONWARNINGS asks for them.
+        warnings.simplefilter('ignore')  # Of libraries, about what no user of theirs can change; logs hold them.
     options = _parser().parse_args(arguments)
     # Before and behind the stages, which have handlers of their own.
     former = {number: signal.signal(number, handler) for number, handler in _HANDLERS.items()}
@@ -70,9 +74,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     """Ends the process at once, for all that is written survives that; an exception would break imports of native modules."""
     del frame
     with contextlib.suppress(OSError, ValueError):
-        os.write(
-            sys.stderr.fileno(), f'stagetrain: ended by {signal.Signals(number).name}; what was saved before is intact\n'.encode()
-        )
+        quiet.write_to_person(f'stagetrain: ended by {signal.Signals(number).name}; what was saved before is intact\n'.encode())
     os._exit(EXIT_INTERRUPTED)
 
 
@@ -98,18 +100,18 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
     directory = prepare.run_directory(options.run_dir, options.config)
     planned = prepare.planned(loaded, directory, prepare.selection(options))
     plan.show(planned, console)
-    if options.variables or options.cost:
-        from stagetrain.workers.environment import prepare_environment
+    tables = []
+    with quiet.computing(directory.log('plan')) if options.variables or options.cost else contextlib.nullcontext():
+        if options.variables:
+            from stagetrain.training import inspect
 
-        prepare_environment()
-    if options.variables:
-        from stagetrain.training import inspect
+            tables.append(inspect.variable_table(loaded.pipeline))
+        if options.cost:
+            from stagetrain.training import cost
 
-        plan.show_table(inspect.variable_table(loaded.pipeline), console)
-    if options.cost:
-        from stagetrain.training import cost
-
-        plan.show_table(cost.probe(loaded.pipeline, {stage.id: stage.num_steps for stage in planned.stages}), console)
+            tables.append(cost.probe(loaded.pipeline, {stage.id: stage.num_steps for stage in planned.stages}))
+    for rows in tables:
+        plan.show_table(rows, console)
     return EXIT_DONE
 
 
@@ -168,16 +170,16 @@ def _eval(options: argparse.Namespace, console: rich.console.Console) -> int:
 def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.inference import request
     from stagetrain.pipeline.rundir import RunDirectory
-    from stagetrain.workers.environment import prepare_environment
 
-    RunDirectory(options.run_dir).require()
+    directory = RunDirectory(options.run_dir)
+    directory.require()
     made = request.make(options.run_dir, options.stage, options.images, options.out, options.annotations)
     for remark in made.remarks:
         console.print(remark, highlight=False, soft_wrap=True)
-    prepare_environment()
-    from stagetrain.inference import detect
+    with quiet.computing(directory.log('detect')):
+        from stagetrain.inference import detect
 
-    pictures = detect.carry_out(made)
+        pictures = detect.carry_out(made)
     console.print(f'Detections on {len(pictures)} images are in {options.out}', highlight=False, soft_wrap=True)
     return EXIT_DONE
 

@@ -15,7 +15,7 @@ from stagetrain.errors import EXIT_DONE, ConfigError
 from stagetrain.evaluation import compare
 from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
-from stagetrain.workers import process
+from stagetrain.workers import process, quiet
 
 
 def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_process: bool, console: rich.console.Console) -> int:
@@ -83,7 +83,7 @@ def report(directories: Sequence[RunDirectory], console: rich.console.Console) -
         raise ConfigError(
             f'{directories[0].path}: nothing to compare yet: {missing}. Run `stagetrain compare CONFIG` to train what is missing.'
         )
-    with explained(directories[0].path):
+    with quiet.printing_to(directories[0].log('compare')), explained(directories[0].path):
         page = compare.write_report(directories[0].path, summaries)
     with contextlib.suppress(ValueError):
         page = page.relative_to(pathlib.Path.cwd())

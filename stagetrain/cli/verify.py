@@ -8,6 +8,7 @@ import rich.text
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
 from stagetrain.pipeline import verify as files_of
 from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.workers import quiet
 
 
 def verify(directory: RunDirectory, files_only: bool, console: rich.console.Console) -> int:
@@ -39,12 +40,10 @@ def verify(directory: RunDirectory, files_only: bool, console: rich.console.Cons
 
 
 def _tensors(directory: RunDirectory) -> tuple[list[str], list[str]]:
-    from stagetrain.workers.environment import prepare_environment
+    with quiet.computing():
+        from stagetrain.training import verify as tensors
 
-    prepare_environment()
-    from stagetrain.training import verify as tensors
-
-    return tensors.faults(directory.path, {stage_id: entry.result for stage_id, entry in directory.lock().stages.items()})
+        return tensors.faults(directory.path, {stage_id: entry.result for stage_id, entry in directory.lock().stages.items()})
 
 
 def _say(console: rich.console.Console, text: str) -> None:

@@ -19,7 +19,7 @@ from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, 
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.workers import process
+from stagetrain.workers import process, quiet
 
 _NUM_SHOWN = 5
 
@@ -136,12 +136,10 @@ def _compare(
 
 
 def _tensors(checkpoint: pathlib.Path) -> Mapping[str, str]:
-    from stagetrain.workers.environment import prepare_environment
+    with quiet.computing():
+        from stagetrain.training import verify
 
-    prepare_environment()
-    from stagetrain.training import verify
-
-    return verify.tensor_digests(checkpoint)
+        return verify.tensor_digests(checkpoint)
 
 
 def _say(console: rich.console.Console, text: str) -> None:

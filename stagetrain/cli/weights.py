@@ -15,7 +15,7 @@ from stagetrain.config import schema
 from stagetrain.errors import ConfigError, WeightsError, known_names
 from stagetrain.pipeline import other_runs
 from stagetrain.weights import diff, recognise
-from stagetrain.workers.environment import prepare_environment
+from stagetrain.workers import quiet
 
 
 def show(path: pathlib.Path, scope: str, console: rich.console.Console) -> None:
@@ -80,8 +80,8 @@ def _print(table: rich.table.Table, console: rich.console.Console) -> None:
 def _read(path: pathlib.Path) -> tuple[str, dict[str, np.ndarray]]:
     if (path / 'run.yaml').is_file():
         path = other_runs.finished_stage(str(path), schema.Source(run=str(path))).checkpoint
-    prepare_environment()
-    return recognise.read_any(path)
+    with quiet.computing():
+        return recognise.read_any(path)
 
 
 def _in_scope(arrays: Mapping[str, np.ndarray], scope: str, path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ run.yaml            the resolved config                    ledger.jsonl   what h
 pipeline.lock       per stage: fingerprint, parts, result  report/        tables, plots, page
 data/<digest>.json  which images a data set held           cache/         can be deleted at any time
 stages/<id>/        job.json  checkpoints/step-<8 digits>/  metrics.jsonl  ...
+logs/<verb>.log     what TensorFlow and other libraries printed while a verb computed
 stores/<kind of artefact>/<fingerprint>/
 
 directory = RunDirectory(pathlib.Path('runs/bccd'))
@@ -119,6 +120,10 @@ class RunDirectory:
     def store(self, kind: str) -> pathlib.Path:
         """Returns the folder of all artefacts of a kind."""
         return self.path / 'stores' / kind
+
+    def log(self, verb: str) -> pathlib.Path | None:
+        """Returns where what libraries print during a verb goes; None while this is no run directory."""
+        return self.path / 'logs' / f'{verb}.log' if self.exists() else None
 
     def stage(self, stage_id: str) -> pathlib.Path:
         """Returns the folder of a stage."""

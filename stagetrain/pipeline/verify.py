@@ -26,7 +26,7 @@ from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
 VARIABLES_FILE = 'variables.json'
 _UNGUARDED = {'.lock', '.lock.json', CHILDREN_FILE}
-_FREE_FOLDERS = ('report', 'tensorboard')
+_FREE_FOLDERS = ('report', 'tensorboard', 'logs')
 _NUM_SHOWN = 3
 
 Variables = Mapping[str, Mapping[str, Any]]

@@ -23,8 +23,7 @@ from typing import IO, Any
 from stagetrain import files
 from stagetrain.config import onednn
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
-from stagetrain.workers import child, memory_kills
-from stagetrain.workers.environment import prepare_environment
+from stagetrain.workers import child, memory_kills, quiet
 
 WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.workers.child')
 MEMORY = {'MALLOC_ARENA_MAX': '2'}
@@ -133,11 +132,11 @@ class InProcessWorker:
           Interrupted: it saved and stopped, or was left where it is.
         """
         onednn.require_decided(os.environ)
-        prepare_environment()
-        try:
-            return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
-        except KeyboardInterrupt as error:
-            raise Interrupted(_ENDED_AT_ONCE) from error
+        with quiet.computing(log_file(job_file), keep=True):
+            try:
+                return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
+            except KeyboardInterrupt as error:
+                raise Interrupted(_ENDED_AT_ONCE) from error
 
     def interrupt(self) -> None:
         """Asks the job to save and stop."""

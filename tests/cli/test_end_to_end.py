@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import time
@@ -100,3 +101,38 @@ def test_a_stage_on_stored_proposals_and_features_is_made_again_with_the_same_bi
     code, output = tiny.run_command(*only)
     assert code == 0, output
     assert_same_bits(copied, tiny_run.run_dir, 'detector_2')
+
+
+# ---- what a person sees ------------------------------------------------------------------------------------------------------
+
+METRICS_ROW = r' *(detector_2|[─ ]*|[\w./@]+ +(\d\.\d{3})?) *'
+
+
+def test_detect_prints_our_line_and_nothing_of_the_libraries(
+    copied: pathlib.Path, tiny_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    images = sorted((tiny_data / 'JPEGImages').glob('*.jpg'))[:2]
+    assert tiny.run_command('detect', copied, *images, '--out', tmp_path / 'out') == (
+        0,
+        f'Detections are in {tmp_path / "out"}\n',
+    )
+    assert (copied / 'logs' / 'detect.log').is_file()
+
+
+def test_plan_of_variables_prints_its_table_and_nothing_of_the_libraries(tiny_run: Any, copied: pathlib.Path) -> None:
+    plain, with_variables = (
+        tiny.run_command('plan', tiny_run.config, '--run_dir', copied, *options) for options in ((), ('--variables',))
+    )
+    assert (plain[0], with_variables[0]) == (0, 0) and with_variables[1].startswith(plain[1])
+    table = [line for line in with_variables[1].removeprefix(plain[1]).splitlines() if line.strip(' ─')]
+    assert table[0].split() == ['variable', 'shape', 'count', 'rpn_1', 'detector_1', 'rpn_2', 'detector_2']
+    assert all(re.match(' (backbone|decoder|rpn_head|detection_head)/', line) for line in table[1:]) and len(table) > 300
+    assert (copied / 'logs' / 'plan.log').is_file()
+
+
+def test_a_job_in_this_process_prints_our_lines_and_nothing_of_the_libraries(copied: pathlib.Path) -> None:
+    code, output = tiny.run_command('eval', copied, '--stage', 'detector_2', '--in_process')
+    assert code == 0, output
+    lines = output.splitlines()
+    said = [line for line in lines if line.startswith('detector_2: ')]
+    assert len(said) >= 2 and [line for line in lines if line not in said and not re.fullmatch(METRICS_ROW, line)] == []
