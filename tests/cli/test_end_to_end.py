@@ -114,7 +114,7 @@ def test_detect_prints_our_line_and_nothing_of_the_libraries(
     images = sorted((tiny_data / 'JPEGImages').glob('*.jpg'))[:2]
     assert tiny.run_command('detect', copied, *images, '--out', tmp_path / 'out') == (
         0,
-        f'Detections are in {tmp_path / "out"}\n',
+        f'Detections on 2 images are in {tmp_path / "out"}\n',
     )
     assert (copied / 'logs' / 'detect.log').is_file()
 
