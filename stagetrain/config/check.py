@@ -18,7 +18,7 @@ from stagetrain.config import artefacts, metric_names, model_rules, schedules, s
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
-from stagetrain.config.options import OneOf
+from stagetrain.config.options import NetworkOptions, OneOf
 from stagetrain.config.schema import FRESH, Init, PipelineBase, Stage
 from stagetrain.config.stages import (
     StageEntry,
@@ -131,7 +131,7 @@ def _choices(value: Any, path: Path) -> Iterator[Problem]:
         if chosen is None:
             yield path, f'type: missing; expected one of {known_names(set(type(value).model_fields) - {"type"})}'
         else:
-            yield from _choices(getattr(value, chosen), (*path, chosen))
+            yield from _choices(value.chosen, (*path, chosen))
     elif isinstance(value, pydantic.BaseModel):
         for name in type(value).model_fields:
             yield from _choices(getattr(value, name), (*path, name))
@@ -184,7 +184,7 @@ def _stage_models(pipeline: PipelineBase) -> Iterator[Problem]:
 
 
 def _models(pipeline: PipelineBase) -> Iterator[Problem]:
-    places: list[tuple[Path, Any]] = [(('model',), pipeline.model)]
+    places: list[tuple[Path, NetworkOptions]] = [(('model',), pipeline.model)]
     places += [(('models', name), model) for name, model in pipeline.models.items()]
     for path, model in places:
         for inside, text in model_rules.problems(model, len(pipeline.data.classes)):
@@ -351,11 +351,9 @@ def _scope(scope: str, held: tuple[str, ...]) -> str | None:
 
 def _schedule(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     for field in ('learning_rate', 'warmup'):
-        choice = getattr(entry.stage.train, field)
-        chosen = getattr(choice, 'type', None)
-        if chosen is not None:
-            path = (*_path(pipeline, entry), 'train', field, chosen)
-            yield from _schedule_options(getattr(choice, chosen), path)
+        choice: OneOf | None = getattr(entry.stage.train, field)
+        if choice is not None and choice.type is not None:
+            yield from _schedule_options(choice.chosen, (*_path(pipeline, entry), 'train', field, choice.type))
 
 
 def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Problem]:

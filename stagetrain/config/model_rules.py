@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from stagetrain.config import specs
+from stagetrain.config.detector_options import DetectorOptions, of_detector
+from stagetrain.config.options import NetworkOptions
 
 Path = tuple[str | int, ...]
 Problem = tuple[Path, str]
 
 
-def problems(model: Any, num_classes: int) -> Iterator[Problem]:
+def problems(model: NetworkOptions, num_classes: int) -> Iterator[Problem]:
     """Yields what is wrong with a network's options, with the place inside them.
 
     Args:
@@ -23,7 +25,7 @@ def problems(model: Any, num_classes: int) -> Iterator[Problem]:
     if spec.rules is not None:
         yield from spec.rules(model, num_classes)
     if _option(model, 'min_level') is not None:
-        yield from _levels(model)
+        yield from _levels(of_detector(model))
     yield from _fixed_options(model)
     smallest, largest = _option(model, 'parser', 'aug_scale_min'), _option(model, 'parser', 'aug_scale_max')
     if smallest is not None and not 0 < smallest <= largest:
@@ -35,7 +37,7 @@ def problems(model: Any, num_classes: int) -> Iterator[Problem]:
         yield ('losses', 'class_weights'), f'found {len(weights)} weights; expected {expected}'
 
 
-def _fixed_options(model: Any) -> Iterator[Problem]:
+def _fixed_options(model: NetworkOptions) -> Iterator[Problem]:
     fixed = specs.spec_of(model).fixed_options
     plain = type(model).model_validate({'type': model.type}) if fixed else None
     for option in fixed:
@@ -45,14 +47,14 @@ def _fixed_options(model: Any) -> Iterator[Problem]:
             yield tuple(names), f'found {_option(model, *names)}; only {default} is supported, so remove it'
 
 
-def _option(model: Any, *names: str) -> Any:
-    value = model
+def _option(model: NetworkOptions, *names: str) -> Any:
+    value: Any = model
     for name in names:
         value = getattr(value, name, None)
     return value
 
 
-def _levels(model: Any) -> Iterator[Problem]:
+def _levels(model: DetectorOptions) -> Iterator[Problem]:
     if model.min_level > model.max_level:
         yield ('min_level',), f'found {model.min_level}; expected at most max_level, which is {model.max_level}'
     yield from _input_size(model.input_size, model.max_level)

@@ -43,6 +43,11 @@ class OneOf(ModelGardenConfig):
 
     type: str | None = None
 
+    @property
+    def chosen(self) -> Any:
+        """The options of the branch that `type` names, which must be given."""
+        return getattr(self, str(self.type))
+
     @pydantic.model_validator(mode='after')
     def _only_the_chosen_branch(self) -> OneOf:
         branches = set(type(self).model_fields) - {'type'}

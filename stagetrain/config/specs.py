@@ -135,7 +135,7 @@ def detector(name: str) -> DetectorSpec:
     return _get(_detectors, name, 'model.type')
 
 
-def spec_of(model: Any) -> DetectorSpec:
+def spec_of(model: NetworkOptions) -> DetectorSpec:
     """Returns the spec of a network with given options, by their `type`."""
     spec = detector(model.type)
     return spec.adapt(spec, model) if spec.adapt else spec

@@ -9,9 +9,10 @@ Pure functions of a checked pipeline file, without TensorFlow; `check` has the r
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stagetrain.config import metric_names, specs
+from stagetrain.config.options import NetworkOptions
 from stagetrain.config.schema import PipelineBase, Stage, Train
 
 
@@ -28,7 +29,7 @@ def live_losses(stage: Stage) -> dict[str, float]:
     return {term: weight for term, weight in stage.loss_weights.items() if weight > 0}
 
 
-def model_of(pipeline: PipelineBase, stage: Stage) -> Any:
+def model_of(pipeline: PipelineBase, stage: Stage) -> NetworkOptions:
     """Returns the options of the network that a stage trains: of the one that it names, or the pipeline's."""
     return pipeline.model if stage.model is None else pipeline.models[stage.model]
 

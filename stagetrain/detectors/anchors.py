@@ -9,20 +9,24 @@ A anchors of all levels together, G ground-truth boxes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 from official.vision.ops import anchor, anchor_generator, box_matcher, iou_similarity, target_gather
 from official.vision.utils.object_detection import box_list, faster_rcnn_box_coder
 
+from stagetrain.config.builtin.faster_rcnn import FasterRcnn
+from stagetrain.config.builtin.faster_rcnn_single_scale import FasterRcnnSingleScale
+from stagetrain.config.builtin.mask_rcnn import MaskRcnn
+from stagetrain.config.builtin.retinanet import RetinaNet
+from stagetrain.config.model_garden.networks import MaskRcnnParser, TwoStageParser
 from stagetrain.detectors import sampling
 
 
-def anchor_boxes(model: Any) -> Mapping[str, tf.Tensor]:
+def anchor_boxes(model: FasterRcnn | MaskRcnn | RetinaNet) -> Mapping[str, tf.Tensor]:
     """Returns level -> float32 `[h, w, anchors at a location * 4]`, yxyx in pixels of the scaled image.
 
     Args:
-      model: a detector's options, with `anchor`, `min_level`, `max_level` and `input_size`.
+      model: the detector's options.
     """
     return anchor.Anchor(
         min_level=model.min_level,
@@ -34,11 +38,11 @@ def anchor_boxes(model: Any) -> Mapping[str, tf.Tensor]:
     ).multilevel_boxes
 
 
-def single_scale_anchors(model: Any) -> Mapping[str, tf.Tensor]:
+def single_scale_anchors(model: FasterRcnnSingleScale) -> Mapping[str, tf.Tensor]:
     """Returns the anchors of one level, every size with every aspect ratio (Ren et al. 2015, section 3.1.1); see `anchor_boxes`.
 
     Args:
-      model: options with `input_size`, `max_level`, `anchor.sizes` and `anchor.aspect_ratios`.
+      model: the detector's options.
     """
     level = str(model.max_level)
     lay = anchor_generator.AnchorGeneratorv1(
@@ -53,7 +57,9 @@ def single_scale_anchors(model: Any) -> Mapping[str, tf.Tensor]:
 class RpnTargets:
     """What the region proposal network is to say about each anchor of an image (Ren et al. 2015, section 3.1.2)."""
 
-    def __init__(self, parser: Any, anchor_boxes: Mapping[str, tf.Tensor], allowed_border: float | None = None):
+    def __init__(
+        self, parser: TwoStageParser | MaskRcnnParser, anchor_boxes: Mapping[str, tf.Tensor], allowed_border: float | None = None
+    ):
         """Args: parser: options; anchor_boxes: by level; allowed_border: anchors beyond the image by more pixels are ignored."""
         self.parser, self.anchor_boxes, self._allowed_border = parser, anchor_boxes, allowed_border
         self._flat = tf.concat([tf.reshape(boxes, [-1, 4]) for boxes in self.anchor_boxes.values()], axis=0)

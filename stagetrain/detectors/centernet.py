@@ -24,6 +24,7 @@ from official.projects.centernet.modeling.layers import detection_generator
 from official.projects.centernet.ops import loss_ops, target_assigner
 from official.vision.ops import box_ops
 
+from stagetrain.config.builtin import centernet as options
 from stagetrain.detectors.detector import Batch, Detections, clear_names, feature_key
 from stagetrain.detectors.pyramid import PyramidDetector
 
@@ -36,7 +37,9 @@ _NO_CENTRE = -1e4
 class CenterNet(PyramidDetector):
     """A CenterNet of backbone, decoder (the up-convolutions) and head."""
 
-    def __init__(self, model: Any, num_classes: int, modules: Sequence[str], seed: int):
+    model: options.CenterNet
+
+    def __init__(self, model: options.CenterNet, num_classes: int, modules: Sequence[str], seed: int):
         """Builds the modules with initial values that depend on `seed` alone.
 
         Args:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras
 
+from stagetrain.config.detector_options import DetectorOptions
+from stagetrain.config.options import NetworkOptions
 from stagetrain.weights import names
 
 Batch = Mapping[str, Any]
@@ -59,12 +61,23 @@ class Cut:
         return f'{self.module} up to {", ".join(self.layers)}' if self.layers else self.module
 
 
+class Proposing(NamedTuple):
+    """How proposals are taken from what a region proposal network says."""
+
+    pre_nms_top_k: int
+    """Highest-scoring boxes of each level that enter non-maximum suppression."""
+    nms_iou: float
+    """IoU threshold of non-maximum suppression."""
+    num_proposals: int
+    """Boxes kept for each image."""
+
+
 class Network(abc.ABC):
     """What stages train: named modules, and losses on a batch."""
 
     modules: Mapping[str, Any]
     """Module name -> layer, or list of layers, in network order. Built: all variables exist."""
-    model: Any
+    model: NetworkOptions
     """The options under `model`, or a name of `models`, of the pipeline file."""
 
     @abc.abstractmethod
@@ -90,9 +103,20 @@ class Network(abc.ABC):
 class Detector(Network):
     """A network that finds objects in images; its batches are as the top of this file says."""
 
+    model: DetectorOptions
+
     @abc.abstractmethod
     def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
         """Returns level -> features `[B, h, w, C]` that the heads read, computed from `image` or taken from the batch."""
+
+    @property
+    def proposing(self) -> Proposing:
+        """How it proposes in inference, by its own options.
+
+        Raises:
+          AssertionError: as for `propose`.
+        """
+        raise AssertionError(f'{type(self).__name__} gives no proposals')
 
     def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns boxes float32 `[B, P, 4]` yxyx pixels of the scaled image and scores `[B, P]`, in inference mode.

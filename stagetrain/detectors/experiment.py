@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import exp_factory, task_factory
 
+from stagetrain.config.builtin import experiment as options
 from stagetrain.config.builtin.experiment import TERM
 from stagetrain.detectors.detector import Batch, Network, clear_names
 from stagetrain.errors import ConfigError, known_names
@@ -39,7 +40,9 @@ RANDOM_OPS = (
 class Experiment(Network):
     """The model of an experiment, in the modules that its options name."""
 
-    def __init__(self, model: Any, num_classes: int, modules: Sequence[str], seed: int):
+    model: options.Experiment
+
+    def __init__(self, model: options.Experiment, num_classes: int, modules: Sequence[str], seed: int):
         """Builds the model with initial values that depend on `seed` alone.
 
         Args:
@@ -92,7 +95,7 @@ class Experiment(Network):
     def input_spec(self) -> Any:
         """What a batch of (features, labels) looks like, of any size."""
         if self.model.input == 'crops':
-            return tf.TensorSpec([None, *self.model.input_size], tf.float32), tf.TensorSpec([None], tf.int32)
+            return tf.TensorSpec([None, *self.model.crop_size], tf.float32), tf.TensorSpec([None], tf.int32)
         return self.own_input('train_data', 1, is_training=True, seed=0).element_spec
 
     def own_input(self, part: str, batch_size: int, *, is_training: bool, seed: int) -> tf.data.Dataset:
@@ -180,7 +183,7 @@ class _NoOptimizer:
         assert not list(grads_and_vars)
 
 
-def build_task(model: Any) -> Any:
+def build_task(model: options.Experiment) -> Any:
     """Returns the task of an experiment with the overrides of a pipeline's options."""
     config = exp_factory.get_exp_config(model.name)
     config.override(model.overrides, is_strict=True)

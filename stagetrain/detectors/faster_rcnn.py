@@ -22,6 +22,8 @@ from official.vision.losses import maskrcnn_losses
 from official.vision.modeling.heads import dense_prediction_heads, instance_heads
 from official.vision.ops import box_ops
 
+from stagetrain.config.builtin import faster_rcnn
+from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
 from stagetrain.detectors.detector import Batch, clear_names
 from stagetrain.detectors.mask_branch import MaskBranch
@@ -29,6 +31,7 @@ from stagetrain.detectors.pyramid import override
 from stagetrain.detectors.roi_sampler import BOX_WEIGHTS, RoiMatcher, Rois
 from stagetrain.detectors.two_stage import HEAD_TERMS, Classified, Levels, TwoStageDetector, each_alone
 
+Options = faster_rcnn.FasterRcnn | MaskRcnn
 # Later heads see smaller errors: those of the Model Garden's `MaskRCNNModel`.
 CASCADE_BOX_WEIGHTS = [BOX_WEIGHTS, [20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0, 15.0]]
 
@@ -36,7 +39,9 @@ CASCADE_BOX_WEIGHTS = [BOX_WEIGHTS, [20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0,
 class FasterRcnn(TwoStageDetector):
     """A Faster R-CNN, or Mask R-CNN, that holds only the modules it was asked for."""
 
-    def __init__(self, model: Any, num_classes: int, modules: Sequence[str], seed: int):
+    model: Options
+
+    def __init__(self, model: Options, num_classes: int, modules: Sequence[str], seed: int):
         """Builds the modules with initial values that depend on `seed` alone.
 
         Args:
@@ -47,7 +52,7 @@ class FasterRcnn(TwoStageDetector):
         """
         thresholds = model.roi_sampler.cascade_iou_thresholds or []
         self._matchers = [RoiMatcher(iou, CASCADE_BOX_WEIGHTS[number]) for number, iou in enumerate(thresholds, start=1)]
-        self._masks = MaskBranch(model) if model.type == 'mask_rcnn' else None
+        self._masks = MaskBranch(model) if isinstance(model, MaskRcnn) else None
         rpn_targets = RpnTargets(model.parser, anchor_boxes(model))
         super().__init__(model, model_garden_config(model, num_classes + 1), num_classes, modules, seed, rpn_targets)
 
@@ -165,7 +170,7 @@ class FasterRcnn(TwoStageDetector):
 
     def mask_size(self, terms: Sequence[str]) -> int | None:
         """See `Detector.mask_size`."""
-        return self.model.parser.mask_crop_size if 'mask' in terms else None
+        return self.model.parser.mask_crop_size if isinstance(self.model, MaskRcnn) and 'mask' in terms else None
 
     @property
     def _heads(self) -> list[Any]:
@@ -179,12 +184,12 @@ def _refined(rois: tf.Tensor, encoded: tf.Tensor, number: int, image_shape: tf.T
     return box_ops.clip_boxes(decoded, tf.expand_dims(image_shape, axis=1))
 
 
-def model_garden_config(model: Any, num_classes: int) -> maskrcnn_config.MaskRCNN:
+def model_garden_config(model: Options, num_classes: int) -> maskrcnn_config.MaskRCNN:
     """Returns the Model Garden's own config with the same options.
 
     Args:
       model: the `faster_rcnn` or `mask_rcnn` options of a pipeline.
       num_classes: classes with background.
     """
-    parts = {} if model.type == 'mask_rcnn' else {'mask_head': None, 'mask_sampler': None, 'mask_roi_aligner': None}
+    parts = {} if isinstance(model, MaskRcnn) else {'mask_head': None, 'mask_sampler': None, 'mask_roi_aligner': None}
     return override(maskrcnn_config.MaskRCNN(num_classes=num_classes, include_mask=not parts, **parts), model)

@@ -20,6 +20,7 @@ import tensorflow as tf
 import tf_keras
 from official.vision.losses import maskrcnn_losses
 
+from stagetrain.config.builtin import faster_rcnn_single_scale as options
 from stagetrain.detectors import region_heads
 from stagetrain.detectors.anchors import RpnTargets, single_scale_anchors
 from stagetrain.detectors.detector import Batch, clear_names
@@ -31,7 +32,9 @@ from stagetrain.errors import ConfigError
 class FasterRcnnSingleScale(TwoStageDetector):
     """A single-scale Faster R-CNN that holds only the modules it was asked for."""
 
-    def __init__(self, model: Any, num_classes: int, modules: Sequence[str], seed: int):
+    model: options.FasterRcnnSingleScale
+
+    def __init__(self, model: options.FasterRcnnSingleScale, num_classes: int, modules: Sequence[str], seed: int):
         """Builds the modules with initial values that depend on `seed` alone.
 
         Args:

@@ -12,6 +12,7 @@ from official.vision.losses import maskrcnn_losses
 from official.vision.modeling.heads import instance_heads
 from official.vision.modeling.layers import mask_sampler
 
+from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors.detector import Batch
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import Rois
@@ -20,7 +21,7 @@ from stagetrain.detectors.roi_sampler import Rois
 class MaskBranch:
     """What is done with masks; the head itself is a module of the detector."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: MaskRcnn):
         """Args: model: the `mask_rcnn` options of a pipeline."""
         self._crop_size, self._head_options = model.mask_roi_aligner.crop_size, model.mask_head
         self._roi_features = Aligner(self._crop_size, model.mask_roi_aligner.sample_offset)

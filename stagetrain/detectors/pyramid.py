@@ -21,6 +21,7 @@ from official.vision.modeling import backbones as model_garden_backbones
 from official.vision.modeling import decoders as model_garden_decoders
 
 from stagetrain.config import specs
+from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.detectors import border
 from stagetrain.detectors.detector import Batch, Cut, Detector, clear_names, feature_key, layers_key
 from stagetrain.weights.names import named_variables
@@ -29,7 +30,7 @@ from stagetrain.weights.names import named_variables
 class PyramidDetector(Detector):
     """A detector whose heads read the output of a decoder, or of the backbone where there is none."""
 
-    def __init__(self, model: Any, config: Any, wanted: Sequence[str], seed: int):
+    def __init__(self, model: DetectorOptions, config: Any, wanted: Sequence[str], seed: int):
         """Builds the modules with initial values that depend on `seed` alone.
 
         Args:
@@ -73,10 +74,10 @@ class PyramidDetector(Detector):
     def _build_backbone(self) -> tf_keras.Model:
         input_specs = tf_keras.layers.InputSpec(shape=[None, *self.model.input_size])
         options = self.model.backbone
-        registered = specs.backbone(options.type)
+        registered = specs.backbone(str(options.type))
         if registered is not None:
             build = specs.load_implementation(registered.implementation)
-            return build(input_specs, getattr(options, options.type), self.model.losses.l2_weight_decay)
+            return build(input_specs, options.chosen, self.model.losses.l2_weight_decay)
         config = backbones_config.Backbone()
         config.override(options.model_dump(exclude_unset=True), is_strict=True)
         return model_garden_backbones.factory.build_backbone(
@@ -191,13 +192,13 @@ def trunk(backbone: tf_keras.Model, levels: Collection[str]) -> tf_keras.Model:
     return tf_keras.Model(backbone.inputs, {level: output for level, output in backbone.output.items() if level in levels})
 
 
-def override(config: Any, model: Any) -> Any:
+def override(config: Any, model: DetectorOptions) -> Any:
     """Returns the Model Garden's `config` with the options of a pipeline's `model`.
 
     What the Model Garden's config has no place for is left out: `type`, `losses`, `parser`, and a registered backbone.
     """
     values = model.model_dump(exclude_unset=True, exclude={'type', 'losses', 'parser'})
-    if specs.backbone(model.backbone.type) is not None:
+    if specs.backbone(str(model.backbone.type)) is not None:
         del values['backbone']
     config.override(values, is_strict=True)
     return config

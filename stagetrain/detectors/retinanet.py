@@ -20,6 +20,7 @@ from official.vision.modeling.heads import dense_prediction_heads
 from official.vision.modeling.layers import detection_generator
 from official.vision.ops import anchor
 
+from stagetrain.config.builtin import retinanet as options
 from stagetrain.detectors import boxes
 from stagetrain.detectors.anchors import anchor_boxes
 from stagetrain.detectors.detector import Batch, Detections, clear_names
@@ -35,7 +36,9 @@ TOWERS = {'class': ('cls_convs', 'cls_norms', 'classifier'), 'box': ('box_convs'
 class RetinaNet(PyramidDetector):
     """A RetinaNet: `backbone`, `decoder`, and `head` with a tower for each loss term."""
 
-    def __init__(self, model: Any, num_classes: int, modules: Sequence[str], seed: int):
+    model: options.RetinaNet
+
+    def __init__(self, model: options.RetinaNet, num_classes: int, modules: Sequence[str], seed: int):
         """Builds the modules with initial values that depend on `seed` alone.
 
         Args:
@@ -148,7 +151,7 @@ class RetinaNet(PyramidDetector):
         return matched
 
 
-def model_garden_config(model: Any, num_classes: int) -> retinanet_config.RetinaNet:
+def model_garden_config(model: options.RetinaNet, num_classes: int) -> retinanet_config.RetinaNet:
     """Returns the Model Garden's own config with the same options.
 
     Args:

@@ -5,11 +5,12 @@ B images, P proposals, G ground-truth boxes, N candidates, R RoIs.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 from official.vision.ops import box_matcher, box_ops, iou_similarity
 
+from stagetrain.config.model_garden import maskrcnn
 from stagetrain.detectors import sampling
 
 # The Model Garden's weights of box regression targets; the inverse of the (0.1, 0.1, 0.2, 0.2) deviations of Fast R-CNN.
@@ -34,7 +35,7 @@ class Rois(NamedTuple):
 class RoiSampler:
     """Samples RoIs and assigns their targets, as the Model Garden's `ROISampler`, with stateless random numbers."""
 
-    def __init__(self, options: Any):
+    def __init__(self, options: maskrcnn.ROISampler):
         """Args: options: the Model Garden's `roi_sampler`."""
         self._options = options
         self._matcher = _Matcher(

@@ -19,9 +19,12 @@ import tensorflow as tf
 from official.vision.losses import maskrcnn_losses
 from official.vision.modeling.layers import detection_generator
 
+from stagetrain.config.builtin.faster_rcnn import FasterRcnn
+from stagetrain.config.builtin.faster_rcnn_single_scale import FasterRcnnSingleScale
+from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors import boxes
 from stagetrain.detectors.anchors import RpnTargets
-from stagetrain.detectors.detector import Batch, Detections, feature_key
+from stagetrain.detectors.detector import Batch, Detections, Proposing, feature_key
 from stagetrain.detectors.pyramid import PyramidDetector
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import SAMPLED, Rois, RoiSampler
@@ -32,6 +35,7 @@ HEAD_TERMS = ('frcnn_class', 'frcnn_box')
 ROI_TERMS = (*HEAD_TERMS, 'mask')
 """The loss terms on sampled RoIs."""
 Levels = Mapping[str, tf.Tensor]
+Options = FasterRcnn | MaskRcnn | FasterRcnnSingleScale
 
 
 class Classified(NamedTuple):
@@ -59,7 +63,9 @@ def each_alone(head: Callable[[tf.Tensor], Any], crops: tf.Tensor) -> list[tf.Te
 class TwoStageDetector(PyramidDetector):
     """A detector with a region proposal network; see `PyramidDetector` for its modules and features."""
 
-    def __init__(self, model: Any, config: Any, num_classes: int, modules: Sequence[str], seed: int, rpn_targets: RpnTargets):
+    model: Options
+
+    def __init__(self, model: Options, config: Any, num_classes: int, modules: Sequence[str], seed: int, rpn_targets: RpnTargets):
         """Builds the modules; see `PyramidDetector`.
 
         Args:
@@ -155,6 +161,12 @@ class TwoStageDetector(PyramidDetector):
         )
         return tf.stop_gradient(rois)
 
+    @property
+    def proposing(self) -> Proposing:
+        """See `Detector.proposing`."""
+        options = self.model.roi_generator
+        return Proposing(options.test_pre_nms_top_k, options.test_nms_iou_threshold, options.test_num_proposals)
+
     def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the RPN's proposals in inference mode: float32 `[B, P, 4]` yxyx pixels of the scaled image, scores `[B, P]`."""
         scores, encoded = self.rpn(self.features(batch, training=False), training=False)
@@ -175,13 +187,8 @@ class TwoStageDetector(PyramidDetector):
         features = self.features(batch, training=False)
         rois = batch.get('proposals')
         if rois is None:
-            options = self.model.roi_generator
-            rois, _ = self.propose(
-                {feature_key(self._last_module): features, 'image_shape': batch['image_shape']},
-                pre_nms_top_k=options.test_pre_nms_top_k,
-                nms_iou=options.test_nms_iou_threshold,
-                num_proposals=options.test_num_proposals,
-            )
+            read = {feature_key(self._last_module): features, 'image_shape': batch['image_shape']}
+            rois, _ = self.propose(read, **self.proposing._asdict())
         # A padded proposal has no area; the head would see a corner of the image and might find something there.
         is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1)
         classified = self._classify_all_but(is_padding, features, rois, batch['image_shape'])

@@ -111,17 +111,12 @@ def build_inference(detector: Detector, can_detect: bool, num_proposals: int) ->
         result: dict[str, tf.Tensor] = {}
         shared = dict(detector.with_features(batch))
         if num_proposals:
-            options = detector.model.roi_generator
-            boxes, scores = detector.propose(
-                shared,
-                pre_nms_top_k=options.test_pre_nms_top_k,
-                nms_iou=options.test_nms_iou_threshold,
-                num_proposals=num_proposals,
-            )
+            usual = detector.proposing
+            boxes, scores = detector.propose(shared, **usual._replace(num_proposals=num_proposals)._asdict())
             result |= {'proposal_boxes': boxes, 'proposal_scores': scores}
-            if 'proposals' not in batch and num_proposals >= options.test_num_proposals:
+            if 'proposals' not in batch and num_proposals >= usual.num_proposals:
                 # Sorted by score: the first are those of a run for fewer.
-                shared['proposals'] = boxes[:, : options.test_num_proposals]
+                shared['proposals'] = boxes[:, : usual.num_proposals]
         if can_detect:
             found = detector.detect(shared)
             result |= {

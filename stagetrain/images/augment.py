@@ -21,7 +21,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tensorflow as tf
 from official.vision.ops import augment
@@ -116,23 +115,28 @@ class Augmentation:
         return tf.where(draw[1] < 0.5, -1.0, 1.0) * (operation.level / MAX_LEVEL * most)
 
 
-def of_parser(parser: Any) -> Augmentation | None:
+def of_parser(parser: object) -> Augmentation | None:
     """Returns what a detector's `parser` says of training images, or None when it says nothing."""
-    if not options.augments(parser):
+    if not isinstance(parser, options.AugmentedParser) or not options.augments(parser):
         return None
-    chosen = parser.aug_type
-    if chosen is None:
+    if parser.aug_type is None:
         return Augmentation(parser.color_jitter)
-    if chosen.type == 'autoaug':
-        settings, num_rounds = chosen.autoaug, 1
-        policies = [_policy(steps) for steps in augment.AutoAugment(settings.augmentation_name).policies]
-    else:
-        settings, num_rounds = chosen.randaug, chosen.randaug.num_layers
-        chance = 1.0 if settings.prob_to_apply is None else settings.prob_to_apply
-        names = augment.RandAugment(exclude_ops=settings.exclude_ops).available_ops
-        # The Model Garden draws 'nothing' as often as any operation.
-        policies = [*(_policy([(name, chance, settings.magnitude)]) for name in names), ()]
-    return Augmentation(parser.color_jitter, num_rounds, tuple(policies), settings.cutout_const, settings.translate_const)
+    chosen: options.AutoAugment | options.RandAugment = parser.aug_type.chosen
+    num_rounds, policies = _learned(chosen) if isinstance(chosen, options.AutoAugment) else _drawn(chosen)
+    return Augmentation(parser.color_jitter, num_rounds, policies, chosen.cutout_const, chosen.translate_const)
+
+
+def _learned(settings: options.AutoAugment) -> tuple[int, tuple[Policy, ...]]:
+    """Returns the rounds, and the policies of a learned table that are drawn from in each."""
+    return 1, tuple(_policy(steps) for steps in augment.AutoAugment(settings.augmentation_name).policies)
+
+
+def _drawn(settings: options.RandAugment) -> tuple[int, tuple[Policy, ...]]:
+    """Returns the rounds, and the policies of one operation that are drawn from in each."""
+    chance = 1.0 if settings.prob_to_apply is None else settings.prob_to_apply
+    names = augment.RandAugment(exclude_ops=settings.exclude_ops).available_ops
+    # The Model Garden draws 'nothing' as often as any operation.
+    return settings.num_layers, (*(_policy([(name, chance, settings.magnitude)]) for name in names), ())
 
 
 def _policy(steps: Sequence[tuple[str, float, float]]) -> Policy:

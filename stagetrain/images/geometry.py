@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import tensorflow as tf
 from official.vision.ops import box_ops
 
 from stagetrain.config import specs
+from stagetrain.config.detector_options import of_detector
+from stagetrain.config.options import NetworkOptions
 from stagetrain.images import augment
 from stagetrain.images.augment import Augmentation
 from stagetrain.images.normalization import normalize
@@ -165,16 +166,17 @@ class Geometry:
         return tf.gather(table, flip)
 
 
-def geometry_of(model: Any, training: bool) -> Geometry:
-    """Returns how images become inputs of a model; without views when not training."""
-    if specs.spec_of(model).own_input:  # It takes images as they are: nothing is scaled to fit.
+def geometry_of(network: NetworkOptions, training: bool) -> Geometry:
+    """Returns how images become inputs of a network, from its options; without views when not training."""
+    if specs.spec_of(network).own_input:  # It takes images as they are: nothing is scaled to fit.
         return Geometry(1, 1, 1, specs.MODEL_GARDEN_PREPROCESSING, False, False, 1.0, 1.0, NO_LIMIT)
+    model = of_detector(network)
     parser = model.parser
     return Geometry(
         height=model.input_size[0],
         width=model.input_size[1],
         stride=2**model.max_level,
-        preprocessing=specs.preprocessing(model.backbone.type),
+        preprocessing=specs.preprocessing(str(model.backbone.type)),
         flip_horizontal=training and parser.aug_rand_hflip,
         flip_vertical=training and parser.aug_rand_vflip,
         scale_min=parser.aug_scale_min if training else 1.0,

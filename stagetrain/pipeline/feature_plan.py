@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 from stagetrain.config import augmentation, schema
+from stagetrain.config.detector_options import DetectorOptions, Parser, of_detector
+from stagetrain.config.model_garden.decoders import Decoder
 from stagetrain.config.stages import model_of, spec_of, stage_modules
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 
 
-def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
+def frozen_modules(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ...]:
     """Returns the modules in front of the heads that a stage freezes as a whole, as far as its scopes tell."""
     front = [module for module in spec_of(pipeline, stage).modules if not module.endswith('head')]
     held = stage_modules(pipeline, stage)
@@ -29,14 +30,14 @@ def frozen_modules(pipeline: Any, stage: schema.Stage) -> tuple[str, ...]:
     return tuple(module for module in frozen if module in held)
 
 
-def describe(pipeline: Any, stage: schema.Stage, num_images: int) -> str | None:
+def describe(pipeline: schema.PipelineBase, stage: schema.Stage, num_images: int) -> str | None:
     """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is known to be frozen."""
     frozen = frozen_modules(pipeline, stage)
     if spec_of(pipeline, stage).own_input or (not frozen and stage.freeze_up_to is None):
         return None
     if stage.features.store == 'off':
         return f'off: {" and ".join(frozen) or f"backbone up to {stage.freeze_up_to}"} computed at each step'
-    model = model_of(pipeline, stage)
+    model = of_detector(model_of(pipeline, stage))
     num_views = _num_views(model.parser, stage.features)
     if num_views is None:
         return 'off: scale jitter or augmentation makes views endless; features.views would make them finite'
@@ -57,7 +58,7 @@ def _covers(scope: str, module: str) -> bool:
     return bool(re.compile(scope).fullmatch(f'{module}/\N{SNOWMAN}/\N{SNOWMAN}'))
 
 
-def _num_views(parser: Any, features: schema.Features) -> int | None:
+def _num_views(parser: Parser, features: schema.Features) -> int | None:
     if features.views is not None:
         return features.views
     if parser.aug_scale_min != 1.0 or parser.aug_scale_max != 1.0 or augmentation.augments(parser):
@@ -65,12 +66,13 @@ def _num_views(parser: Any, features: schema.Features) -> int | None:
     return (1 + parser.aug_rand_hflip) * (1 + parser.aug_rand_vflip)
 
 
-def _row_bytes(model: Any, frozen: tuple[str, ...], dtype: str) -> int:
+def _row_bytes(model: DetectorOptions, frozen: tuple[str, ...], dtype: str) -> int:
     """Returns the bytes of one view's features behind a feature pyramid; 0 where the model alone would tell."""
-    if frozen[-1] != 'decoder' or getattr(model.decoder, 'type', None) != 'fpn':
+    decoder = getattr(model, 'decoder', None)
+    if frozen[-1] != 'decoder' or not isinstance(decoder, Decoder) or decoder.type != 'fpn':
         return 0
     height, width = model.input_size[:2]
     cells = sum(
         math.ceil(height / 2**level) * math.ceil(width / 2**level) for level in range(model.min_level, model.max_level + 1)
     )
-    return cells * model.decoder.fpn.num_filters * _BYTES[dtype]
+    return cells * decoder.fpn.num_filters * _BYTES[dtype]

@@ -30,7 +30,7 @@ def faults(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, fa
     """Yields what decides about a stage by a metric that cannot be measured."""
     place = f'data.validation: {pipeline.data.validation.path}'
     model = model_of(pipeline, stage)
-    if model.type == experiment.TYPE:
+    if isinstance(model, experiment.Experiment):
         if model.input == 'crops' and facts.validation_objects and not any(facts.validation_objects):
             yield f'stages.{stage_id}: measured on crops of objects, but {place} holds crowds only, which are not cut out'
         return  # The names of its metrics are its task's.

@@ -24,7 +24,7 @@ class Context:
     """A job's surroundings."""
 
     job: Mapping[str, Any]
-    pipeline: Any
+    pipeline: schema.PipelineBase
     """With the stage's network as its `model`."""
     stage: schema.Stage
     strategy: tf.distribute.Strategy

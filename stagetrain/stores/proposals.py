@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from stagetrain.detectors.detector import Detector, Proposing
 from stagetrain.evaluation import metrics
 from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
@@ -53,13 +54,11 @@ def make_proposals(
     detector = context.build_detector(tuple(job['origins']))
     assign.initialise(detector.modules, job['origins'])
     train, validation = context.training_images(), context.validation_images()
-    options = context.pipeline.model.roi_generator
     folder = pathlib.Path(job['folder'])
     num_flips = train.geometry.num_flips
-    train_rows = _rows(detector, train, num_flips, settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
-    validation_rows = _rows(
-        detector, validation, 1, options.test_pre_nms_top_k, options.test_nms_iou_threshold, options.test_num_proposals
-    )
+    proposing = Proposing(settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
+    train_rows = _rows(detector, train, num_flips, proposing)
+    validation_rows = _rows(detector, validation, 1, detector.proposing)
 
     def progress(done: int, total: int) -> None:
         emit({'event': 'progress', 'step': done, 'num_steps': total, 'values': {}})
@@ -75,10 +74,10 @@ def make_proposals(
     }
 
 
-def _rows(detector: Any, images: Images, num_flips: int, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> arrays.Rows:
+def _rows(detector: Detector, images: Images, num_flips: int, proposing: Proposing) -> arrays.Rows:
     @tf.function(autograph=False)
     def propose(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        boxes, scores = detector.propose(batch, pre_nms_top_k=pre_nms_top_k, nms_iou=nms_iou, num_proposals=num_proposals)
+        boxes, scores = detector.propose(batch, **proposing._asdict())
         return tf.where(scores[..., tf.newaxis] > 0, boxes, PADDING)
 
     def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from stagetrain.config.builtin import experiment as options
 from stagetrain.detectors.experiment import INPUTS, Experiment
 from stagetrain.errors import DataError, Interrupted
 from stagetrain.evaluation.evaluate import STOPPED, Outcome
@@ -88,7 +89,7 @@ class ExperimentInput:
 class Crops:
     """Objects cut out of images, by index, with the class of each, from 0."""
 
-    def __init__(self, images: Images, model: Any):
+    def __init__(self, images: Images, model: options.Experiment):
         """Lists the objects that training sees.
 
         Args:
@@ -98,7 +99,7 @@ class Crops:
         Raises:
           DataError: there is none.
         """
-        self._images, self._options, self._size = images, model.crops, tuple(model.input_size[:2])
+        self._images, self._options, self._size = images, model.crops, tuple(model.crop_size[:2])
         self._owner = np.repeat(np.arange(len(images)), images.num_boxes)
         self._column = np.concatenate([np.arange(count) for count in images.num_boxes])
         if not len(self):

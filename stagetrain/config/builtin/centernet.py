@@ -9,6 +9,7 @@ import pydantic
 from stagetrain.config import options, specs
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden.common import NormActivation
 from stagetrain.config.one_stage import OneStageParser
 
@@ -52,7 +53,7 @@ class CenterNetLosses(options.Strict):
     """As in the Model Garden's other detectors, on backbone and up-convolutions."""
 
 
-class CenterNet(options.NetworkOptions):
+class CenterNet(DetectorOptions):
     """CenterNet (Zhou et al. 2019) as keras-CenterNet builds it: one level of a backbone, up-convolutions, three heads."""
 
     type: Literal['centernet']

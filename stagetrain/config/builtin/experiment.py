@@ -77,6 +77,12 @@ class Experiment(options.NetworkOptions):
         """Height, width and channels of its images, where the overrides tell."""
         return (self.task.get('model') or {}).get('input_size')
 
+    @property
+    def crop_size(self) -> list[int]:
+        """With `input: crops`: height, width and channels of a crop, which `rules` demands."""
+        assert self.input_size is not None
+        return self.input_size
+
 
 def task_options(name: str) -> type[options.Strict]:
     """Returns the type of an experiment's task.

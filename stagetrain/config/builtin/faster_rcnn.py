@@ -8,15 +8,16 @@ from typing import Literal
 from stagetrain.config import specs, two_stage
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import networks
-from stagetrain.config.options import NetworkOptions, defaults
+from stagetrain.config.options import defaults
 
 MAX_CASCADE_THRESHOLDS = 2
 _RPN = ('backbone', 'decoder', 'rpn_head')
 _HEAD = ('backbone', 'decoder', 'detection_head')
 
 
-class FasterRcnn(NetworkOptions, networks.FasterRcnn):
+class FasterRcnn(networks.FasterRcnn, DetectorOptions):
     """The Model Garden's Faster R-CNN."""
 
     type: Literal['faster_rcnn']

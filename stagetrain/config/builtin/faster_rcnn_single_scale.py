@@ -19,6 +19,7 @@ from pydantic import Field
 from stagetrain.config import options, specs, two_stage
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import networks
 
 _RPN = ('backbone', 'rpn_head')
@@ -95,7 +96,7 @@ class Parser(two_stage.Parser):
     and 1000); `null` scales images to fit."""
 
 
-class FasterRcnnSingleScale(options.NetworkOptions, networks.FasterRcnnSingleScale):
+class FasterRcnnSingleScale(networks.FasterRcnnSingleScale, DetectorOptions):
     """Faster R-CNN on features of one scale, in the shape of its paper."""
 
     type: Literal['faster_rcnn_single_scale']

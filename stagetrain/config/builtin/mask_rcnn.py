@@ -9,8 +9,9 @@ from stagetrain.config import specs, two_stage
 from stagetrain.config.augmentation import AugmentedParser
 from stagetrain.config.builtin import faster_rcnn
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import maskrcnn, networks
-from stagetrain.config.options import NetworkOptions, defaults
+from stagetrain.config.options import defaults
 
 
 class Parser(AugmentedParser, networks.MaskRcnnParser):
@@ -19,7 +20,7 @@ class Parser(AugmentedParser, networks.MaskRcnnParser):
     aug_type: None = None
 
 
-class MaskRcnn(NetworkOptions, networks.MaskRcnn):
+class MaskRcnn(networks.MaskRcnn, DetectorOptions):
     """The Model Garden's Mask R-CNN."""
 
     type: Literal['mask_rcnn']

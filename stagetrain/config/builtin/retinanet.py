@@ -7,14 +7,15 @@ from typing import Literal
 from stagetrain.config import specs
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import networks
 from stagetrain.config.one_stage import OneStageParser
-from stagetrain.config.options import NetworkOptions, defaults
+from stagetrain.config.options import defaults
 
 MODULES = ('backbone', 'decoder', 'head')
 
 
-class RetinaNet(NetworkOptions, networks.RetinaNet):
+class RetinaNet(networks.RetinaNet, DetectorOptions):
     """The Model Garden's RetinaNet."""
 
     type: Literal['retinanet']
