@@ -70,10 +70,10 @@ def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     return tuple(module for module in spec.modules if module in needed)
 
 
-def can_detect(spec: specs.DetectorSpec, modules: Collection[str], has_proposals: bool) -> bool:
-    """Returns whether detections can be made with `modules`, on stored proposals when `has_proposals`."""
+def lacking_for_detections(spec: specs.DetectorSpec, modules: Collection[str], has_proposals: bool) -> tuple[str, ...]:
+    """Returns the modules that are needed beside `modules` to detect, on stored proposals when `has_proposals`."""
     needed = {*spec.detection_modules, *(() if has_proposals else spec.proposal_modules)}
-    return bool(needed) and needed <= set(modules)
+    return tuple(module for module in spec.modules if module in needed - set(modules))
 
 
 def can_propose(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
@@ -86,17 +86,34 @@ def gives_masks(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
     return any(set(spec.loss_modules[term]) <= set(modules) for term in spec.mask_losses)
 
 
+class Measured(NamedTuple):
+    """What is measured of a stage."""
+
+    detections: bool
+    masks: bool
+    """Of the detections too."""
+    proposal_counts: tuple[int, ...]
+    """Numbers of proposals at which recall is measured; none where the stage gives no proposals."""
+
+
+def measured(pipeline: PipelineBase, stage: Stage) -> Measured:
+    """Returns what is measured of a stage with the modules that it holds."""
+    held, spec = stage_modules(pipeline, stage), spec_of(pipeline, stage)
+    lacking = lacking_for_detections(spec, held, has_proposals=stage.proposals is not None)
+    has_detections = bool(spec.detection_modules) and not lacking
+    counts = tuple(pipeline.evaluation.num_proposals) if can_propose(spec, held) else ()
+    return Measured(has_detections, has_detections and pipeline.data.validation.masks and gives_masks(spec, held), counts)
+
+
 def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     """Returns the names of what is measured of a stage: see `evaluation.json`."""
-    held, spec = stage_modules(pipeline, stage), spec_of(pipeline, stage)
+    found, data = measured(pipeline, stage), pipeline.data
     names: tuple[str, ...] = ()
-    if can_detect(spec, held, has_proposals=stage.proposals is not None):
-        names += metric_names.of_detections(pipeline.data.classes, pipeline.evaluation.voc_ap)
-        if pipeline.data.validation.masks and gives_masks(spec, held):
-            names += metric_names.of_masks(pipeline.data.classes)
-    if can_propose(spec, held):
-        names += metric_names.of_proposals(pipeline.evaluation.num_proposals)
-    return names
+    if found.detections:
+        names += metric_names.of_detections(data.classes, pipeline.evaluation.voc_ap)
+    if found.masks:
+        names += metric_names.of_masks(data.classes)
+    return names + (metric_names.of_proposals(found.proposal_counts) if found.proposal_counts else ())
 
 
 def judged_by_best_metric(train: Train) -> tuple[str, ...]:

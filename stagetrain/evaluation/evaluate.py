@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from official.vision.ops.mask_ops import paste_instance_masks
 
+from stagetrain.config import schema
+from stagetrain.config.stages import measured
 from stagetrain.data import masks
 from stagetrain.detectors.detector import Batch, Detector
 from stagetrain.errors import Interrupted
@@ -101,6 +103,26 @@ class Evaluator:
                 outputs['masks'] = _pasted(outputs, self._images, batch['image_index'].numpy())
             found.append(outputs)
         return {key: np.concatenate([part[key] for part in found])[: len(self._images)] for key in found[0]}
+
+
+def evaluator_of(
+    pipeline: schema.PipelineBase,
+    stage: schema.Stage,
+    network: Detector,
+    images: Images,
+    extra: Mapping[str, Callable[[int], np.ndarray]],
+) -> Evaluator:
+    """Returns what measures all that the modules of a stage can give, on any images; `extra` as for `Evaluator`."""
+    known, settings = measured(pipeline, stage), pipeline.evaluation
+    return Evaluator(
+        network,
+        images,
+        batch_size=settings.batch_size,
+        can_detect=known.detections,
+        proposal_counts=known.proposal_counts,
+        extra=extra,
+        voc_ap=settings.voc_ap,
+    )
 
 
 def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], dict[str, tf.Tensor]]:

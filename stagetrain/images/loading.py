@@ -9,6 +9,7 @@ H x W pixels, G ground-truth boxes.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ from stagetrain.data.annotation import Dataset, Example
 from stagetrain.data.images import orientation, upright
 from stagetrain.errors import DataError
 from stagetrain.images import oversampling
-from stagetrain.images.geometry import Geometry, View, plain_view
+from stagetrain.images.geometry import Geometry, View, geometry_of, plain_view
 from stagetrain.images.normalization import normalize
 
 
@@ -132,6 +133,11 @@ class Images:
     def _mask_pixels(self, index: int) -> np.ndarray:
         example = self.dataset.examples[index]
         return masks.pixels(self._masks[index], example.height, example.width)
+
+
+def plain_images(dataset: Dataset, model: Any) -> Images:
+    """Returns a data set in the plain view of a network; nothing that it shows depends on difficult objects."""
+    return Images(dataset, geometry_of(model, training=False), include_difficult=True)
 
 
 def _for_training(example: Example, include_difficult: bool) -> np.ndarray:

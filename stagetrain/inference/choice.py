@@ -14,7 +14,7 @@ from typing import Any
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.config.schema import PipelineBase, Stage
-from stagetrain.config.stages import all_stages, as_seen_by, spec_of, stage_modules
+from stagetrain.config.stages import all_stages, as_seen_by, lacking_for_detections, spec_of, stage_modules
 from stagetrain.errors import BadInput, ConfigError, known_names, suggestion
 from stagetrain.pipeline.lock import read_lock
 
@@ -63,9 +63,8 @@ def _require_all_modules(pipeline: PipelineBase, config: Stage, chosen: str) -> 
     spec = spec_of(pipeline, config)
     if not spec.detection_modules:
         raise BadInput(f"stage '{chosen}' trains '{config.model or 'model'}', of type {spec.name}, which gives no detections")
-    held = set(stage_modules(pipeline, config))
-    needed = {*spec.detection_modules, *spec.proposal_modules}
-    missing = [module for module in spec.modules if module in needed - held]
+    held = stage_modules(pipeline, config)
+    missing = lacking_for_detections(spec, held, has_proposals=False)
     if missing:
         raise BadInput(
             f"stage '{chosen}' holds {', '.join(sorted(held))} but not {', '.join(missing)}, so it cannot detect by itself. "

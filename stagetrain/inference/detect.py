@@ -10,18 +10,10 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
-from stagetrain.devices import setup
-from stagetrain.evaluation.evaluate import Evaluator
-from stagetrain.images.geometry import geometry_of
-from stagetrain.images.loading import Images
 from stagetrain.inference import request as requests
-from stagetrain.inference import results
-from stagetrain.inference.choice import Chosen
+from stagetrain.inference import results, trained
 from stagetrain.inference.request import Request
-from stagetrain.stages.network import build_network
-from stagetrain.weights import assign
 
 
 def detect_images(
@@ -44,16 +36,4 @@ def detect_images(
 
 def carry_out(request: Request) -> list[pathlib.Path]:
     """Detects and writes; returns the pictures' paths, and raises `BadInput` when they cannot be written."""
-    detector = load_detector(request.chosen)
-    shown = Images(request.dataset, geometry_of(detector.model, training=False), include_difficult=True)
-    batch_size = min(request.chosen.pipeline.evaluation.batch_size, len(shown))
-    return results.write(request, Evaluator(detector, shown, batch_size=batch_size, can_detect=True).detect())
-
-
-def load_detector(chosen: Chosen) -> Any:
-    """Returns the detector of a finished stage, with its weights."""
-    pipeline = chosen.pipeline
-    setup.configure(pipeline.runtime)
-    detector = build_network(pipeline, chosen.stage, tuple(chosen.origins))
-    assign.initialise(detector.modules, chosen.origins)
-    return detector
+    return results.write(request, trained.evaluator(request.chosen, request.dataset).detect())

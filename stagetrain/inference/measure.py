@@ -6,12 +6,9 @@ metrics = measure(choice.choose(run_dir, stage=None), dataset)      # COCO's AP 
 from __future__ import annotations
 
 from stagetrain.data.annotation import Dataset
-from stagetrain.evaluation.evaluate import Evaluator
 from stagetrain.evaluation.metrics import Metrics
-from stagetrain.images.geometry import geometry_of
-from stagetrain.images.loading import Images
+from stagetrain.inference import trained
 from stagetrain.inference.choice import Chosen
-from stagetrain.inference.detect import load_detector
 
 
 def measure(chosen: Chosen, dataset: Dataset) -> Metrics:
@@ -21,7 +18,4 @@ def measure(chosen: Chosen, dataset: Dataset) -> Metrics:
       chosen: a finished stage of a run.
       dataset: with the run's classes in their order.
     """
-    detector = load_detector(chosen)
-    images = Images(dataset, geometry_of(detector.model, training=False), include_difficult=True)
-    batch_size = min(chosen.pipeline.evaluation.batch_size, len(images))
-    return Evaluator(detector, images, batch_size=batch_size, can_detect=True, voc_ap=True).run().metrics
+    return trained.evaluator(chosen, dataset).run().metrics

@@ -15,7 +15,7 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.devices import setup
 from stagetrain.images.geometry import Geometry, geometry_of
-from stagetrain.images.loading import Images
+from stagetrain.images.loading import Images, plain_images
 from stagetrain.stages.network import build_network
 
 
@@ -28,6 +28,21 @@ class Context:
     """With the stage's network as its `model`."""
     stage: schema.Stage
     strategy: tf.distribute.Strategy
+
+    @property
+    def id(self) -> str:
+        """The stage's id."""
+        return str(self.job['id'])
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the stage."""
+        return int(self.job['num_steps'])
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The stage's folder."""
+        return self.run_dir / 'stages' / self.id
 
     @property
     def run_dir(self) -> pathlib.Path:
@@ -61,7 +76,7 @@ class Context:
 
     def validation_images(self) -> Images:
         """Loads the validation set; nothing that it shows depends on difficult objects."""
-        return Images(self._dataset('validation'), self.geometry(training=False), include_difficult=True)
+        return plain_images(self._dataset('validation'), self.pipeline.model)
 
     def _dataset(self, name: str) -> Dataset:
         return load_dataset(getattr(self.pipeline.data, name), self.pipeline.data, name, self.run_dir / 'cache')

@@ -16,7 +16,7 @@ from stagetrain.weights import names, scopes
 
 def select_variables(
     detector: Network, stage: schema.Stage, modules: tuple[str, ...], place: str, is_fresh: Callable[[str], bool]
-) -> scopes.Selection:
+) -> scopes.Roles:
     """Applies a stage's scopes. What no live loss reaches is idle and counts as frozen.
 
     Args:
@@ -66,7 +66,7 @@ def multipliers(factors: Mapping[str, float], trained: Sequence[str], place: str
     return {name: factor for name, factor in result.items() if factor != 1.0}
 
 
-def freeze_layers(modules: Any, selection: scopes.Selection) -> None:
+def freeze_layers(modules: Any, selection: scopes.Roles) -> None:
     """Puts every layer that trains nothing into inference mode.
 
     Must run before the first trace: afterwards `layer.trainable` changes nothing in functions that were traced.
@@ -77,7 +77,7 @@ def freeze_layers(modules: Any, selection: scopes.Selection) -> None:
 
 
 def _refuse_frozen_fresh(
-    layers: list[scopes.LayerNames], chosen: scopes.Selection, stage: schema.Stage, place: str, is_at_risk: Callable[[str], bool]
+    layers: list[scopes.LayerNames], chosen: scopes.Roles, stage: schema.Stage, place: str, is_at_risk: Callable[[str], bool]
 ) -> None:
     everything = [name for layer in layers for name in layer.trainable + layer.statistics]
     scopes.require_matches(stage.allow_frozen_fresh, everything, place)

@@ -21,9 +21,9 @@ from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
 from stagetrain.stages.context import prepare
+from stagetrain.stages.network import loaded_network
 from stagetrain.stores import arrays
 from stagetrain.stores.reader import ArtefactReader
-from stagetrain.weights import assign
 
 BATCH_SIZE = 8
 PROPOSALS = 'proposals'
@@ -51,8 +51,7 @@ def make_proposals(
     context = prepare(job)
     settings = context.stage.proposals
     assert settings is not None
-    detector = context.build_detector(tuple(job['origins']))
-    assign.initialise(detector.modules, job['origins'])
+    detector = loaded_network(context.pipeline, context.stage, job['origins'])
     train, validation = context.training_images(), context.validation_images()
     folder = pathlib.Path(job['folder'])
     num_flips = train.geometry.num_flips

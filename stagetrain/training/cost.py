@@ -5,24 +5,22 @@ The graph, the optimizer and the machine are the real ones; reading images, maki
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.config import schema, specs
-from stagetrain.config.stages import all_stages, as_seen_by, live_losses, stage_modules
+from stagetrain.config import schema
+from stagetrain.config.stages import all_stages, spec_of
 from stagetrain.devices import setup
 from stagetrain.images.geometry import geometry_of
 from stagetrain.images.views import Views
-from stagetrain.stages.network import build_network
-from stagetrain.stages.selection import freeze_layers, select_variables
+from stagetrain.stages.network import StageNetwork, stage_network
 from stagetrain.stores.features import decide_for, front_of
 from stagetrain.training import optimizers
-from stagetrain.training.step import StepFunction, Task, build_step
-from stagetrain.weights import names
+from stagetrain.training.averages import Averages
+from stagetrain.training.step import StepFunction, build_step, task_of
 
 WARM_UP, MEASURED = 2, 6
 NUM_OBJECTS = 4
@@ -36,10 +34,11 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
       pipeline: a checked pipeline.
       num_steps: stage id -> its number of steps.
     """
-    setup.configure(pipeline.runtime)
+    trains_ours = any(not spec_of(pipeline, stage).own_input for _, stage, _ in all_stages(pipeline))
+    setup.configure(pipeline.runtime, has_our_gradients=trains_ours)
     rows = []
     for stage_id, stage, _ in all_stages(pipeline):
-        milliseconds = _milliseconds(as_seen_by(pipeline, stage), stage_id, stage)
+        milliseconds = _milliseconds(pipeline, stage_id, stage)
         rows.append(
             {
                 'stage': stage_id,
@@ -51,54 +50,34 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
     return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class StageStep:
-    """The step of a stage at its initial values, without its data."""
-
-    detector: Any
-    task: Task
-    trained: tuple[str, ...]
-    """Canonical names."""
-    function: StepFunction
-
-
-def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> StageStep:
-    """Builds what a stage's steps compute: its modules, frozen as it says, its live losses and its optimizer."""
-    modules = stage_modules(pipeline, stage)
-    detector = build_network(pipeline, stage, modules)
-    selection = select_variables(detector, stage, modules, f'stages.{stage_id}', lambda name: False)
-    freeze_layers(detector.modules, selection)
-    variables = names.named_variables(detector.modules)
-    task = Task(
-        detector,
-        optimizers.build_optimizer(stage.train),
-        live_losses(stage),
-        [variables[name] for name in selection.trained],
-        tf.Variable(0, dtype=tf.int64, trainable=False),
-        [variables[name] for name in selection.updated],
-    )
-    return StageStep(detector, task, tuple(selection.trained), build_step(task, tf.distribute.get_strategy()))
+def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> tuple[StageNetwork, StepFunction]:
+    """Returns a stage's network at its initial values, and what its steps compute with it."""
+    built = stage_network(pipeline, stage, stage_id)
+    averages = Averages(built.trained, stage.train.ema) if stage.train.ema is not None else None
+    step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    task = task_of(built, stage, optimizers.build_optimizer(stage.train), step, averages)
+    return built, build_step(task, tf.distribute.get_strategy())
 
 
 def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
-    built = stage_step(pipeline, stage_id, stage)
-    batch = _batch(pipeline, stage, built.detector, list(built.trained))
+    built, step = stage_step(pipeline, stage_id, stage)
+    batch = _batch(pipeline, stage, built)
     seconds = []
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
-        float(built.function(batch)['total'])
+        float(step(batch)['total'])
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds[WARM_UP:])) * 1000
 
 
-def _batch(pipeline: Any, stage: schema.Stage, detector: Any, trained: list[str]) -> dict[str, Any]:
+def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> dict[str, Any]:
     """Returns a batch of noise with a few objects, in the form that the stage's steps would read."""
-    if specs.spec_of(pipeline.model).own_input:
-        return dict(detector.noise(stage.train.batch_size))
+    network, size, count = built.network, stage.train.batch_size, NUM_OBJECTS
+    if spec_of(pipeline, stage).own_input:
+        return dict(network.noise(size))
     random = np.random.default_rng(0)
-    geometry = geometry_of(pipeline.model, training=True)
+    geometry = geometry_of(network.model, training=True)
     height, width = geometry.padded
-    size, count = stage.train.batch_size, NUM_OBJECTS
     corners = random.uniform(0, 0.6, size=[count, 2]) * (height, width)
     boxes = np.concatenate([corners, corners + 0.3 * np.array([height, width])], axis=1).astype(np.float32)
     known = {
@@ -110,20 +89,20 @@ def _batch(pipeline: Any, stage: schema.Stage, detector: Any, trained: list[str]
     if stage.proposals is not None:
         top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
         known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
-    terms, seed = sorted(live_losses(stage)), tf.constant(SEED)
+    terms, seed = sorted(built.loss_weights), tf.constant(SEED)
     sample = {
         **known,
         'seed': seed,
-        **detector.targets(known, detector.match(known, terms), {'anchors': seed, 'rois': seed}, terms),
+        **network.targets(known, network.match(known, terms), {'anchors': seed, 'rois': seed}, terms),
     }
-    mask_size = detector.mask_size(terms)
+    mask_size = network.mask_size(terms)
     if mask_size is not None:
         sample['gt_masks'] = tf.ones([count, mask_size, mask_size])
     views = Views(geometry, seed, stage.features.views)
-    decision = decide_for(stage.features, detector, trained, geometry.padded, views.count)
+    decision = decide_for(stage.features, network, list(built.roles.trained), geometry.padded, views.count)
     if decision.mode == 'off' or decision.cut is None:
         sample['image'] = tf.constant(random.normal(size=[height, width, 3]), tf.float32)
     else:
-        shapes = front_of(detector, decision.cut, geometry.padded, stage.features.dtype).layout.shapes
+        shapes = front_of(network, decision.cut, geometry.padded, stage.features.dtype).layout.shapes
         sample[decision.cut.key] = {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in shapes.items()}
     return tf.nest.map_structure(lambda value: tf.stack([value] * size), sample)

@@ -6,16 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stagetrain.config import load, schema
-from stagetrain.config.stages import all_stages, earlier_stages, live_losses, spec_of, stage_modules
+from stagetrain.config.stages import all_stages, earlier_stages, live_losses, spec_of
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
 from stagetrain.errors import ConfigError, WeightsError
-from stagetrain.stages.network import build_network
-from stagetrain.stages.selection import select_variables
-from stagetrain.weights import assign, names, scopes
-
-NEW = 'new'
-"""What a layer starts from that surgery put in, where the rest of its module comes from a published file."""
+from stagetrain.stages.network import build_network, origin_of, roles_of
+from stagetrain.weights import assign, names
 
 
 def check_model(
@@ -40,7 +36,7 @@ def check_model(
     faults = []
     for stage_id, stage, _ in all_stages(pipeline):
         try:
-            _select(pipeline, detectors[stage.model], stage_id, stage)
+            roles_of(pipeline, stage, stage_id, detectors[stage.model])
         except ConfigError as error:
             faults.append(str(error))
     faults += [*_faults_of_sources(pipeline, detectors, job['sources']), *_faults_between_networks(pipeline, detectors)]
@@ -117,27 +113,11 @@ def _whole(pipeline: Any) -> dict[str | None, Network]:
     return {name: build_network(pipeline, stage, spec_of(pipeline, stage).modules) for name, stage in stages.items()}
 
 
-def _select(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> scopes.Selection:
-    def is_fresh(name: str) -> bool:
-        return _origin(pipeline, detector, stage, name) in (schema.FRESH, NEW)
-
-    return select_variables(detector, stage, stage_modules(pipeline, stage), f'stages.{stage_id}', is_fresh)
-
-
-def _origin(pipeline: Any, detector: Network, stage: schema.Stage, name: str) -> str:
-    """Returns what a variable starts from, as far as that can be told before the source is read."""
-    module = name.split('/')[0]
-    origin = stage.init[module].origin if module in stage.init else schema.FRESH
-    source = pipeline.sources.get(origin)
-    is_published = source is not None and source.kind != 'run'
-    return NEW if is_published and assign.is_new(detector.modules[module], name) else origin
-
-
 def _cells(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> dict[str, str]:
-    selection = _select(pipeline, detector, stage_id, stage)
+    roles, _ = roles_of(pipeline, stage, stage_id, detector)
     reached = detector.reached(list(live_losses(stage)))
     layers_reached = {name.rsplit('/', 1)[0] for name in reached}
-    words = dict.fromkeys(selection.trained, 'trained') | dict.fromkeys(selection.updated, 'updated')
-    for name in selection.frozen:
+    words = dict.fromkeys(roles.trained, 'trained') | dict.fromkeys(roles.updated, 'updated')
+    for name in roles.frozen:
         words[name] = 'frozen' if name.rsplit('/', 1)[0] in layers_reached else 'idle'
-    return {name: f'{_origin(pipeline, detector, stage, name)}: {word}' for name, word in words.items()}
+    return {name: f'{origin_of(pipeline, stage, detector, name)}: {word}' for name, word in words.items()}

@@ -9,9 +9,7 @@ its own, if there is one, takes over.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,7 +18,7 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import specs
-from stagetrain.config.stages import judged_by_best_metric, live_losses, stage_modules
+from stagetrain.config.stages import judged_by_best_metric
 from stagetrain.data import numbering
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
@@ -28,7 +26,7 @@ from stagetrain.images import randomness
 from stagetrain.images.geometry import View
 from stagetrain.images.views import Views
 from stagetrain.stages.context import Context, prepare
-from stagetrain.stages.selection import freeze_layers, multipliers, select_variables
+from stagetrain.stages.network import StageNetwork, stage_network
 from stagetrain.stores import features
 from stagetrain.stores.reader import open_readers
 from stagetrain.training import best, checkpoint
@@ -37,26 +35,15 @@ from stagetrain.training.history import History
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.loop import Loop
 from stagetrain.training.optimizers import Schedule, build_optimizer
-from stagetrain.training.step import StepFunction, Task, build_step
+from stagetrain.training.step import StepFunction, build_step, task_of
 from stagetrain.training.validation import Validation
-from stagetrain.weights import assign, names, scopes
+from stagetrain.weights import assign
 
 HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')
 """Metrics shown while a stage runs."""
 AVERAGED = 'averaged'
 """The folder, in a stage's own, of the checkpoint that holds moving averages in place of the weights."""
 Emit = Callable[[dict[str, Any]], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a stage does, decided before its first step."""
-
-    folder: pathlib.Path
-    num_steps: int
-    loss_weights: Mapping[str, float]
-    selection: scopes.Selection
-    multipliers: Mapping[str, float]
 
 
 def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -75,17 +62,9 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
       StagetrainError: the input cannot be used, or the stage diverged or broke the freeze proof.
     """
     context = prepare(job)
-    folder = context.run_dir / 'stages' / job['id']
-    modules = stage_modules(context.pipeline, context.stage)
-    detector = context.build_detector(modules)
-    lineage = assign.initialise(detector.modules, job['origins'])
-    place = f'stages.{job["id"]}'
-    selection = select_variables(detector, context.stage, modules, place, lambda name: lineage[name]['kind'] == 'fresh')
-    freeze_layers(detector.modules, selection)
-    factors = multipliers(context.stage.train.learning_rate_multipliers, selection.trained, place)
-    plan = Plan(folder, int(job['num_steps']), live_losses(context.stage), selection, factors)
-    files.write_json(folder / 'lineage.json', lineage)
-    trainer = _Trainer(context, detector, plan, emit=emit, should_stop=should_stop)
+    built = stage_network(context.pipeline, context.stage, context.id, job['origins'])
+    files.write_json(context.folder / 'lineage.json', built.lineage)
+    trainer = _Trainer(context, built, emit=emit, should_stop=should_stop)
     trainer.train()
     return trainer.finish()
 
@@ -96,27 +75,24 @@ class _Trainer:
     def __init__(
         self,
         context: Context,
-        detector: Any,
-        plan: Plan,
+        built: StageNetwork,
         *,
         emit: Emit,
         should_stop: Callable[[], bool],
     ):
-        self._context, self._detector, self._plan = context, detector, plan
+        self._context, self._built = context, built
         self._readers = open_readers(context.job['artefacts'], context.stage)
         self._images = context.training_images(reader.training_set for reader in self._readers.values())
         self._emit, self._should_stop = emit, should_stop
         self._train = context.stage.train
-        self._variables = names.named_variables(detector.modules)
-        self._trained = [self._variables[name] for name in plan.selection.trained]
         step = tf.Variable(0, dtype=tf.int64, trainable=False)
         with context.strategy.scope():
             self._schedule = Schedule(self._train)
             optimizer = build_optimizer(self._train, self._schedule)
-            self._averages = Averages(self._trained, self._train.ema) if self._train.ema is not None else None
-        self._state = checkpoint.State(detector.modules, optimizer, step, self._averages)
-        self._checkpoints = checkpoint.folder_of(plan.folder)
-        self._history = History(plan.folder, self._train)
+            self._averages = Averages(built.trained, self._train.ema) if self._train.ema is not None else None
+        self._state = checkpoint.State(built.network.modules, optimizer, step, self._averages)
+        self._checkpoints = checkpoint.folder_of(context.folder)
+        self._history = History(context.folder, self._train)
         self._seconds = 0.0
         self._evaluation_seconds = self._saving_seconds = self._proof_seconds = 0.0
         self._features: dict[str, Any] | None = None
@@ -130,18 +106,18 @@ class _Trainer:
         first = checkpoint.restore_newest(self._checkpoints, self._state, self._note)
         self._prove_frozen('after the checkpoint was restored')
         self._history.keep_until(first)
-        best.forget_after(self._plan.folder, first)
+        best.forget_after(self._context.folder, first)
         self._seconds = self._history.seconds
-        if first == self._plan.num_steps or self._history.ends_early:
+        if first == self._context.num_steps or self._history.ends_early:
             return
         inputs = self._input()
         distribute = self._context.strategy.experimental_distribute_dataset
         loop = Loop(
-            stage_id=self._context.job['id'],
-            folder=self._plan.folder,
+            stage_id=self._context.id,
+            folder=self._context.folder,
             train=self._train,
-            num_steps=self._plan.num_steps,
-            terms=sorted(self._plan.loss_weights),
+            num_steps=self._context.num_steps,
+            terms=sorted(self._built.loss_weights),
             state=self._state,
             schedule=self._schedule,
             history=self._history,
@@ -159,19 +135,7 @@ class _Trainer:
         self._seconds, self._saving_seconds = loop.seconds, loop.saving_seconds
 
     def _step_function(self) -> StepFunction:
-        task = Task(
-            self._detector,
-            self._state.optimizer,
-            self._plan.loss_weights,
-            self._trained,
-            self._state.step,
-            [self._variables[name] for name in self._plan.selection.updated],
-            ramps=self._context.stage.loss_ramps,
-            multiplied=[(self._variables[name], factor) for name, factor in self._plan.multipliers.items()],
-            averages=self._averages,
-            num_parts=self._train.gradient_accumulation,
-            max_loss=self._train.max_loss,
-        )
+        task = task_of(self._built, self._context.stage, self._state.optimizer, self._state.step, self._averages)
         return build_step(task, self._context.strategy)
 
     def _input(self) -> Any:
@@ -179,23 +143,23 @@ class _Trainer:
         data, stage = self._context.pipeline.data, self._context.stage
         own_input = specs.spec_of(self._context.pipeline.model).own_input
         if own_input:
-            return specs.load_implementation(own_input)(self._context, self._detector)
+            return specs.load_implementation(own_input)(self._context, self._built.network)
         seed = randomness.stage_seed(self._context.seed, stage.name)
         views = Views(self._images.geometry, seed, stage.features.views)
         extra: dict[str, Callable[[tf.Tensor, View], Any]] = {}
         known = {key: read for reader in self._readers.values() for key, read in reader.training(self._images).items()}
-        decision = features.decide(stage.features, self._detector, list(self._plan.selection.trained), self._images, views)
+        decision = features.decide(stage.features, self._built.network, list(self._built.roles.trained), self._images, views)
         self._note(f'features {decision.mode}: {decision.reason}')
         if decision.mode != 'off':
-            feature_store = features.FeatureStore(self._detector, decision, self._images, views, stage.features.dtype)
+            feature_store = features.FeatureStore(self._built.network, decision, self._images, views, stage.features.dtype)
             read, self._features = features.attach(self._context.run_dir, feature_store, decision, self._emit, self._should_stop)
             extra[feature_store.cut.key] = read
         return TrainingInput(
             self._images,
-            self._detector,
+            self._built.network,
             seed=seed,
             batch_size=stage.train.batch_size,
-            terms=sorted(self._plan.loss_weights),
+            terms=sorted(self._built.loss_weights),
             needs_images=decision.mode == 'off',
             views=views,
             known=known,
@@ -213,7 +177,7 @@ class _Trainer:
 
     def _frozen_digests(self) -> dict[str, str]:
         started = time.monotonic()
-        found = assign.digests({name: self._variables[name] for name in self._plan.selection.frozen})
+        found = assign.digests({name: self._built.variables[name] for name in self._built.roles.frozen})
         self._proof_seconds += time.monotonic() - started
         return found
 
@@ -222,29 +186,29 @@ class _Trainer:
         moved = sorted(name for name, value in self._frozen.items() if after[name] != value)
         if moved:
             raise StageFailed(
-                f'stage {self._context.job["id"]}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a '
+                f'stage {self._context.id}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a '
                 f'defect of stagetrain or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
             )
 
     def finish(self) -> dict[str, Any]:
         """Proves that nothing frozen moved, evaluates what is handed over, and returns the stage's result."""
         self._prove_frozen('in training')
-        files.write_json(self._plan.folder / 'frozen.json', self._frozen)
+        files.write_json(self._context.folder / 'frozen.json', self._frozen)
         step = int(self._state.step.numpy())
-        if self._outcome is None or step == self._plan.num_steps:  # Early stopping comes with an evaluation.
+        if self._outcome is None or step == self._context.num_steps:  # Early stopping comes with an evaluation.
             self._history.forget_evaluation(step)
             self._validate(step, self._seconds)
         self._note_what_was_never_measured(step)
-        kept_best = best.result(self._plan.folder, self._context.run_dir)
+        kept_best = best.result(self._context.folder, self._context.run_dir)
         handed_over = self._hand_over(step, kept_best)
         outcome = self._outcome
         assert outcome is not None
-        files.write_json(self._plan.folder / 'evaluation.json', outcome.metrics)
+        files.write_json(self._context.folder / 'evaluation.json', outcome.metrics)
         if outcome.detections is not None:
             dataset = self._validation.images.dataset
             ids = numbering.of_dataset(self._context.pipeline.data.validation, dataset)
-            files.write_json(self._plan.folder / numbering.IMAGES_FILE, ids.skeleton(dataset))
-            files.write_json(self._plan.folder / numbering.DETECTIONS_FILE, outcome.detections.to_coco(dataset, ids))
+            files.write_json(self._context.folder / numbering.IMAGES_FILE, ids.skeleton(dataset))
+            files.write_json(self._context.folder / numbering.DETECTIONS_FILE, outcome.detections.to_coco(dataset, ids))
         parts = {
             'training': self._seconds,
             'evaluation': self._evaluation_seconds,
@@ -259,7 +223,7 @@ class _Trainer:
             'seconds': sum(parts.values()),
             'seconds_by_part': parts,
             'features': self._features,
-            'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in self._trained)),
+            'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in self._built.trained)),
             **handed_over,
             'best': kept_best,
             'metrics': outcome.metrics,
@@ -290,12 +254,12 @@ class _Trainer:
         folder = checkpoint.folder_at(self._checkpoints, step)
         if self._averages is not None:
             with self._judged_weights():
-                folder = checkpoint.save(self._plan.folder / AVERAGED, self._state, max_to_keep=1)
+                folder = checkpoint.save(self._context.folder / AVERAGED, self._state, max_to_keep=1)
         return best.described(folder, run_dir)
 
     @functools.cached_property
     def _validation(self) -> Validation:
-        return Validation(self._context, self._detector, self._readers)
+        return Validation(self._context, self._built.network, self._readers)
 
     def _judged_weights(self) -> contextlib.AbstractContextManager[None]:
         """The weights that are evaluated and handed over stand in the variables: the averages, if there are any."""
@@ -314,9 +278,9 @@ class _Trainer:
             metrics = self._outcome.metrics
             self._history.append({'step': step, 'seconds': round(seconds, 3), 'evaluation': metrics})
             if self._train.validation_interval is not None and self._history.is_best():
-                checkpoint.save(best.folder_of(self._plan.folder), self._state, max_to_keep=self._plan.num_steps)
+                checkpoint.save(best.folder_of(self._context.folder), self._state, max_to_keep=self._context.num_steps)
         shown = {key: metrics[key] for key in HEADLINE if key in metrics}
-        self._emit({'event': 'progress', 'step': step, 'num_steps': self._plan.num_steps, 'values': shown})
+        self._emit({'event': 'progress', 'step': step, 'num_steps': self._context.num_steps, 'values': shown})
 
     def _note(self, text: str) -> None:
         self._emit({'event': 'note', 'text': text})

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from stagetrain.config import schema
 from stagetrain.detectors.detector import Batch, Network
+from stagetrain.stages.network import StageNetwork
 from stagetrain.training.averages import Averages
 from stagetrain.training.optimizers import create_slots
 
@@ -38,6 +39,25 @@ class Task:
     """Parts that a batch is computed in, one after the other."""
     max_loss: float | None = None
     """A total loss above this is treated as one that is not finite."""
+
+
+def task_of(
+    built: StageNetwork, stage: schema.Stage, optimizer: Any, step: tf.Variable, averages: Averages | None = None
+) -> Task:
+    """Returns what the steps of a stage compute; `step` counts them, `averages` are those that the option `ema` asks for."""
+    return Task(
+        built.network,
+        optimizer,
+        built.loss_weights,
+        built.trained,
+        step,
+        built.updated,
+        ramps=stage.loss_ramps,
+        multiplied=[(built.variables[name], factor) for name, factor in built.multipliers.items()],
+        averages=averages,
+        num_parts=stage.train.gradient_accumulation,
+        max_loss=stage.train.max_loss,
+    )
 
 
 class StepFunction:

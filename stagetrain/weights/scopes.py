@@ -2,8 +2,8 @@
 
 For example:
 
-    selection = select(layers, freeze=['backbone/.*'], train=None, place='stages.rpn_2')
-    selection.trained, selection.frozen
+    roles = select(layers, freeze=['backbone/.*'], train=None, place='stages.rpn_2')
+    roles.trained, roles.frozen
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LayerNames:
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
+class Roles:
     """What a stage does to each variable; the sets are disjoint and cover everything."""
 
     trained: tuple[str, ...]
@@ -55,7 +55,7 @@ def require_matches(scopes: Sequence[str], names: Sequence[str], place: str) -> 
             )
 
 
-def select(layers: Sequence[LayerNames], freeze: Sequence[str], train: Sequence[str] | None, place: str) -> Selection:
+def select(layers: Sequence[LayerNames], freeze: Sequence[str], train: Sequence[str] | None, place: str) -> Roles:
     """Divides the variables of a stage by its scopes; `freeze` wins over `train`.
 
     Args:
@@ -91,4 +91,4 @@ def select(layers: Sequence[LayerNames], freeze: Sequence[str], train: Sequence[
                 f"still only when the whole layer does. Freeze the layer's other variables too, or leave its statistics out of "
                 f'the scope.'
             )
-    return Selection(tuple(sorted(trained)), tuple(sorted(updated)), tuple(sorted(frozen)))
+    return Roles(tuple(sorted(trained)), tuple(sorted(updated)), tuple(sorted(frozen)))

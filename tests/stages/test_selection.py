@@ -24,7 +24,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) 
     return tiny.context(job).build_detector(MODULES)
 
 
-def select(detector: Any, modules: tuple[str, ...] = RPN_MODULES, is_fresh: bool = False, **keys: Any) -> scopes.Selection:
+def select(detector: Any, modules: tuple[str, ...] = RPN_MODULES, is_fresh: bool = False, **keys: Any) -> scopes.Roles:
     """Applies an RPN stage's scopes to the detector."""
     stage = schema.Stage.model_validate(tiny.stage('a', tiny.RPN, **keys))
     return select_variables(detector, stage, modules, 'stages.a', lambda name: is_fresh)

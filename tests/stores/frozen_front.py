@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from stagetrain.images import randomness
 from stagetrain.images.views import Views
+from stagetrain.stages.network import StageNetwork
 from stagetrain.stores import features
 from stagetrain.training import cost
 from stagetrain.training.input import TrainingInput
@@ -27,7 +28,8 @@ class Stage:
     """A stage on a frozen front, at its initial values, with all that its input needs."""
 
     context: Any
-    built: cost.StageStep
+    built: StageNetwork
+    step: Any
     images: Any
     views: Views
     decision: features.Decision
@@ -35,18 +37,18 @@ class Stage:
     def store(self) -> features.FeatureStore:
         """Returns the stage's features; nothing is made yet."""
         dtype = self.context.stage.features.dtype
-        return features.FeatureStore(self.built.detector, self.decision, self.images, self.views, dtype)
+        return features.FeatureStore(self.built.network, self.decision, self.images, self.views, dtype)
 
     def batches(self, num_steps: int, read: Any = None) -> tf.data.Dataset:
         """Returns the stage's batches, with images or with what `read` gives in their place."""
         extra = {} if read is None else {self.decision.cut.key: read}
-        terms = sorted(self.built.task.loss_weights)
+        terms = sorted(self.built.loss_weights)
         settings = {'seed': self.views.seed, 'batch_size': 2, 'terms': terms, 'views': self.views, 'extra': extra}
-        return TrainingInput(self.images, self.built.detector, needs_images=read is None, **settings).batches(0, num_steps)
+        return TrainingInput(self.images, self.built.network, needs_images=read is None, **settings).batches(0, num_steps)
 
     def losses(self, read: Any = None) -> list[dict[str, float]]:
         """Returns every loss of the first steps."""
-        results = [self.built.function(batch) for batch in self.batches(NUM_STEPS, read)]
+        results = [self.step(batch) for batch in self.batches(NUM_STEPS, read)]
         return [{name: float(value) for name, value in result.items()} for result in results]
 
 
@@ -55,11 +57,11 @@ def stage(folder: pathlib.Path, data: pathlib.Path, parser: Mapping[str, Any] = 
     keys = {'freeze_variables': SHARED, 'allow_frozen_fresh': SHARED, **keys}
     document = tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, **keys)], parser=dict(parser))
     context = tiny.context(tiny.job(folder, document, 'rpn'))
-    built = cost.stage_step(context.pipeline, 'rpn', context.stage)
+    built, step = cost.stage_step(context.pipeline, 'rpn', context.stage)
     images = context.training_images()
     views = Views(images.geometry, randomness.stage_seed(context.seed, 'rpn'), context.stage.features.views)
-    decision = features.decide(context.stage.features, built.detector, list(built.trained), images, views)
-    return Stage(context, built, images, views, decision)
+    decision = features.decide(context.stage.features, built.network, list(built.roles.trained), images, views)
+    return Stage(context, built, step, images, views, decision)
 
 
 def nothing(done: int, total: int) -> None:

@@ -48,15 +48,15 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> t
 
 def test_nothing_of_the_frozen_part_is_in_a_step_on_stored_features(made: tuple[Stage, pathlib.Path, Any]) -> None:
     one, _, read = made
-    types, found = tiny.operations(one.built.function, next(iter(one.batches(1))))
+    types, found = tiny.operations(one.step, next(iter(one.batches(1))))
     assert 'DepthwiseConv2dNative' in types and tiny.holds('lateral_3', found)
     # No gradient is taken below the border.
     assert not {'DepthwiseConv2dNativeBackpropInput', 'DepthwiseConv2dNativeBackpropFilter'} & types
-    types, found = tiny.operations(one.built.function, next(iter(one.batches(1, read))))
+    types, found = tiny.operations(one.step, next(iter(one.batches(1, read))))
     assert tiny.holds('rpn_head', found) and 'Conv2DBackpropFilter' in types
     assert not {'DepthwiseConv2dNative', 'DecodeImage', 'ResizeBilinear'} & types
     layers = {
-        layer.name for name in ('backbone', 'decoder') for layer in one.built.detector.modules[name].layers if layer.variables
+        layer.name for name in ('backbone', 'decoder') for layer in one.built.network.modules[name].layers if layer.variables
     }
     assert len(layers) > 50 and not [name for name in found if layers & set(name.split('/'))]
 
@@ -77,7 +77,7 @@ def test_other_weights_or_other_views_have_another_fingerprint(made: tuple[Stage
     assert fingerprint == one.store().fingerprint()
     fixed = dataclasses.replace(one, views=dataclasses.replace(one.views, num_fixed=4))
     assert fixed.store().fingerprint() != fingerprint
-    variable = names.named_variables(one.built.detector.modules)['decoder/lateral_3/kernel']
+    variable = names.named_variables(one.built.network.modules)['decoder/lateral_3/kernel']
     value = variable.numpy()
     variable.assign(np.nextafter(value, 1.0))
     assert one.store().fingerprint() != fingerprint
@@ -107,7 +107,7 @@ def test_what_does_not_fit_the_budget_or_has_no_finite_views_is_computed(tmp_pat
     assert small.decision.mode == 'off' and 'exceed features.budget_gib' in small.decision.reason
     endless = Views(dataclasses.replace(small.images.geometry, scale_max=2.0), small.views.seed, None)
     settings = small.context.stage.features
-    decision = features.decide(settings, small.built.detector, list(small.built.trained), small.images, endless)
+    decision = features.decide(settings, small.built.network, list(small.built.roles.trained), small.images, endless)
     assert decision.mode == 'off' and 'views are no finite set' in decision.reason
-    everything = [*small.built.trained, 'backbone/conv1/kernel']
-    assert features.decide(settings, small.built.detector, everything, small.images, small.views).cut is None
+    everything = [*small.built.roles.trained, 'backbone/conv1/kernel']
+    assert features.decide(settings, small.built.network, everything, small.images, small.views).cut is None

@@ -33,10 +33,10 @@ def test_the_rest_of_the_backbone_trains_on_what_is_stored_with_the_same_losses(
     stored: Stage, tmp_path: pathlib.Path, tiny_data: pathlib.Path
 ) -> None:
     assert (stored.decision.mode, stored.decision.cut) == ('memory', Cut('backbone', (BORDER,)))
-    variables = names.named_variables(stored.built.detector.modules)
+    variables = names.named_variables(stored.built.network.modules)
     before = {name: variable.numpy() for name, variable in variables.items()}
     read = stored.store().in_memory(nothing)
-    types, found = tiny.operations(stored.built.function, next(iter(stored.batches(1, read))))
+    types, found = tiny.operations(stored.step, next(iter(stored.batches(1, read))))
     parts = {part for name in found for part in name.split('/')}
     assert 'conv_dw_6' in parts and 'DepthwiseConv2dNativeBackpropFilter' in types
     assert not parts & {'conv1', *(f'conv_{kind}_{number}' for kind in ('dw', 'pw') for number in range(1, 6))}
@@ -46,13 +46,13 @@ def test_the_rest_of_the_backbone_trains_on_what_is_stored_with_the_same_losses(
         np.testing.assert_allclose([one[name] for name in sorted(one)], [other[name] for name in sorted(one)], rtol=1e-5)
     moved = {name for name, variable in variables.items() if not np.array_equal(variable.numpy(), before[name])}
     assert {'backbone/conv_dw_6/depthwise_kernel', 'backbone/conv_pw_11_bn/moving_mean'} <= moved
-    assert not moved & set(stored.built.detector.variables_before(stored.decision.cut))
+    assert not moved & set(stored.built.network.variables_before(stored.decision.cut))
 
 
 def test_auto_computes_what_is_computed_as_fast_as_it_is_read(stored: Stage) -> None:
     settings = stored.context.stage.features.model_copy(update={'store': 'auto'})
-    first = [name for name in stored.built.trained if name.startswith('decoder/')] + ['backbone/conv_dw_1/depthwise_kernel']
-    shallow = features.decide(settings, stored.built.detector, first, stored.images, stored.views)
+    first = [name for name in stored.built.roles.trained if name.startswith('decoder/')] + ['backbone/conv_dw_1/depthwise_kernel']
+    shallow = features.decide(settings, stored.built.network, first, stored.images, stored.views)
     assert shallow.mode == 'off' and 'takes no longer to compute than to read' in shallow.reason
-    deep = features.decide(settings, stored.built.detector, list(stored.built.trained), stored.images, stored.views)
+    deep = features.decide(settings, stored.built.network, list(stored.built.roles.trained), stored.images, stored.views)
     assert (deep.mode, deep.cut) == ('disk', Cut('backbone', (BORDER,)))
