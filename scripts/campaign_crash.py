@@ -35,8 +35,8 @@ from campaign_processes import Arena, Forked, KillAt
 from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from stagetrain.pipeline.file_checks import verify
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.pipeline.verify import verify
 from stagetrain.workers import child
 from stagetrain.workers.environment import prepare_environment
 
@@ -246,7 +246,7 @@ def _values(arena: Arena, run_dir: pathlib.Path, answer: pathlib.Path) -> dict[s
 
 
 def _tensors(folder: pathlib.Path) -> dict[str, str]:
-    from stagetrain.training import verify as tensors
+    from stagetrain.weights import tensor_checks as tensors
 
     return tensors.tensor_digests(folder)
 

@@ -111,9 +111,9 @@ def _trial(directory: RunDirectory, config: pathlib.Path, threads: int, surround
 
 def _tensors(checkpoint: pathlib.Path) -> dict[str, str]:
     prepare_environment()
-    from stagetrain.training import verify
+    from stagetrain.weights import tensor_checks
 
-    return verify.tensor_digests(checkpoint)
+    return tensor_checks.tensor_digests(checkpoint)
 
 
 def _different(trials: dict[str, dict[str, str]]) -> list[str]:

@@ -41,8 +41,8 @@ from stagetrain.config import check, load, schema, specs
 from stagetrain.data import index, tf_example
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.errors import EXIT_BAD_INPUT, StagetrainError
+from stagetrain.pipeline.file_checks import verify
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.pipeline.verify import verify
 from stagetrain.workers.environment import prepare_environment
 
 SECONDS = 10

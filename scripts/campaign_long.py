@@ -30,8 +30,8 @@ import campaign_tiny
 from scripts import process_tree
 from scripts.process_tree import NOTHING, Usage
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
+from stagetrain.pipeline.file_checks import verify
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.pipeline.verify import verify
 from tests.fakes import project
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from stagetrain.errors import StageFailed
-from stagetrain.pipeline.verify import verify
+from stagetrain.pipeline.file_checks import verify
 from tests.fakes.project import Project, make_project
 
 TEN_YEARS_SECONDS = 10 * 365 * 86400

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE
-from stagetrain.pipeline.verify import verify
+from stagetrain.pipeline.file_checks import verify
 from tests.fakes.project import ROOT, Project, environ_of, make_project
 
 PLENTY_BYTES = 1 << 26

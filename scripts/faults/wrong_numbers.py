@@ -163,10 +163,11 @@ def _tensors(directory: RunDirectory, stage: str) -> Tensors:
     answer = directory.path.with_suffix('.tensors')
 
     def read() -> int:
-        from stagetrain.training import checkpoint, verify
+        from stagetrain.training import checkpoint
+        from stagetrain.weights import tensor_checks
 
         folders = checkpoint.folders(checkpoint.folder_of(directory.stage(stage)))
-        files.write_json(answer, {checkpoint.step_of(folder): verify.tensor_digests(folder) for folder in folders})
+        files.write_json(answer, {checkpoint.step_of(folder): tensor_checks.tensor_digests(folder) for folder in folders})
         return EXIT_DONE
 
     assert Forked(read).wait(SECONDS_OF_A_RUN) == EXIT_DONE

@@ -18,8 +18,8 @@ from stagetrain.api import cleaning, evaluating, preparation
 from stagetrain.config import schema
 from stagetrain.errors import DamagedFile, DataError, WeightsError
 from stagetrain.evaluation import compare as comparing
+from stagetrain.pipeline import file_checks as verifying
 from stagetrain.pipeline import plan as planning
-from stagetrain.pipeline import verify as verifying
 from stagetrain.pipeline.events import Listener, nobody
 from stagetrain.pipeline.graph import build_graph
 from stagetrain.pipeline.lock import Entry

@@ -103,9 +103,9 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
     tables = []
     with quiet.computing(directory.log('plan')) if options.variables or options.cost else contextlib.nullcontext():
         if options.variables:
-            from stagetrain.training import inspect
+            from stagetrain.training import variables
 
-            tables.append(inspect.variable_table(loaded.pipeline))
+            tables.append(variables.variable_table(loaded.pipeline))
         if options.cost:
             from stagetrain.training import cost
 

@@ -6,7 +6,7 @@ import rich.console
 import rich.text
 
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
-from stagetrain.pipeline import verify as files_of
+from stagetrain.pipeline import file_checks as files_of
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.workers import quiet
 
@@ -41,7 +41,7 @@ def verify(directory: RunDirectory, files_only: bool, console: rich.console.Cons
 
 def _tensors(directory: RunDirectory) -> tuple[list[str], list[str]]:
     with quiet.computing():
-        from stagetrain.training import verify as tensors
+        from stagetrain.weights import tensor_checks as tensors
 
         return tensors.faults(directory.path, {stage_id: entry.result for stage_id, entry in directory.lock().stages.items()})
 

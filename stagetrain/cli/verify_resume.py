@@ -137,9 +137,9 @@ def _compare(
 
 def _tensors(checkpoint: pathlib.Path) -> Mapping[str, str]:
     with quiet.computing():
-        from stagetrain.training import verify
+        from stagetrain.weights import tensor_checks
 
-        return verify.tensor_digests(checkpoint)
+        return tensor_checks.tensor_digests(checkpoint)
 
 
 def _say(console: rich.console.Console, text: str) -> None:

@@ -27,7 +27,7 @@ from typing import Any, TypeGuard
 from stagetrain.config import schema
 from stagetrain.data import masks
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
-from stagetrain.data.listed import ListedImage, ListedObject, image_folder, read_images
+from stagetrain.data.image_lists import ListedImage, ListedObject, image_folder, read_images
 from stagetrain.data.places import is_clutter
 from stagetrain.errors import DataError, known_names, suggestion
 

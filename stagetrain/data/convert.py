@@ -28,8 +28,8 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.data import images
 from stagetrain.data.annotation import Dataset, Example
+from stagetrain.data.image_lists import image_id
 from stagetrain.data.index import read_dataset
-from stagetrain.data.listed import image_id
 from stagetrain.data.writers import WRITERS, Part
 from stagetrain.errors import BadInput, DataError, StagetrainError, known_names, suggestion
 

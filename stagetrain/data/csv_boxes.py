@@ -16,7 +16,7 @@ from stagetrain.config import schema
 from stagetrain.data import csv_header, csv_lines
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
 from stagetrain.data.csv_lines import CLASS_FILE, annotation_file
-from stagetrain.data.listed import ListedImage, ListedObject, read_images
+from stagetrain.data.image_lists import ListedImage, ListedObject, read_images
 from stagetrain.errors import DataError
 
 

@@ -26,7 +26,7 @@ from stagetrain.config import schema
 from stagetrain.data import csv_lines
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
 from stagetrain.data.csv_lines import CLASS_FILE, annotation_file
-from stagetrain.data.listed import ListedImage, ListedObject, image_folder, read_images
+from stagetrain.data.image_lists import ListedImage, ListedObject, image_folder, read_images
 from stagetrain.data.writers import Part, Writer, decimal, write_csv, write_images
 from stagetrain.errors import DataError, known_names
 

@@ -22,7 +22,7 @@ from official.vision.modeling import decoders as model_garden_decoders
 
 from stagetrain.config import specs
 from stagetrain.config.detector_options import DetectorOptions
-from stagetrain.detectors import border
+from stagetrain.detectors import frozen_front
 from stagetrain.detectors.detector import Batch, Cut, Detector, clear_names, feature_key, layers_key
 from stagetrain.weights.names import named_variables
 
@@ -45,7 +45,7 @@ class PyramidDetector(Detector):
         self.modules = dict(self._build(tuple(wanted)))
         self._neck = neck(self.modules['decoder']) if 'decoder' in self.modules else None
         self._trunk = trunk(self.modules['backbone'], set(self._neck.input) if self._neck is not None else self._head_levels())
-        self._rests: dict[tuple[str, ...], border.Rest] = {}
+        self._rests: dict[tuple[str, ...], frozen_front.Rest] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------------
 
@@ -122,10 +122,10 @@ class PyramidDetector(Detector):
             return self._rest_behind(tuple(sorted(stored)))(stored, training)
         return self._trunk(batch['image'], training=training)
 
-    def _rest_behind(self, layers: tuple[str, ...]) -> border.Rest:
+    def _rest_behind(self, layers: tuple[str, ...]) -> frozen_front.Rest:
         if layers not in self._rests:
             with tf.init_scope():  # Not inside the step that is being traced.
-                self._rests[layers] = border.Rest(self._trunk, layers)
+                self._rests[layers] = frozen_front.Rest(self._trunk, layers)
         return self._rests[layers]
 
     @property
@@ -140,7 +140,7 @@ class PyramidDetector(Detector):
             before['decoder'] = self.modules['decoder']
         found = named_variables(before)
         if cut.layers:
-            inside = {id(variable) for variable in border.front_of(self._trunk, cut.layers).variables}
+            inside = {id(variable) for variable in frozen_front.front_of(self._trunk, cut.layers).variables}
             found = {name: variable for name, variable in found.items() if id(variable) in inside}
         return found
 
@@ -150,7 +150,7 @@ class PyramidDetector(Detector):
         if 'backbone' not in training:
             return Cut('backbone' if 'decoder' in training or 'decoder' not in self.modules else 'decoder')
         variables = named_variables({'backbone': self.modules['backbone']})
-        layers = border.frozen_border(self._trunk, [variables[name] for name in trained if name in variables])
+        layers = frozen_front.frozen_border(self._trunk, [variables[name] for name in trained if name in variables])
         return Cut('backbone', layers) if layers else None
 
     def with_features(self, batch: Batch) -> Batch:
@@ -161,7 +161,7 @@ class PyramidDetector(Detector):
         """Returns what backbone, decoder or layers of the backbone give in inference mode; see `Detector.features_at`."""
         if cut.module == 'decoder':
             return self.features(batch, training=False)
-        front = border.front_of(self._trunk, cut.layers) if cut.layers else self._trunk
+        front = frozen_front.front_of(self._trunk, cut.layers) if cut.layers else self._trunk
         return front(batch['image'], training=False)
 
     def reached(self, terms: Sequence[str]) -> set[str]:

@@ -21,7 +21,7 @@ from official.vision.modeling.layers import detection_generator
 from official.vision.ops import anchor
 
 from stagetrain.config.builtin import retinanet as options
-from stagetrain.detectors import boxes
+from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import anchor_boxes
 from stagetrain.detectors.detector import Batch, Detections, clear_names
 from stagetrain.detectors.pyramid import PyramidDetector, override
@@ -109,7 +109,7 @@ class RetinaNet(PyramidDetector):
         found = self._generator(encoded, scores, anchors, batch['image_shape'])
         if self._is_native:
             options = self.model.detection_generator
-            return boxes.class_detections(
+            return suppression.class_detections(
                 found['decoded_boxes'][:, :, 0],
                 found['decoded_box_scores'],
                 pre_nms_top_k=options.pre_nms_top_k,

@@ -22,7 +22,7 @@ from official.vision.modeling.layers import detection_generator
 from stagetrain.config.builtin.faster_rcnn import FasterRcnn
 from stagetrain.config.builtin.faster_rcnn_single_scale import FasterRcnnSingleScale
 from stagetrain.config.builtin.mask_rcnn import MaskRcnn
-from stagetrain.detectors import boxes
+from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import RpnTargets
 from stagetrain.detectors.detector import Batch, Detections, Proposing, feature_key
 from stagetrain.detectors.pyramid import PyramidDetector
@@ -148,7 +148,7 @@ class TwoStageDetector(PyramidDetector):
     def _training_rois(self, scores: Any, encoded: Any, image_shape: tf.Tensor) -> tf.Tensor:
         """Proposes RoIs for approximate joint training: no gradient flows through the boxes."""
         options = self.model.roi_generator
-        rois, _ = boxes.multilevel_proposals(
+        rois, _ = suppression.multilevel_proposals(
             encoded,
             scores,
             self.anchor_boxes,
@@ -170,7 +170,7 @@ class TwoStageDetector(PyramidDetector):
     def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the RPN's proposals in inference mode: float32 `[B, P, 4]` yxyx pixels of the scaled image, scores `[B, P]`."""
         scores, encoded = self.rpn(self.features(batch, training=False), training=False)
-        return boxes.multilevel_proposals(
+        return suppression.multilevel_proposals(
             encoded,
             scores,
             self.anchor_boxes,

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import schema, versions
-from stagetrain.detectors.border import num_multiplications
 from stagetrain.detectors.detector import Cut, Detector
+from stagetrain.detectors.frozen_front import num_multiplications
 from stagetrain.images.batches import whole_batches
 from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from stagetrain.errors import WeightsError, suggestion
 from stagetrain.files import read_json
-from stagetrain.weights import keras_files, names, rules, sources
+from stagetrain.weights import keras_files, names, renaming, sources
 
 VARIABLES_FILE = 'variables.json'
 CHECKPOINT_NAME = 'ckpt'
@@ -171,7 +171,7 @@ def _lookup(module: str, root: object, origin: Mapping[str, Any], arrays: Mappin
         known = [name.removeprefix(f'{module}/') for name in arrays]
         return _first_key(arrays, lambda local, _: (f'{module}/{local}',)), known
     if origin.get('rules'):
-        renamed = rules.apply(origin['rules'], arrays, str(origin['path']))
+        renamed = renaming.apply(origin['rules'], arrays, str(origin['path']))
         return _renamed(module, renamed, arrays), [name.removeprefix(f'{module}/') for name in renamed]
     return _first_key(arrays, _KEYS.get(origin['kind'], _named_keys)(module, root)), list(arrays)
 

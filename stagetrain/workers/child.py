@@ -31,7 +31,7 @@ EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
 IMPLEMENTATIONS = {
     'train': 'stagetrain.training.stage:train_stage',
     'artefact': 'stagetrain.stores.making:make_artefact',
-    'check': 'stagetrain.training.inspect:check_model',
+    'check': 'stagetrain.training.variables:check_model',
 }
 
 Emit = Callable[[Mapping[str, Any]], None]

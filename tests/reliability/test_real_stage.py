@@ -16,7 +16,7 @@ import pytest
 from scripts import process_tree
 from stagetrain import files
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.training.verify import tensor_digests
+from stagetrain.weights.tensor_checks import tensor_digests
 from tests.fakes.project import ROOT
 
 NUM_STEPS = 300

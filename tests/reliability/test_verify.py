@@ -11,9 +11,9 @@ import pytest
 from stagetrain import files
 from stagetrain.cli.main import main
 from stagetrain.errors import RunDirectoryError
+from stagetrain.pipeline.file_checks import Report, verify
 from stagetrain.pipeline.lock import read_lock, write_lock
 from stagetrain.pipeline.rundir import RunDirectory
-from stagetrain.pipeline.verify import Report, verify
 from tests.fakes.project import make_project
 
 NUM_FLIPS = 200

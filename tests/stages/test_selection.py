@@ -10,7 +10,7 @@ import pytest
 from stagetrain.config import schema
 from stagetrain.errors import ConfigError
 from stagetrain.stages.selection import freeze_layers, select_variables
-from stagetrain.training import inspect
+from stagetrain.training import variables
 from stagetrain.weights import scopes
 from tests import tiny
 
@@ -75,7 +75,7 @@ def test_a_layer_that_trains_nothing_is_put_into_inference_mode(detector: Any) -
 
 def check(data: pathlib.Path, stages: list[dict[str, Any]]) -> dict[str, Any]:
     """Checks all stages of a pipeline against the model."""
-    return inspect.check_model({'pipeline': tiny.pipeline(data, stages), 'sources': {}}, lambda event: None, lambda: False)
+    return variables.check_model({'pipeline': tiny.pipeline(data, stages), 'sources': {}}, lambda event: None, lambda: False)
 
 
 def test_all_stages_are_checked_before_the_first_step(tiny_data: pathlib.Path) -> None:
@@ -94,7 +94,7 @@ def test_all_stages_are_checked_before_the_first_step(tiny_data: pathlib.Path) -
 def test_the_table_of_variables_tells_origin_and_fate(tiny_data: pathlib.Path) -> None:
     document = tiny.pipeline(tiny_data, tiny.four_steps())
     pipeline = tiny.load.load_resolved(document).pipeline
-    rows = {row['variable']: row for row in inspect.variable_table(pipeline)}
+    rows = {row['variable']: row for row in variables.variable_table(pipeline)}
     assert rows['backbone/conv1/kernel'] == {
         'variable': 'backbone/conv1/kernel',
         'shape': '3x3x3x8',

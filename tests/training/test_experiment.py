@@ -19,7 +19,7 @@ from stagetrain.data import convert
 from stagetrain.data.index import load_dataset
 from stagetrain.detectors.experiment import INPUTS
 from stagetrain.errors import ConfigError, Interrupted
-from stagetrain.training import inspect
+from stagetrain.training import variables
 from stagetrain.training.experiment import Crops, ExperimentInput
 from stagetrain.weights import assign
 from stagetrain.weights.names import named_variables
@@ -135,7 +135,7 @@ def test_a_crop_shows_its_object(classified: tiny.Trained) -> None:
 def refused(data: pathlib.Path, model: dict[str, Any], message: str) -> None:
     document = pipeline(data, model)
     with pytest.raises(ConfigError, match=message):
-        inspect.check_model({'pipeline': document, 'sources': {}}, lambda event: None, lambda: False)
+        variables.check_model({'pipeline': document, 'sources': {}}, lambda event: None, lambda: False)
 
 
 def test_random_numbers_that_no_checkpoint_holds_are_refused_before_the_first_step(tiny_data: pathlib.Path) -> None:

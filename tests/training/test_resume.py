@@ -11,8 +11,7 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import Interrupted, WeightsError
-from stagetrain.training import verify
-from stagetrain.weights import assign
+from stagetrain.weights import assign, tensor_checks
 from tests import tiny
 from tests.tiny import Trained
 
@@ -43,7 +42,7 @@ def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(joint: Trained, tmp
 def test_a_run_directory_may_have_any_name(joint: Trained, tmp_path: pathlib.Path) -> None:
     run_dir = tmp_path / 'lr[0.1] *?' / 'two\nlines' / os.fsdecode(b'\\ \xe7\xb4\xb0')
     assert tiny.tensors(tiny.resumed(joint, run_dir)) == tiny.tensors(joint.checkpoint)
-    assert verify.tensor_faults(tiny.last_checkpoint(run_dir, 'joint'), joint.result['digests']) == []
+    assert tensor_checks.tensor_faults(tiny.last_checkpoint(run_dir, 'joint'), joint.result['digests']) == []
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from stagetrain.config import load
 from stagetrain.errors import ConfigError
 from stagetrain.files import read_json
-from stagetrain.training import inspect
+from stagetrain.training import variables
 from stagetrain.weights import assign, keras_files
 from tests import tiny
 
@@ -41,9 +41,9 @@ def test_new_layers_train_behind_published_ones_that_rest_and_then_all(tmp_path:
 
 def test_the_table_of_variables_and_the_check_know_what_is_new(tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
     pipeline = document(tiny_data, tmp_path / 'vgg.h5')
-    rows = {row['variable']: row['rpn'] for row in inspect.variable_table(load.load_resolved(pipeline).pipeline)}
+    rows = {row['variable']: row['rpn'] for row in variables.variable_table(load.load_resolved(pipeline).pipeline)}
     assert rows['backbone/block1_conv5x5/kernel'] == 'new: trained'
     assert rows['backbone/block2_conv1/kernel'] == 'imagenet: trained'
     frozen = document(tiny_data, tmp_path / 'vgg.h5', freeze_variables=['backbone/.*'])
     with pytest.raises(ConfigError, match=r'2 variables would be frozen at.*backbone/block1_conv5x5'):
-        inspect.check_model({'pipeline': frozen, 'sources': {}}, lambda event: None, lambda: False)
+        variables.check_model({'pipeline': frozen, 'sources': {}}, lambda event: None, lambda: False)

@@ -10,7 +10,7 @@ import yaml
 
 from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
-from stagetrain.weights import names, rules
+from stagetrain.weights import names, renaming
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / 'docs' / 'weights.md'
 BATCH_NORM = [f'BatchNorm/{name}' for name in ('gamma', 'beta', 'moving_mean', 'moving_variance')]
@@ -32,4 +32,4 @@ def test_the_rules_for_slims_mobilenet_name_all_of_the_backbone() -> None:
     (documented,) = [named['slim']['rules'] for named in sources if 'slim' in named]
     shape = tf_keras.layers.InputSpec(shape=[None, 64, 64, 3])
     backbone = keras_backbones.mobilenet_v1(shape, keras_options.KerasMobileNetV1(alpha=0.25), 0.0)
-    assert set(rules.apply(documented, slim_names(), 'model.ckpt')) == set(names.named_variables({'backbone': backbone}))
+    assert set(renaming.apply(documented, slim_names(), 'model.ckpt')) == set(names.named_variables({'backbone': backbone}))

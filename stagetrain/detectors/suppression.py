@@ -1,7 +1,7 @@
 """Non-maximum suppression on the device's own kernel.
 
 The Model Garden's padded suppression is written for TPUs: fixed shapes, iterated to convergence. TensorFlow's CPU kernel visits
-each box once. Both give the same boxes; `tests/detectors/test_boxes.py` compares them.
+each box once. Both give the same boxes; `tests/detectors/test_suppression.py` compares them.
 
 B images, L levels, N boxes (of a level, or of all), C classes, K boxes kept.
 """

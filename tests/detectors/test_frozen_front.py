@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from stagetrain.detectors import border
+from stagetrain.detectors import frozen_front
 from stagetrain.weights import names, sources
 
 Layers = tf_keras.layers
@@ -29,7 +29,7 @@ def network(*, drops: bool = False) -> tf_keras.Model:
 
 def border_of(one: tf_keras.Model, *trained: str) -> tuple[str, ...]:
     """Returns the border when the layers named train."""
-    return border.frozen_border(one, [variable for name in trained for variable in one.get_layer(name).trainable_variables])
+    return frozen_front.frozen_border(one, [variable for name in trained for variable in one.get_layer(name).trainable_variables])
 
 
 def test_the_border_is_all_that_the_rest_needs() -> None:
@@ -59,7 +59,7 @@ def test_there_is_none_where_the_first_layer_trains_or_is_random() -> None:
 
 def front_and_rest(one: tf_keras.Model, layers: Sequence[str], image: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns the outputs by way of the border."""
-    return border.Rest(one, layers)(border.front_of(one, layers)(image), training=False)
+    return frozen_front.Rest(one, layers)(frozen_front.front_of(one, layers)(image), training=False)
 
 
 def test_front_and_rest_give_what_the_network_gives() -> None:
@@ -76,7 +76,7 @@ def test_front_and_rest_give_what_the_network_gives() -> None:
 def test_names_and_object_paths_stay_and_variables_are_shared() -> None:
     one = network()
     paths, variables = sources.object_paths(one, 'backbone'), names.named_variables({'backbone': one})
-    rest = border.Rest(one, ('sum',))
+    rest = frozen_front.Rest(one, ('sum',))
     assert sources.object_paths(one, 'backbone') == paths
     assert {name: id(variable) for name, variable in names.named_variables({'backbone': one}).items()} == {
         name: id(variable) for name, variable in variables.items()
@@ -90,7 +90,7 @@ def test_multiplications_are_counted_by_hand() -> None:
     layers = [Layers.DepthwiseConv2D(3, padding='same'), Layers.Conv2D(5, 1, strides=2), Layers.Flatten(), Layers.Dense(7)]
     one = tf_keras.Sequential([tf_keras.Input([8, 8, 4]), *layers])
     graph = tf.function(one).get_concrete_function(tf.TensorSpec([1, 8, 8, 4])).graph
-    assert border.num_multiplications(graph) == 64 * 9 * 4 + 16 * 4 * 5 + 80 * 7
+    assert frozen_front.num_multiplications(graph) == 64 * 9 * 4 + 16 * 4 * 5 + 80 * 7
 
 
 def test_there_is_none_where_a_layer_that_trains_reads_the_image_too() -> None:

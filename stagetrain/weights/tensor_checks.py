@@ -1,6 +1,6 @@
 """Reads the tensors of finished stages and compares them with what the run directory claims about them.
 
-`stagetrain.pipeline.verify` compares files with digests; here the values that TensorFlow reads are hashed again, and frozen
+`stagetrain.pipeline.file_checks` compares files with digests; here the values that TensorFlow reads are hashed again, and frozen
 variables are compared with the weight files outside the run directory that they came from.
 """
 

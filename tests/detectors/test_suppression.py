@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from official.vision.modeling.layers import roi_generator
 
-from stagetrain.detectors.boxes import multilevel_proposals
+from stagetrain.detectors.suppression import multilevel_proposals
 
 
 @pytest.mark.parametrize('num_proposals, min_size', [(50, 0.0), (300, 0.0), (300, 12.0)])

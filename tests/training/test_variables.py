@@ -10,7 +10,7 @@ import pytest
 import tf_keras
 
 from stagetrain.errors import ConfigError
-from stagetrain.training import inspect
+from stagetrain.training import variables
 from tests import tiny
 
 
@@ -35,7 +35,7 @@ def checked(sources: dict[str, pathlib.Path], inits: list[dict[str, Any]], **doc
     pipeline = tiny.pipeline(pathlib.Path('data'), stages) | document
     pipeline['sources'] = {name: {'keras_h5': str(path)} for name, path in sources.items()}
     origins = {name: {'kind': 'keras_h5', 'path': str(path)} for name, path in sources.items()}
-    return inspect.check_model({'pipeline': pipeline, 'sources': origins}, lambda event: None, lambda: False)
+    return variables.check_model({'pipeline': pipeline, 'sources': origins}, lambda event: None, lambda: False)
 
 
 def test_sources_that_fit_pass(published: dict[str, pathlib.Path]) -> None:
@@ -69,7 +69,7 @@ def test_a_stage_of_another_network_must_fit_too(published: dict[str, pathlib.Pa
     ]
     document = tiny.pipeline(pathlib.Path('data'), stages) | {'models': {'wide': wide}}
     with pytest.raises(ConfigError) as error:
-        inspect.check_model({'pipeline': document, 'sources': {}}, lambda event: None, lambda: False)
+        variables.check_model({'pipeline': document, 'sources': {}}, lambda event: None, lambda: False)
     backbone, decoder = str(error.value).splitlines()
     assert 'stages.second.init: backbone: ' in backbone and 'cannot be loaded from stage first: ' in backbone
     assert 'stages.second.init: decoder: ' in decoder and 'expected' in decoder

@@ -4,7 +4,7 @@
     report.wrong        # () when all is as it was written
 
 Nothing is written, and TensorFlow is not needed: weights are compared by the digests that stand beside them in each checkpoint.
-`stagetrain.training.verify` reads the tensors themselves.
+`stagetrain.weights.tensor_checks` reads the tensors themselves.
 """
 
 from __future__ import annotations
