@@ -118,7 +118,7 @@ def _is_report(value: Any) -> bool:
 
 
 def _asked(options: argparse.Namespace) -> list[_Asked]:
-    if len(options.paths) == 1 and pathlib.Path(options.paths[0]).suffix in ('.yaml', '.yml'):
+    if len(options.paths) == 1 and options.paths[0].endswith(('.yaml', '.yml')) and not recognise.is_data_set(options.paths[0]):
         return _asked_of_pipeline(pathlib.Path(options.paths[0]))
     asked = []
     for path in options.paths:

@@ -45,17 +45,19 @@ class DataSource(Strict):
     format: str
     """Name of a registered format, such as voc, coco, csv or tfrecord; or auto, which recognises them."""
     path: str
-    """Folder (voc), JSON file (coco), CSV file (csv), file or file pattern (tfrecord). Relative paths start from the folder of
-    the pipeline file."""
+    """Folder (voc, yolo), JSON file (coco), CSV file (csv, csv_header), file or file pattern (tfrecord), as docs/data.md says of
+    each. Relative paths start from the folder of the pipeline file."""
     split: str | None = None
-    """voc: a file of `ImageSets/Main` without `.txt`. coco and csv: which file of a folder."""
+    """voc: a file of `ImageSets/Main` without `.txt`. coco and csv: which file of a folder. Or a folder, `train`, `valid`, ..."""
     images: str | None = None
-    """coco, csv: the folder that image names are relative to. Without it coco looks around its file, csv takes that of its
-    file."""
+    """The folder that image names are relative to, for formats that list images in a file. Without it csv takes that of its file,
+    the others look around it."""
     class_file: str | None = None
-    """csv: the class file (`name,id`), `classes.csv` beside the file by default. tfrecord: the label map (`.pbtxt`)."""
+    """csv, csv_header: the class file (`name,id`), `classes.csv` beside the file by default. tfrecord: the label map (`.pbtxt`).
+    yolo: class names, one a line."""
     masks: bool = False
-    """coco: read the objects' masks too (`segmentation`), as Mask R-CNN needs them; an object without one is a bad item."""
+    """coco, yolo: read the objects' masks too (`segmentation`, polygons), as Mask R-CNN needs them; an object without one is
+    a bad item."""
     include_difficult: bool = False
     """voc: train on objects that the annotator marked as difficult. In evaluation they always count as 'ignore'."""
 

@@ -25,6 +25,8 @@ from stagetrain.errors import DataError
 
 BOX_TOLERANCE_PX = 1.0
 """A box that leaves the image by no more is clipped, as rounding does that; one that leaves it further is refused."""
+LARGEST_SHARE = 2.0
+"""A coordinate from 0 to 1 may leave the image, but not by its size."""
 NUM_CLASSES_SHOWN = 20
 
 
@@ -223,6 +225,27 @@ def usable_box(
     if edges[2] <= edges[0] or edges[3] <= edges[1]:
         raise Unusable(element, f'the box has no area: {expected}', Kind.NO_AREA, evidence)
     return clipped
+
+
+def scaled(
+    box_yxyx_norm: tuple[float, float, float, float], height: int, width: int, element: str
+) -> tuple[float, float, float, float]:
+    """Returns in pixels a box that is given in shares of the image.
+
+    Args:
+      box_yxyx_norm: ymin, xmin, ymax, xmax, 0 to 1 of height and width.
+      height: Of the image, in pixels.
+      width: Of the image, in pixels.
+      element: The box's place in its file, for the error.
+
+    Raises:
+      Unusable: The numbers are so large that they must be pixels.
+    """
+    if max(box_yxyx_norm) > LARGEST_SHARE:
+        reason = f'expected edges from 0 to 1 of height and width, found {_shown(box_yxyx_norm)}: are these pixels?'
+        raise Unusable(element, reason, Kind.IN_PIXELS, (*box_yxyx_norm, height, width))
+    ymin, xmin, ymax, xmax = box_yxyx_norm
+    return ymin * height, xmin * width, ymax * height, xmax * width
 
 
 def class_id(name: str, classes: tuple[str, ...], element: str) -> int:

@@ -17,9 +17,12 @@ from collections.abc import Callable
 import numpy as np
 
 from stagetrain.data.annotation import BOX_TOLERANCE_PX
+from stagetrain.data.objects import SMALLEST_AREA_PX
 
 CORNERS = 'x1, y1, x2, y2'
 SIZES = 'x, y, width, height'
+CENTRES = 'the centre x, y and width, height'
+_SHARES = ' from 0 to 1'
 SYSTEMATIC = 0.1
 """Of all boxes: where fewer are faulty, single slips are likelier than another form."""
 MIN_FAULTY = 3
@@ -67,12 +70,12 @@ def _normalised(reading: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Call
 
 # The likelier first: of those that fit equally well, the first counts.
 _READINGS = (
-    _Reading(f'{CORNERS} from 0 to 1', _normalised(_columns(0, 1, 2, 3))),
-    _Reading(f'{SIZES} from 0 to 1', _normalised(_from_sizes)),
-    _Reading('the centre x, y and width, height from 0 to 1', _normalised(_from_centre)),
+    _Reading(CORNERS + _SHARES, _normalised(_columns(0, 1, 2, 3))),
+    _Reading(SIZES + _SHARES, _normalised(_from_sizes)),
+    _Reading(CENTRES + _SHARES, _normalised(_from_centre)),
     _Reading(CORNERS, _columns(0, 1, 2, 3)),
     _Reading(SIZES, _from_sizes),
-    _Reading('the centre x, y and width, height', _from_centre),
+    _Reading(CENTRES, _from_centre),
     _Reading('x1, x2, y1, y2', _columns(0, 2, 1, 3)),
     _Reading('y1, x1, y2, x2', _columns(1, 0, 3, 2)),
     _Reading('y1, y2, x1, x2', _columns(2, 0, 3, 1)),
@@ -90,12 +93,12 @@ def likely(boxes_yxyx_px: np.ndarray, sizes_hw: np.ndarray, is_faulty: np.ndarra
       boxes_yxyx_px: float64 `[M, 4]`, all boxes as they were read, faulty or not.
       sizes_hw: float64 `[M, 2]`, of their images.
       is_faulty: bool `[M]`.
-      form: `CORNERS` or `SIZES`: as what the four numbers were read.
+      form: As what the four numbers were read: the name of one of the first six readings.
     """
     count = int(is_faulty.sum())
     if count < max(MIN_FAULTY, SYSTEMATIC * len(is_faulty)) and count < len(is_faulty):
         return f'{count} of {len(is_faulty)} boxes: single slips, not the form of all'
-    numbers = _as_written(boxes_yxyx_px, form)
+    numbers = _as_written(boxes_yxyx_px, sizes_hw, form)
     for reading in _READINGS:
         share = _fits(reading.edges(numbers, sizes_hw), sizes_hw).mean()
         if share >= _FITTING and reading.name != form:
@@ -107,18 +110,24 @@ def likely(boxes_yxyx_px: np.ndarray, sizes_hw: np.ndarray, is_faulty: np.ndarra
     return _of_another_size(boxes_yxyx_px, sizes_hw)
 
 
-def _as_written(boxes_yxyx_px: np.ndarray, form: str) -> np.ndarray:
-    """Returns the four numbers in the file's order."""
-    ymin, xmin, ymax, xmax = boxes_yxyx_px.T
-    columns = (xmin, ymin, xmax - xmin, ymax - ymin) if form == SIZES else (xmin, ymin, xmax, ymax)
-    return np.stack(columns, 1)
+def _as_written(boxes_yxyx_px: np.ndarray, sizes_hw: np.ndarray, form: str) -> np.ndarray:
+    """Returns the four numbers as they stand in the file."""
+    scale = np.tile(sizes_hw, 2) if form.endswith(_SHARES) else 1.0
+    ymin, xmin, ymax, xmax = (boxes_yxyx_px / scale).T
+    columns = {
+        CORNERS: (xmin, ymin, xmax, ymax),
+        SIZES: (xmin, ymin, xmax - xmin, ymax - ymin),
+        CENTRES: ((xmin + xmax) / 2, (ymin + ymax) / 2, xmax - xmin, ymax - ymin),
+    }
+    return np.stack(columns[form.removesuffix(_SHARES)], 1)
 
 
 def _fits(edges: np.ndarray, sizes_hw: np.ndarray) -> np.ndarray:
-    """Returns bool `[M]`: whether a box (xmin, ymin, xmax, ymax) has an area and lies in its image."""
+    """Returns bool `[M]`: whether a box (xmin, ymin, xmax, ymax) is larger than a pixel and lies in its image."""
     largest = sizes_hw[:, ::-1] + BOX_TOLERANCE_PX
     is_inside = (edges[:, :2] >= -BOX_TOLERANCE_PX).all(1) & (edges[:, 2:] <= largest).all(1)
-    return np.asarray(is_inside & (edges[:, :2] < edges[:, 2:]).all(1))
+    sides = edges[:, 2:] - edges[:, :2]
+    return np.asarray(is_inside & (sides > 0).all(1) & (sides.prod(1) > SMALLEST_AREA_PX))
 
 
 def _of_another_size(boxes_yxyx_px: np.ndarray, sizes_hw: np.ndarray) -> str:

@@ -86,6 +86,8 @@ def _of_labels(items: Sequence[BadItem], dataset: Dataset) -> str:
         return 'ids are written as text, expected numbers'
     if numbers == [0]:
         return 'ids count from 0 here, expected from 1: add 1 to each, so that class names do not shift by one'
+    if numbers == [count] and count:
+        return 'ids count from 1 here, expected from 0: take 1 from each, so that class names do not shift by one'
     if not count:
         shown = f'the data set has ids only, up to {max(numbers, default=0)}'
         return f'{shown}: give the label map with --class_file or names with --classes'

@@ -31,6 +31,7 @@ from stagetrain.data.image_lists import ListedImage, ListedObject, image_folder,
 from stagetrain.data.places import is_clutter
 from stagetrain.errors import DataError, known_names, suggestion
 
+_LISTS = ('images', 'annotations', 'categories')
 _WITHOUT_SPLIT = ('annotations.json', '_annotations.coco.json')
 Id = int | str
 """Of an image: COCO's own are integers."""
@@ -110,11 +111,11 @@ def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None
     """Returns how to read `source.path` as COCO, and by what it was recognised; None when it is something else."""
     try:
         file = annotation_file(source)
-        with open(file, 'rb') as stream:
-            start = stream.read(64)
+        content = file.read_bytes() if file.suffix == '.json' else b''
     except (DataError, OSError):
         return None
-    if file.suffix != '.json' or not start.lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'{'):
+    is_object = content[:64].lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'{')
+    if not is_object or not any(f'"{key}"'.encode() in content for key in _LISTS):
         return None
     return source.model_copy(update={'format': 'coco'}), f'{file} is a JSON file'
 
@@ -175,9 +176,9 @@ def _content(file: pathlib.Path, keys: Sequence[str] = ('images', 'annotations',
         raise DataError(f'{file}: cannot be read: {error.strerror}') from error
     except (ValueError, RecursionError) as error:
         raise DataError(f'{file}: expected COCO JSON, but it is not JSON: {error}') from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _LISTS):
         found = known_names(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(f'{file}: expected COCO JSON, an object with lists {", ".join(keys)}; found: {found}')
+        raise DataError(f'{file}: expected COCO JSON, an object with lists {", ".join(_LISTS)}; found: {found}')
     return content
 
 

@@ -40,7 +40,6 @@ IMAGES_A_PART = 128
 """For formats with one file an image; a part is what a crash costs."""
 BYTES_A_SHARD = 128 * 2**20
 MIN_SHARDS = 2
-_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 _SUFFIX_OF_FORMAT = {'JPEG': '.jpg', 'PNG': '.png', 'BMP': '.bmp'}
 
 Progress = Callable[[int], None]
@@ -187,7 +186,7 @@ def _require_no_flags(dataset: Dataset, to: str) -> None:
 
 def _suffix(example: Example) -> str:
     suffix = pathlib.PurePath(example.path).suffix
-    if example.offset is None and suffix.lower() in _SUFFIXES:
+    if example.offset is None and suffix.lower() in images.SUFFIXES:
         return suffix
     return _SUFFIX_OF_FORMAT[images.inspect(example.read_bytes()).format]
 

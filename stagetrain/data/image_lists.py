@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from stagetrain.data import images
-from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
+from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, scaled, usable_box
 from stagetrain.data.places import Places
 from stagetrain.errors import DataError
 
@@ -32,7 +32,8 @@ NUM_NAMES_TRIED = 20
 class ListedObject:
     """An object as it is listed; `box_yxyx_px` is (ymin, xmin, ymax, xmax) in pixels, edges, not yet looked at.
 
-    `mask` makes its mask from the image's height and width, or raises `Unusable`; None: masks are not read.
+    `is_normalised`: it is in shares of the image, 0 to 1. `mask` makes its mask from the image's height and width, or raises
+    `Unusable`; None: masks are not read.
     """
 
     element: str
@@ -41,16 +42,21 @@ class ListedObject:
     difficult: bool = False
     is_crowd: bool = False
     mask: Callable[[int, int], str] | None = None
+    is_normalised: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedImage:
-    """An image as it is listed; `stated_size` is (height, width), or None where the list does not tell."""
+    """An image as it is listed; `stated_size` is (height, width), or None where the list does not tell.
+
+    `file` holds its objects where that is not the list itself.
+    """
 
     element: str
     name: str
     stated_size: tuple[float, float] | None
     objects: Sequence[ListedObject]
+    file: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,10 +152,11 @@ def _with_ids(file: str, listed: Iterable[ListedImage]) -> tuple[dict[str, Liste
 
 
 def _read_image(context: _Context, key: str, image: ListedImage) -> tuple[Example | None, list[BadItem]]:
+    file = image.file or context.file
     try:
         path = context.places.file('', image.name, image.element)
     except Unusable as error:
-        return None, [error.at(context.file)]
+        return None, [error.at(file)]
     try:
         info = images.usable(path, context.max_image_pixels)
         images.verify(path)
@@ -158,7 +165,7 @@ def _read_image(context: _Context, key: str, image: ListedImage) -> tuple[Exampl
     if image.stated_size not in (None, (info.height, info.width)):
         height, width = image.stated_size or (0, 0)
         reason = f'says {width:g}x{height:g}, the image {image.name} has {info.size_in_words}'
-        return None, [BadItem(context.file, image.element, reason, Kind.SIZE, (width, height, info.width, info.height))]
+        return None, [BadItem(file, image.element, reason, Kind.SIZE, (width, height, info.width, info.height))]
     example, bad = _example(context, key, image, path, info)
     return example, bad + _notes(context, image, path)
 
@@ -169,7 +176,7 @@ def _notes(context: _Context, image: ListedImage, path: str) -> list[BadItem]:
     if path == named or os.path.basename(path) == image.name.rpartition('/')[2]:
         return []
     reason = f"'{image.name}' is called '{os.path.basename(path)}'"
-    return [BadItem(context.file, image.element, reason, Kind.NOTE, (named,))]
+    return [BadItem(image.file or context.file, image.element, reason, Kind.NOTE, (named,))]
 
 
 def _example(context: _Context, key: str, image: ListedImage, path: str, info: images.ImageInfo) -> tuple[Example, list[BadItem]]:
@@ -177,10 +184,13 @@ def _example(context: _Context, key: str, image: ListedImage, path: str, info: i
     for found in image.objects:
         try:
             class_number = class_id(found.class_name, context.classes, found.element)
-            box = usable_box(found.box_yxyx_px, info.height, info.width, found.element)
+            box = found.box_yxyx_px
+            if found.is_normalised:
+                box = scaled(box, info.height, info.width, found.element)
+            box = usable_box(box, info.height, info.width, found.element)
             masks += [found.mask(info.height, info.width)] if found.mask else []
         except Unusable as error:
-            bad.append(error.at(context.file))
+            bad.append(error.at(image.file or context.file))
             continue
         boxes.append(box)
         classes.append(class_number)

@@ -25,6 +25,8 @@ from PIL import Image
 from stagetrain.data.annotation import Kind, Unusable
 
 FORMATS = ('JPEG', 'PNG', 'BMP')
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+"""Of files in these formats, in lower case."""
 _EXIF_ORIENTATION = 0x0112
 _EXIF_WITHIN = 2**17
 """EXIF data, of 64 KiB at most, stand in front of a JPEG's picture, behind few other segments."""

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from stagetrain.data.annotation import Kind, Unusable
 
+SPLIT_FOLDERS = ('train', 'trainval', 'training', 'val', 'valid', 'validation', 'test', 'testing')
+"""Folders of which each is a split; others are taken for parts of one data set."""
 CLUTTER = ('Thumbs.db', 'desktop.ini', '__MACOSX', '@eaDir')
 """What systems leave in folders, besides hidden files."""
 _WINDOWS_ROOT = re.compile(r'([A-Za-z]:)?[\\/]')
@@ -85,16 +87,24 @@ class Places:
         return self._names[folder]
 
 
-def walk(root: str, suffix: str) -> Iterator[str]:
-    """Yields the files below `root` with a suffix, relative to it, sorted; clutter is passed over, links are followed.
+def holds(folder: str, *suffixes: str) -> bool:
+    """Returns whether there is a file with one of the suffixes below a folder, or a loop of links to be reported."""
+    try:
+        return os.path.isdir(folder) and next(walk(folder, *suffixes), None) is not None
+    except Unusable:
+        return True
+
+
+def walk(root: str, *suffixes: str) -> Iterator[str]:
+    """Yields the files below `root` with one of the suffixes, relative to it, sorted; clutter is passed over, links are followed.
 
     Raises:
       Unusable: A link leads back to a folder above itself.
     """
-    yield from _walk(root, '', suffix.lower(), (os.path.realpath(root),))
+    yield from _walk(root, '', suffixes, (os.path.realpath(root),))
 
 
-def _walk(root: str, folder: str, suffix: str, above: tuple[str, ...]) -> Iterator[str]:
+def _walk(root: str, folder: str, suffixes: tuple[str, ...], above: tuple[str, ...]) -> Iterator[str]:
     for name in sorted(os.listdir(os.path.join(root, folder))):
         place = os.path.join(folder, name)
         path = os.path.join(root, place)
@@ -104,8 +114,8 @@ def _walk(root: str, folder: str, suffix: str, above: tuple[str, ...]) -> Iterat
             real = os.path.realpath(path)
             if real in above:
                 raise Unusable(place, f'a link to {real}, a folder above it: a loop; remove the link', Kind.LINK)
-            yield from _walk(root, place, suffix, (*above, real))
-        elif name.lower().endswith(suffix):
+            yield from _walk(root, place, suffixes, (*above, real))
+        elif name.lower().endswith(suffixes):
             yield place
 
 

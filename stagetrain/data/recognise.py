@@ -38,6 +38,12 @@ def recognised(source: schema.DataSource) -> tuple[schema.DataSource, str]:
     raise DataError(f'{source.path}: format auto finds more than one: {shown}. Set format to the one that is meant')
 
 
+def is_data_set(path: str) -> bool:
+    """Returns whether a path is of one of the formats, with or without a split."""
+    source = schema.DataSource(format=AUTO, path=path)
+    return any(_match(name, source) is not None for name in specs.formats()) or parts(source) != [source]
+
+
 def parts(source: schema.DataSource) -> list[schema.DataSource]:
     """Returns a source for each split of a folder that is no data set without one, as Roboflow leaves them; else the source."""
     if source.split is not None or not os.path.isdir(source.path):

@@ -32,10 +32,11 @@ import numpy as np
 
 from stagetrain.config import schema
 from stagetrain.data import images, tf_example
-from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
+from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, scaled, usable_box
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.data.label_map import read_label_map
 from stagetrain.data.patterns import matching
+from stagetrain.data.places import SPLIT_FOLDERS
 from stagetrain.errors import DataError, known_names, suggestion
 
 _HEADER = struct.Struct('<QI')  # length of the data, checksum of the length's 8 bytes
@@ -129,26 +130,43 @@ def class_names(source: schema.DataSource) -> tuple[str, ...]:
 def recognise(source: schema.DataSource) -> tuple[schema.DataSource, str] | None:
     """Returns how to read `source.path` as TFRecords, and by what it was recognised; None when it is something else.
 
-    A folder is read with all `*.tfrecord*` and `*.record*` in it (`SPLIT*` with a split), and its `label_map.pbtxt`.
+    A folder is read with all `*.tfrecord*` and `*.record*` in it (with a split `SPLIT-*` in it, or all in its folder SPLIT), and
+    its label map: `label_map.pbtxt`, or the only `.pbtxt`.
     """
-    update: dict[str, Any] = {'format': 'tfrecord'}
-    if os.path.isdir(source.path):
-        folder = glob.escape(source.path)
-        start = f'{glob.escape(source.split)}-' if source.split else ''
-        patterns = [os.path.join(folder, f'{start}*.{ending}*') for ending in ('tfrecord', 'record')]
-        update['path'] = next((pattern for pattern in patterns if glob.glob(pattern)), '')
-        label_map = os.path.join(source.path, 'label_map.pbtxt')
-        if source.class_file is None and os.path.isfile(label_map):
-            update['class_file'] = label_map
-    elif not os.path.isfile(source.path) and not matching(source.path):
+    found = _in_folder(source) if os.path.isdir(source.path) else source
+    if found is None:
         return None
-    found = source.model_copy(update=update)
-    if not found.path:
+    files = [found.path] if os.path.isfile(found.path) else [path for path in matching(found.path) if os.path.isfile(path)]
+    if not files:
         return None
-    first = record_files(found)[0]
+    found, first = found.model_copy(update={'format': 'tfrecord'}), os.path.abspath(files[0])
     if scan(first)[0]:
         return found, f'{first} begins with a record'
     return (found, f'{first} is compressed with GZIP') if _is_compressed(first) else None
+
+
+def splits(source: schema.DataSource) -> tuple[str, ...]:
+    """Returns the folders with records in a folder that has none itself, as Roboflow leaves them."""
+    names = sorted(name for name in os.listdir(source.path) if name.lower() in SPLIT_FOLDERS)
+    if _in_folder(source) is not None:
+        return ()
+    return tuple(name for name in names if _in_folder(source.model_copy(update={'split': name})) is not None)
+
+
+def _in_folder(source: schema.DataSource) -> schema.DataSource | None:
+    """Returns the source with the pattern of a folder's records and its label map; None where it has none."""
+    inner = os.path.join(source.path, source.split or '')
+    places = [(source.path, f'{glob.escape(source.split)}-'), (inner, '')] if source.split else [(source.path, '')]
+    for folder, start in places:
+        for ending in ('tfrecord', 'record'):
+            pattern = os.path.join(glob.escape(folder), f'{start}*.{ending}*')
+            if glob.glob(pattern):
+                label_map = os.path.join(folder, 'label_map.pbtxt')
+                others = glob.glob(os.path.join(glob.escape(folder), '*.pbtxt'))
+                maps = [label_map] if os.path.isfile(label_map) else others
+                class_file = source.class_file or (maps[0] if len(maps) == 1 else None)
+                return source.model_copy(update={'path': pattern, 'class_file': class_file})
+    return None
 
 
 def _is_compressed(path: str) -> bool:
@@ -357,24 +375,20 @@ class _Objects:
         """Returns box in pixels, class id, and whether it is difficult and a crowd; raises `Unusable`."""
         place = f'object[{index + 1}]/'
         ymin, xmin, ymax, xmax = (self.edges[edge][index] for edge in _EDGES)
-        if max(ymin, xmin, ymax, xmax) > 2:
-            found = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
-            reason = f'expected edges from 0 to 1 of height and width, found {found}: are these pixels?'
-            raise Unusable(f'{place}bbox', reason, Kind.IN_PIXELS, (ymin, xmin, ymax, xmax, info.height, info.width))
-        scaled = (ymin * info.height, xmin * info.width, ymax * info.height, xmax * info.width)
-        box = usable_box(self._in_pixels(index, scaled, info, place), info.height, info.width, f'{place}bbox')
+        in_pixels = scaled((ymin, xmin, ymax, xmax), info.height, info.width, f'{place}bbox')
+        box = usable_box(self._in_pixels(index, in_pixels, info, place), info.height, info.width, f'{place}bbox')
         difficult = bool(self.difficult[index]) if self.difficult else False
         return box, self._class(index, labels, place), difficult, bool(self.is_crowd[index]) if self.is_crowd else False
 
     def _in_pixels(
-        self, index: int, scaled: tuple[float, float, float, float], info: images.ImageInfo, place: str
+        self, index: int, follows: tuple[float, float, float, float], info: images.ImageInfo, place: str
     ) -> tuple[float, float, float, float]:
         """Returns the box in pixels as it was given, where it was, or else as it follows from the edges."""
         if not self.pixels:
-            return scaled
+            return follows
         ymin, xmin, ymax, xmax = self.pixels[4 * index : 4 * index + 4]
         tolerance = _PIXEL_TOLERANCE * max(info.height, info.width)
-        if any(abs(one - other) > tolerance for one, other in zip((ymin, xmin, ymax, xmax), scaled, strict=True)):
+        if any(abs(one - other) > tolerance for one, other in zip((ymin, xmin, ymax, xmax), follows, strict=True)):
             shown = f'ymin={ymin:g} xmin={xmin:g} ymax={ymax:g} xmax={xmax:g}'
             raise Unusable(
                 f'{place}bbox_yxyx_px', f'contradicts bbox: {shown}; remove the feature {PIXELS}, or correct it', Kind.FORM

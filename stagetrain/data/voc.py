@@ -30,7 +30,7 @@ from stagetrain.config import schema
 from stagetrain.data import images, voc_layout
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, usable_box
 from stagetrain.data.text_files import decoded
-from stagetrain.data.voc_layout import IMAGE_SUFFIXES, Layout
+from stagetrain.data.voc_layout import Layout
 from stagetrain.errors import DataError
 
 MAX_XML_BYTES = 4 * 2**20
@@ -159,7 +159,7 @@ def _image_file(layout: Layout, image_id: str, annotation: ET.Element) -> tuple[
             if error.kind != Kind.MISSING:
                 raise
             fault = error
-    own = layout.places.named(layout.images, image_id, IMAGE_SUFFIXES)
+    own = layout.places.named(layout.images, image_id, images.SUFFIXES)
     shown = ', '.join(os.path.basename(path) for path in own)
     if own and (_stem(name) not in ('', _stem(image_id)) or len(own) > 1):
         raise Unusable('filename', f"{fault.reason}; the annotation's own name is that of {shown}", Kind.MISSING, fault.evidence)
@@ -171,7 +171,7 @@ def _image_file(layout: Layout, image_id: str, annotation: ET.Element) -> tuple[
 def _stem(name: str) -> str:
     """Returns a name without folders, suffix and case."""
     stem, suffix = os.path.splitext(re.split(r'[\\/]', name)[-1])
-    return (stem if suffix.lower() in IMAGE_SUFFIXES else stem + suffix).casefold()
+    return (stem if suffix.lower() in images.SUFFIXES else stem + suffix).casefold()
 
 
 def _named_image(layout: Layout, image_id: str, name: str) -> str:

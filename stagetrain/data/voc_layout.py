@@ -20,15 +20,13 @@ import re
 
 from stagetrain.config import schema
 from stagetrain.data.annotation import BadItem, Kind, Unusable
-from stagetrain.data.places import Places, is_clutter, walk
+from stagetrain.data.images import SUFFIXES
+from stagetrain.data.places import SPLIT_FOLDERS, Places, is_clutter, walk
 from stagetrain.data.text_files import decoded
 from stagetrain.errors import DataError, known_names, suggestion
 
 ANNOTATION_FOLDERS = ('annotations', 'annots', 'annotation', 'xml', 'xmls')
 IMAGE_FOLDERS = ('jpegimages', 'images', 'imgs', 'img', 'image')
-SPLIT_FOLDERS = ('train', 'trainval', 'training', 'val', 'valid', 'validation', 'test', 'testing')
-"""Folders of which each is a split; others are taken for parts of one data set."""
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 _FLAGGED = re.compile(r'(.*\S)\s+(-1|0|1)')
 """A line of the development kit's files for each class: an id, and whether the class is in the image."""
 
@@ -106,7 +104,7 @@ class Layout:
         flagged = _FLAGGED.fullmatch(line)
         name = flagged[1] if flagged else line
         stem, suffix = os.path.splitext(name.replace('\\', '/'))
-        bare = [stem, os.path.basename(stem)] if suffix.lower() in (*IMAGE_SUFFIXES, '.xml') else []
+        bare = [stem, os.path.basename(stem)] if suffix.lower() in (*SUFFIXES, '.xml') else []
         tried = dict.fromkeys((line, name, *bare))
         if len(tried) == 1:
             return line

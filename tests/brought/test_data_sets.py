@@ -309,18 +309,22 @@ REFUSED = [
         'pointers in place of images', _pointer_in_place_of_images, Step(CHECK, code=2, says=[r'1\.jpg', 'git.lfs', '2 faults'])
     ),
     Case('an annotation of nothing', _empty_annotations, Step(CHECK, code=2, says=[r'1\.xml', 'empty|no element', '1 faults'])),
-    Case('an archive', _archive, Step('data check data.zip', code=2, says=[r'data\.zip', 'coco, csv, tfrecord, voc'])),
+    Case(
+        'an archive',
+        _archive,
+        Step('data check data.zip', code=2, says=[r'data\.zip', 'coco, csv, csv_header, tfrecord, voc, yolo']),
+    ),
     Case(
         'an empty folder',
         lambda folder: (folder / 'data').mkdir(),
-        Step(CHECK, code=2, says=[r'data\b', 'coco, csv, tfrecord, voc']),
+        Step(CHECK, code=2, says=[r'data\b', 'coco, csv, csv_header, tfrecord, voc, yolo']),
     ),
     Case('no such folder', lambda folder: None, Step(CHECK, code=2, says=['data', 'nothing is there'])),
     Case('text for image ids', _text_ids, Step('data check a.json', code=2, says=[r'a\.json', 'image_id', "'1'"])),
     Case(
         'a format that is not known',
         _voc_of('1'),
-        Step(f'{CHECK} --format yolo', code=2, says=['yolo', 'coco, csv, tfrecord, voc']),
+        Step(f'{CHECK} --format yolov9', code=2, says=['yolov9', 'coco, csv, csv_header, tfrecord, voc, yolo']),
     ),
 ]
 

@@ -135,7 +135,8 @@ def test_what_is_no_data_set_is_refused(tmp_path: pathlib.Path, capsys: pytest.C
     assert main.main(['data', 'check', str(tmp_path)]) == 2
     shown = capsys.readouterr().out
     assert (
-        f'  {tmp_path}: format auto knows coco, csv, csv_header, tfrecord, voc, but it is none of them: an empty folder' in shown
+        f'  {tmp_path}: format auto knows coco, csv, csv_header, tfrecord, voc, yolo, but it is none of them: an empty folder'
+        in shown
     )
     assert shown.endswith('1 faults, 0 pictures in two sets\n')
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from stagetrain.config import schema
-from stagetrain.data import index, tf_example, tfrecord
+from stagetrain.data import index, recognise, tf_example, tfrecord
 from stagetrain.data.annotation import BadItem, Example
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.errors import DataError
@@ -302,3 +302,15 @@ def test_our_messages_are_tensorflows(tmp_path: pathlib.Path) -> None:
     assert message.features.feature['image/object/bbox/xmax'].float_list.value[:] == [0.75]
     (record,) = tf.data.TFRecordDataset(str(write(tmp_path / 'a', example()))).take(1)
     assert record.numpy() == example()
+
+
+def test_roboflows_folders_are_splits_with_a_label_map_each(tmp_path: pathlib.Path) -> None:
+    for split in ('train', 'valid'):
+        (tmp_path / split).mkdir()
+        write(tmp_path / split / 'cells.tfrecord', example())
+        (tmp_path / split / 'cells_label_map.pbtxt').write_text("item { id: 1 name: 'cat' }")
+    parts = recognise.parts(schema.DataSource(format='auto', path=str(tmp_path)))
+    assert [(part.format, part.split) for part in parts] == [('tfrecord', 'train'), ('tfrecord', 'valid')]
+    found, _ = recognise.recognised(schema.DataSource(format='auto', path=str(tmp_path), split='valid'))
+    assert found.class_file == str(tmp_path / 'valid' / 'cells_label_map.pbtxt')
+    assert recognise.class_names(found) == ('cat',)
