@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.detectors.detector import Detections
+from stagetrain.detectors.detector import BatchDetections
 
 PIXELS = 1e-3
 SCORE = 1e-6
 
 
-def of_model_garden(outputs: Mapping[str, Any]) -> Detections:
-    """Returns what a model of the Model Garden found as `Detections`."""
+def of_model_garden(outputs: Mapping[str, Any]) -> BatchDetections:
+    """Returns what a model of the Model Garden found as `BatchDetections`."""
     parts = (outputs[f'detection_{part}'] for part in ('boxes', 'scores', 'classes'))
-    return Detections(*parts, outputs['num_detections'])
+    return BatchDetections(*parts, outputs['num_detections'])
 
 
-def assert_same_detections(found: Detections, expected: Detections) -> None:
+def assert_same_detections(found: BatchDetections, expected: BatchDetections) -> None:
     """Fails unless each detection of an image has a twin of its own in the other set: class, box and score."""
     np.testing.assert_array_equal(found.num_valid, expected.num_valid)
     for image, count in enumerate(found.num_valid.numpy()):
@@ -36,7 +36,7 @@ def assert_same_detections(found: Detections, expected: Detections) -> None:
             left.remove(twins[0])
 
 
-def _one(detections: Detections, image: int, number: int) -> tuple[int, np.ndarray, float]:
+def _one(detections: BatchDetections, image: int, number: int) -> tuple[int, np.ndarray, float]:
     """Returns class, box and score of one detection."""
     parts: tuple[tf.Tensor, ...] = (detections.classes, detections.boxes_yxyx_px, detections.scores)
     label, box, score = (np.asarray(part)[image, number] for part in parts)

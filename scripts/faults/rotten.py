@@ -61,7 +61,7 @@ def _state(value: float, step: int) -> Any:
     layer.build([None, 1])
     optimizer = tf_keras.optimizers.SGD(0.5, momentum=0.9)
     optimizer.build(layer.variables)
-    return checkpoint.State({'head': layer}, optimizer, tf.Variable(step, dtype=tf.int64))
+    return checkpoint.TrainingState({'head': layer}, optimizer, tf.Variable(step, dtype=tf.int64))
 
 
 def _content(path: pathlib.Path) -> bytes | None:

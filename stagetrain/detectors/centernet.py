@@ -25,7 +25,7 @@ from official.projects.centernet.ops import loss_ops, target_assigner
 from official.vision.ops import box_ops
 
 from stagetrain.config.builtin import centernet as options
-from stagetrain.detectors.detector import Batch, Detections, clear_names, feature_key
+from stagetrain.detectors.detector import Batch, BatchDetections, clear_names, feature_key
 from stagetrain.detectors.pyramid import PyramidDetector
 
 OUTPUTS = {'heatmap': 'ct_heatmaps', 'size': 'ct_size', 'offset': 'ct_offset'}
@@ -146,12 +146,12 @@ class CenterNet(PyramidDetector):
         weights = loss_ops.get_valid_anchor_weights_in_flattened_image(shown, *self._places)
         return tf.reshape(weights, [-1, *self._places, 1])
 
-    def detect(self, batch: Batch) -> Detections:
+    def detect(self, batch: Batch) -> BatchDetections:
         """Returns the heat map's peaks as boxes; see `Detector.detect`."""
         outputs = self._outputs(self.features(batch, training=False), tuple(OUTPUTS), training=False)
         return self.decode(outputs, batch['image_shape'])
 
-    def decode(self, outputs: Mapping[str, tf.Tensor], image_shape: tf.Tensor) -> Detections:
+    def decode(self, outputs: Mapping[str, tf.Tensor], image_shape: tf.Tensor) -> BatchDetections:
         """Returns the peaks of `heatmap` with their `size` and `offset` as boxes, by falling score.
 
         Args:
@@ -161,7 +161,7 @@ class CenterNet(PyramidDetector):
         # No centre lies in the padding; there the score is 0, and the Model Garden counts only what is above.
         heatmap = tf.where(self._inside(image_shape) > 0, outputs['heatmap'], _NO_CENTRE)
         found = self._generator({'ct_heatmaps': [heatmap], 'ct_size': [outputs['size']], 'ct_offset': [outputs['offset']]})
-        return Detections(
+        return BatchDetections(
             boxes_yxyx_px=box_ops.clip_boxes(found['boxes'], image_shape[:, tf.newaxis]),
             scores=found['confidence'],
             classes=found['classes'],

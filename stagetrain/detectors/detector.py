@@ -28,7 +28,7 @@ Batch = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Detections:
+class BatchDetections:
     """Boxes found in a batch, by falling score, padded with zeros."""
 
     boxes_yxyx_px: tf.Tensor
@@ -147,7 +147,7 @@ class Detector(Network):
         """Returns the batch with the features that all heads read, in inference mode, so that several calls share them."""
 
     @abc.abstractmethod
-    def detect(self, batch: Batch) -> Detections:
+    def detect(self, batch: Batch) -> BatchDetections:
         """Returns detections, in inference mode."""
 
     @abc.abstractmethod

@@ -23,7 +23,7 @@ from official.vision.ops import anchor
 from stagetrain.config.builtin import retinanet as options
 from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import anchor_boxes
-from stagetrain.detectors.detector import Batch, Detections, clear_names
+from stagetrain.detectors.detector import Batch, BatchDetections, clear_names
 from stagetrain.detectors.pyramid import PyramidDetector, override
 from stagetrain.devices import setup
 
@@ -101,7 +101,7 @@ class RetinaNet(PyramidDetector):
             values['box'] = huber(batch['box_targets'], flat, sample_weight=positive / num_positives)
         return values
 
-    def detect(self, batch: Batch) -> Detections:
+    def detect(self, batch: Batch) -> BatchDetections:
         """Returns detections by suppression within each class; see `Detector.detect`."""
         scores, encoded, _ = self.modules['head'](self.features(batch, training=False), training=False)
         num_images = tf.shape(batch['image_shape'])[0]
@@ -117,7 +117,7 @@ class RetinaNet(PyramidDetector):
                 nms_iou=options.nms_iou_threshold,
                 num_detections=options.max_num_detections,
             )
-        return Detections(
+        return BatchDetections(
             boxes_yxyx_px=found['detection_boxes'],
             scores=found['detection_scores'],
             classes=tf.cast(found['detection_classes'], tf.int32),

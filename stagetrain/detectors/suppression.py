@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from official.vision.ops import box_ops
 
-from stagetrain.detectors.detector import Detections
+from stagetrain.detectors.detector import BatchDetections
 
 _BELOW_EVERY_SCORE = -1.0
 
@@ -85,7 +85,7 @@ def multilevel_proposals(
 
 def class_detections(
     boxes: tf.Tensor, scores: tf.Tensor, *, pre_nms_top_k: int, min_score: float, nms_iou: float, num_detections: int
-) -> Detections:
+) -> BatchDetections:
     """Suppresses boxes within each class, as the Model Garden's generators of version `v2` do.
 
     Args:
@@ -107,4 +107,4 @@ def class_detections(
         score_threshold=min_score,
         clip_boxes=False,
     )
-    return Detections(found, found_scores, tf.cast(classes, tf.int32) + 1, num_valid)
+    return BatchDetections(found, found_scores, tf.cast(classes, tf.int32) + 1, num_valid)

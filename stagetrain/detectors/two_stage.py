@@ -24,7 +24,7 @@ from stagetrain.config.builtin.faster_rcnn_single_scale import FasterRcnnSingleS
 from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import RpnTargets
-from stagetrain.detectors.detector import Batch, Detections, Proposing, feature_key
+from stagetrain.detectors.detector import Batch, BatchDetections, Proposing, feature_key
 from stagetrain.detectors.pyramid import PyramidDetector
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import SAMPLED, Rois, RoiSampler
@@ -101,7 +101,7 @@ class TwoStageDetector(PyramidDetector):
         """Returns what the detection head says, in inference mode, about RoIs float32 `[B, R, 4]`; R may be known only then."""
 
     def predict_masks(self, features: Levels, detected: tf.Tensor, classes: tf.Tensor) -> tf.Tensor | None:
-        """Returns `Detections.masks` of boxes float32 `[B, D, 4]` and classes `[B, D]`, or None without a head for them."""
+        """Returns `BatchDetections.masks` of boxes float32 `[B, D, 4]` and classes `[B, D]`, or None without a head for them."""
         return None
 
     @property
@@ -182,7 +182,7 @@ class TwoStageDetector(PyramidDetector):
             min_size_px=self.model.roi_generator.test_pre_nms_min_size_threshold,
         )
 
-    def detect(self, batch: Batch) -> Detections:
+    def detect(self, batch: Batch) -> BatchDetections:
         """Returns detections on stored proposals where the batch has them, else on the detector's own; see `Detector.detect`."""
         features = self.features(batch, training=False)
         rois = batch.get('proposals')
@@ -200,7 +200,7 @@ class TwoStageDetector(PyramidDetector):
             classified.box_weights,
             bbox_per_class=not self.is_class_agnostic,
         )
-        return Detections(
+        return BatchDetections(
             boxes_yxyx_px=found['detection_boxes'],
             scores=found['detection_scores'],
             classes=tf.cast(found['detection_classes'], tf.int32),

@@ -24,7 +24,7 @@ from stagetrain import files
 from stagetrain.config.stages import spec_of
 from stagetrain.errors import DataError
 from stagetrain.evaluation import pictures, plots, report
-from stagetrain.evaluation.summary import RunSummary, Variant, load_summaries
+from stagetrain.evaluation.summary import RunSummary, VariantSummary, load_summaries
 
 __all__ = [
     'Comparison',
@@ -228,7 +228,7 @@ def _write_detections(path: pathlib.Path, summary: RunSummary) -> list[str]:
     return []
 
 
-def _row(summary: RunSummary, variant: Variant) -> Row:
+def _row(summary: RunSummary, variant: VariantSummary) -> Row:
     stages = [summary.stages[stage] for stage in variant.stages]
     made = [summary.artefacts[store] for store in dict.fromkeys(store for stage in stages for store in stage.stores)]
     parts: dict[str, float] = {}

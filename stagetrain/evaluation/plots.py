@@ -19,7 +19,7 @@ import matplotlib.ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stagetrain.evaluation.summary import RunSummary, Variant
+from stagetrain.evaluation.summary import RunSummary, VariantSummary
 
 Points = tuple[tuple[float, float], ...]
 
@@ -113,7 +113,7 @@ def smoothed(points: Points, window: int) -> Points:
     return tuple((seconds, mean) for (seconds, _), mean in zip(points, means, strict=True))
 
 
-def _track(summary: RunSummary, variant: Variant, name: str) -> Track:
+def _track(summary: RunSummary, variant: VariantSummary, name: str) -> Track:
     spans: list[Span] = []
     losses: list[Points] = []
     ap: list[tuple[float, float]] = []

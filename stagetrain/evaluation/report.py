@@ -14,8 +14,8 @@ import jinja2
 
 from stagetrain.config import schema
 from stagetrain.config.stages import live_losses
-from stagetrain.evaluation.summary import FinishedStage, RunSummary
-from stagetrain.pipeline.graph import Node, Origin
+from stagetrain.evaluation.summary import RunSummary, StageSummary
+from stagetrain.pipeline.graph import Origin, StageNode
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -157,7 +157,7 @@ def stage_views(summary: RunSummary) -> list[StageView]:
     return [_view(node, summary.stages.get(stage_id)) for stage_id, node in summary.graph.nodes.items()]
 
 
-def _view(node: Node, finished: FinishedStage | None) -> StageView:
+def _view(node: StageNode, finished: StageSummary | None) -> StageView:
     stage = node.stage
     return StageView(
         name=node.id,
@@ -176,7 +176,7 @@ def _origin(origin: Origin) -> str:
     return 'initialiser' if origin.kind == schema.FRESH else origin.name
 
 
-def _cost(stage: FinishedStage) -> str:
+def _cost(stage: StageSummary) -> str:
     parts = sorted(stage.seconds_by_part.items(), key=lambda part: -part[1])
     seconds = ', '.join(f'{name} {value:,.1f} s' for name, value in parts)
     return (
@@ -185,5 +185,5 @@ def _cost(stage: FinishedStage) -> str:
     )
 
 
-def _metrics(stage: FinishedStage) -> str:
+def _metrics(stage: StageSummary) -> str:
     return ', '.join(f'{name} {value:.3f}' for name, value in stage.metrics.items() if value is not None)

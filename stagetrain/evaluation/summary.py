@@ -23,7 +23,7 @@ from stagetrain.pipeline.lock import Lock, read_lock
 
 
 @dataclasses.dataclass(frozen=True)
-class FinishedStage:
+class StageSummary:
     """One trained stage."""
 
     steps: int
@@ -57,7 +57,7 @@ class Curves:
 
 
 @dataclasses.dataclass(frozen=True)
-class Variant:
+class VariantSummary:
     """A way from the sources to a detector: its stages in order, those of others that it starts from included."""
 
     name: str
@@ -73,9 +73,9 @@ class RunSummary:
     path: pathlib.Path
     pipeline: schema.PipelineBase
     graph: Graph
-    variants: tuple[Variant, ...]
+    variants: tuple[VariantSummary, ...]
     """The pipeline itself first."""
-    stages: Mapping[str, FinishedStage]
+    stages: Mapping[str, StageSummary]
     """Those that are finished, by id."""
     artefacts: Mapping[str, Artefact]
     """What stages made for others, by fingerprint."""
@@ -98,12 +98,12 @@ def load_summaries(*run_dirs: pathlib.Path) -> list[RunSummary]:
     return [_load(pathlib.Path(os.path.abspath(run_dir))) for run_dir in run_dirs]
 
 
-def variants_of(pipeline: schema.PipelineBase, graph: Graph) -> tuple[Variant, ...]:
+def variants_of(pipeline: schema.PipelineBase, graph: Graph) -> tuple[VariantSummary, ...]:
     """Returns the pipeline itself, under its name, and what its `compare` section names."""
     own = tuple(stage.name for stage in pipeline.stages)
     # A variant of the pipeline's own name would hide it.
     name = f'{pipeline.name} (pipeline)' if pipeline.name in pipeline.compare else pipeline.name
-    variants = [Variant(name, own, own[-1])]
+    variants = [VariantSummary(name, own, own[-1])]
     for name, variant in pipeline.compare.items():
         if variant.stages is None:
             assert variant.until is not None
@@ -111,7 +111,7 @@ def variants_of(pipeline: schema.PipelineBase, graph: Graph) -> tuple[Variant, .
         else:
             results = [f'{name}.{stage.name}' for stage in variant.stages]
         needed = {*results, *(ancestor for result in results for ancestor in graph.ancestors(result))}
-        variants.append(Variant(name, tuple(stage for stage in graph.nodes if stage in needed), results[-1]))
+        variants.append(VariantSummary(name, tuple(stage for stage in graph.nodes if stage in needed), results[-1]))
     return tuple(variants)
 
 
@@ -135,12 +135,12 @@ def _load(run_dir: pathlib.Path) -> RunSummary:
     )
 
 
-def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> FinishedStage:
+def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> StageSummary:
     entry, known = lock.stages[stage_id], {key for _, key, _ in lock.all_artefacts()}
     result = entry.result
     job_file = run_dir / 'stages' / stage_id / 'job.json'
     stores = _stores(files.read_json(job_file)) if job_file.is_file() else ()
-    return FinishedStage(
+    return StageSummary(
         steps=int(result['step']),
         images=int(result['num_images']),
         seconds=float(result['seconds']),

@@ -29,7 +29,7 @@ class Origin:
 
 
 @dataclasses.dataclass(frozen=True)
-class Node:
+class StageNode:
     """One stage: its id, its modules with their origins, and what it reads of other stages."""
 
     id: str
@@ -52,7 +52,7 @@ class Graph:
     """All stages of a pipeline by id, in an order in which each stands behind those it needs."""
 
     pipeline: schema.PipelineBase
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, StageNode]
 
     def modules(self) -> tuple[str, ...]:
         """Returns the modules of all stages, each once."""
@@ -80,7 +80,7 @@ def build_graph(pipeline: schema.PipelineBase) -> Graph:
 
     A name in a variant means that variant's own earlier stage before it means a stage of the pipeline.
     """
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, StageNode] = {}
     for stage_id, stage, variant in all_stages(pipeline):
         nodes[stage_id] = _node(pipeline, stage_id, stage, variant, nodes)
     return Graph(pipeline, nodes)
@@ -101,12 +101,14 @@ def num_steps(train: schema.Train, num_images: int) -> int:
     return steps
 
 
-def _node(pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, variant: str | None, earlier: Iterable[str]) -> Node:
+def _node(
+    pipeline: schema.PipelineBase, stage_id: str, stage: schema.Stage, variant: str | None, earlier: Iterable[str]
+) -> StageNode:
     modules = tuple(stage_modules(pipeline, stage))
     known = set(earlier)
     origins = {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
     reads = {kind: _stage_id(settings.origin, variant, known) for kind, settings in artefacts.read_by(stage).items()}
-    return Node(stage_id, stage, variant, modules, origins, reads)
+    return StageNode(stage_id, stage, variant, modules, origins, reads)
 
 
 def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: str | None, known: set[str]) -> Origin:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stagetrain.pipeline import other_runs
-from stagetrain.pipeline.graph import Node
+from stagetrain.pipeline.graph import StageNode
 from stagetrain.pipeline.jobs import ArtefactJob, CheckJob, ModuleOrigin, StageJob
 from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory
@@ -64,7 +64,7 @@ def _folder(directory: RunDirectory, artefact: ArtefactPlan) -> str:
     return str((directory.store(artefact.kind) / str(artefact.fingerprint)).absolute())
 
 
-def _resolved(plan: Plan, node: Node) -> Mapping[str, Any]:
+def _resolved(plan: Plan, node: StageNode) -> Mapping[str, Any]:
     resolved = plan.loaded.resolved
     stages = resolved['stages'] if node.variant is None else resolved['compare'][node.variant]['stages']
     return next(value for value in stages if value['name'] == node.stage.name)

@@ -15,7 +15,7 @@ from stagetrain.pipeline.lock import read_lock
 
 
 @dataclasses.dataclass(frozen=True)
-class FinishedStage:
+class OtherStage:
     """A stage that is done: its id, its checkpoint's folder, and the digest of each module in it."""
 
     stage: str
@@ -23,7 +23,7 @@ class FinishedStage:
     digests: Mapping[str, str]
 
 
-def finished_stage(name: str, source: schema.Source) -> FinishedStage:
+def finished_stage(name: str, source: schema.Source) -> OtherStage:
     """Returns the stage that a source of kind `run` means.
 
     Args:
@@ -47,4 +47,4 @@ def finished_stage(name: str, source: schema.Source) -> FinishedStage:
     checkpoint = (folder / result['checkpoint']).absolute()
     if not checkpoint.is_dir():
         raise WeightsError(f"sources.{name}: {checkpoint}: no such folder, though stage '{stage}' is done there; run it again")
-    return FinishedStage(stage, checkpoint, result['digests'])
+    return OtherStage(stage, checkpoint, result['digests'])

@@ -20,9 +20,9 @@ from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import data_items, fingerprint, gates, judging
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
-from stagetrain.pipeline.graph import Graph, Node, build_graph, num_steps
+from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
 from stagetrain.pipeline.lock import Entry
-from stagetrain.pipeline.rundir import EMPTY, Partial, State
+from stagetrain.pipeline.rundir import EMPTY, Partial, RunState
 
 RUN = 'run'
 RESUME = 'resume'
@@ -73,7 +73,7 @@ class ArtefactPlan:
 class StagePlan:
     """What happens to one stage."""
 
-    node: Node
+    node: StageNode
     selected: bool
     action: str
     """`run`, `resume` (at `step`), `evaluate` (trained, but its metrics are stale), `skip`, `refuse` (half-done and changed)."""
@@ -136,7 +136,7 @@ class Plan:
         return len(busy) + sum(artefact.action == RUN for stage in busy for artefact in stage.artefacts)
 
 
-def make_plan(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
+def make_plan(loaded: load.Loaded, facts: Facts, state: RunState = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
     """Returns what happens to each stage, and refuses what cannot be done.
 
     Args:
@@ -158,7 +158,7 @@ def make_plan(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select
     return plan
 
 
-def assess(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
+def assess(loaded: load.Loaded, facts: Facts, state: RunState = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
     """Returns what `make_plan` returns, without refusing: a stage that cannot go on has the action `refuse`.
 
     Raises:
@@ -173,7 +173,7 @@ def assess(loaded: load.Loaded, facts: Facts, state: State = EMPTY, *, select: S
     return Plan(loaded, facts, graph, select, tuple(stages.values()))
 
 
-def decide(plan: Plan, stage_id: str, state: State) -> StagePlan:
+def decide(plan: Plan, stage_id: str, state: RunState) -> StagePlan:
     """Returns what happens to a stage now that all that it starts from is done.
 
     Raises:
@@ -184,14 +184,16 @@ def decide(plan: Plan, stage_id: str, state: State) -> StagePlan:
     return stage
 
 
-def origin_digests(node: Node, facts: Facts, state: State) -> dict[str, OriginDigest]:
+def origin_digests(node: StageNode, facts: Facts, state: RunState) -> dict[str, OriginDigest]:
     """Returns the content that each module of a stage starts from; every stage it starts from must be in the lock."""
     return {
         module: OriginDigest(_digest(module, node, facts, state), origin.skip_mismatch) for module, origin in node.origins.items()
     }
 
 
-def _decide(graph: Graph, node: Node, facts: Facts, state: State, busy: set[str], select: Selection, selected: bool) -> StagePlan:
+def _decide(
+    graph: Graph, node: StageNode, facts: Facts, state: RunState, busy: set[str], select: Selection, selected: bool
+) -> StagePlan:
     pipeline = graph.pipeline
     tell, state = _teller(graph, node, facts, state), _as_recorded_now(state, facts)
     first = [parent for parent in node.parents if parent in busy or parent not in state.lock.stages]
@@ -221,7 +223,7 @@ def _decide(graph: Graph, node: Node, facts: Facts, state: State, busy: set[str]
     return dataclasses.replace(plan, action=action, step=step, reason=reason, mixed_versions=mixed, metrics=metrics or {})
 
 
-def _as_recorded_now(state: State, facts: Facts) -> State:
+def _as_recorded_now(state: RunState, facts: Facts) -> RunState:
     """Returns what is in a run directory with all that an older stagetrain did not record of its versions."""
 
     def completed(begun: Begun) -> Begun:
@@ -233,7 +235,7 @@ def _as_recorded_now(state: State, facts: Facts) -> State:
     return dataclasses.replace(state, lock=dataclasses.replace(state.lock, stages=stages), partial=partial)
 
 
-def _action(plan: StagePlan, state: State, tell: Tell, *, first: list[str], select: Selection) -> tuple[str, int, str]:
+def _action(plan: StagePlan, state: RunState, tell: Tell, *, first: list[str], select: Selection) -> tuple[str, int, str]:
     """Returns action, steps done already and reason."""
     partial, entry = state.partial.get(plan.id), state.lock.stages.get(plan.id)
     if plan.id in select.force:
@@ -288,7 +290,7 @@ def _is_own(part: str) -> bool:
     return not part.startswith('init.') and '.weights.' not in part and not fingerprint.is_version(part)
 
 
-def _mixed_versions(plan: StagePlan, action: str, state: State) -> tuple[str, ...]:
+def _mixed_versions(plan: StagePlan, action: str, state: RunState) -> tuple[str, ...]:
     """Returns what is known of other versions in the training that an action keeps, with those that it adds itself."""
     if action in (SKIP, EVALUATE):
         return tuple(state.lock.stages[plan.id].mixed_versions)
@@ -307,7 +309,7 @@ def _refuse(stage: StagePlan) -> None:
         )
 
 
-def _refuse_before_the_first_step(plan: Plan, state: State) -> None:
+def _refuse_before_the_first_step(plan: Plan, state: RunState) -> None:
     """Refuses what would end a stage, or judge it by nothing, after its steps. A stage that is half-done goes on to its end."""
     pipeline, facts = plan.loaded.pipeline, plan.facts
     begun = {stage_id for stage_id, partial in state.partial.items() if partial.step}
@@ -323,7 +325,7 @@ def _counted_steps(stages: Iterable[StagePlan]) -> dict[str, int]:
     return {stage.id: stage.num_steps for stage in stages if stage.node.stage.train.epochs is not None}
 
 
-def _artefact_plan(graph: Graph, node: Node, kind: str, facts: Facts, state: State, first: list[str]) -> ArtefactPlan:
+def _artefact_plan(graph: Graph, node: StageNode, kind: str, facts: Facts, state: RunState, first: list[str]) -> ArtefactPlan:
     maker = graph.nodes[node.reads[kind]]
     if maker.id in first:
         return ArtefactPlan(kind, maker.id, RUN, f'decided after {maker.id}', None, {})
@@ -342,14 +344,14 @@ def _artefact_plan(graph: Graph, node: Node, kind: str, facts: Facts, state: Sta
     return ArtefactPlan(kind, maker.id, RUN, state.missing.get(key, 'not made yet'), key, parts)
 
 
-def _artefact_weights(graph: Graph, node: Node, kind: str, state: State) -> dict[str, OriginDigest]:
+def _artefact_weights(graph: Graph, node: StageNode, kind: str, state: RunState) -> dict[str, OriginDigest]:
     maker = graph.nodes[node.reads[kind]]
     digests = state.lock.stages[maker.id].result['digests']
     modules = artefacts.artefact(kind).modules(spec_of(graph.pipeline, maker.stage))
     return {module: OriginDigest(digests[module]) for module in modules}
 
 
-def _digest(module: str, node: Node, facts: Facts, state: State) -> str | None:
+def _digest(module: str, node: StageNode, facts: Facts, state: RunState) -> str | None:
     origin = node.origins[module]
     if origin.kind == 'fresh':
         return None
@@ -412,13 +414,13 @@ def _masked(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ..
     return tuple(name for name in spec_of(pipeline, stage).loss_modules if name not in live)
 
 
-def _idle(pipeline: schema.PipelineBase, node: Node) -> tuple[str, ...]:
+def _idle(pipeline: schema.PipelineBase, node: StageNode) -> tuple[str, ...]:
     needs = spec_of(pipeline, node.stage).loss_modules
     reached = {module for loss in live_losses(node.stage) for module in needs[loss]}
     return tuple(module for module in node.modules if module not in reached)
 
 
-def _labels(node: Node, modules: Iterable[str]) -> dict[str, str]:
+def _labels(node: StageNode, modules: Iterable[str]) -> dict[str, str]:
     """Names the parts of a fingerprint that are digests as a person would."""
     labels = {**fingerprint.DATA_SETS, 'init': 'sources'}
     for module, origin in node.origins.items():
@@ -429,7 +431,7 @@ def _labels(node: Node, modules: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def _teller(graph: Graph, node: Node, facts: Facts, state: State) -> Tell:
+def _teller(graph: Graph, node: StageNode, facts: Facts, state: RunState) -> Tell:
     """Returns what says how two sets of parts of a stage differ; empty when they do not. Of data sets it names the images."""
     labels = _labels(node, graph.modules())
     begun = state.lock.stages.get(node.id) or state.partial.get(node.id)

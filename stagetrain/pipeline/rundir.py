@@ -65,7 +65,7 @@ class Partial:
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class RunState:
     """What is in a run directory, as far as planning needs it."""
 
     lock: Lock
@@ -83,7 +83,7 @@ class State:
         return {part[name] for part in parts for name in fingerprint.DATA_SETS if name in part}
 
 
-EMPTY = State(Lock(), {}, {})
+EMPTY = RunState(Lock(), {}, {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +223,7 @@ class RunDirectory:
         with explained(self.path):
             write_lock(self.lock_file, lock)
 
-    def state(self) -> State:
+    def state(self) -> RunState:
         """Returns what is here; an empty state when nothing is.
 
         Raises:
@@ -239,7 +239,7 @@ class RunDirectory:
             for kind, key, _ in lock.all_artefacts()
             if not (self.store(kind) / key / files.MANIFEST).is_file()
         }
-        return State(lock, partial, missing, functools.cache(functools.partial(data_items.read, self.data)))
+        return RunState(lock, partial, missing, functools.cache(functools.partial(data_items.read, self.data)))
 
     def file_digests(self, *paths: pathlib.Path) -> dict[str, str]:
         """Returns path in the run directory -> SHA-256 of files and of all files below folders, for the lock.

@@ -14,7 +14,7 @@ from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.plan import Plan, StagePlan
-from stagetrain.pipeline.rundir import Partial, State
+from stagetrain.pipeline.rundir import Partial, RunState
 
 DONE = 'done'
 PARTIAL = 'partial'
@@ -36,18 +36,18 @@ class StageStatus:
     metrics: Mapping[str, Any]
 
 
-def stage_statuses(plan: Plan, state: State, ledger: Iterable[Mapping[str, Any]]) -> tuple[StageStatus, ...]:
+def stage_statuses(plan: Plan, state: RunState, ledger: Iterable[Mapping[str, Any]]) -> tuple[StageStatus, ...]:
     """Returns the status of every stage of a plan that was made with `plan.assess`, in its order."""
     failures = _failures(ledger)
     return tuple(_status(stage, state, failures.get(stage.id)) for stage in plan.stages)
 
 
-def unjudged_statuses(stage_ids: Sequence[str], state: State) -> tuple[StageStatus, ...]:
+def unjudged_statuses(stage_ids: Sequence[str], state: RunState) -> tuple[StageStatus, ...]:
     """Returns statuses without saying what is stale, for when the data cannot be read."""
     return tuple(_from_state(stage_id, state) for stage_id in stage_ids)
 
 
-def _status(stage: StagePlan, state: State, failure: str | None) -> StageStatus:
+def _status(stage: StagePlan, state: RunState, failure: str | None) -> StageStatus:
     entry, partial = state.lock.stages.get(stage.id), state.partial.get(stage.id)
     if entry is not None:
         text = stage.lacking if stage.action == planning.SKIP else stage.reason.removeprefix('stale: ')
@@ -61,7 +61,7 @@ def _status(stage: StagePlan, state: State, failure: str | None) -> StageStatus:
     return StageStatus(stage.id, MISSING, f'failed: {failure}' if failure else stage.reason, None, None, {})
 
 
-def _from_state(stage_id: str, state: State) -> StageStatus:
+def _from_state(stage_id: str, state: RunState) -> StageStatus:
     entry, partial = state.lock.stages.get(stage_id), state.partial.get(stage_id)
     if entry is not None:
         return _finished(stage_id, entry, DONE, 'whether it is up to date is not known')

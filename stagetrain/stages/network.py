@@ -18,7 +18,7 @@ from stagetrain.config import schema, specs
 from stagetrain.config.stages import live_losses, model_of, seed_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.images import randomness
-from stagetrain.stages import selection
+from stagetrain.stages.roles import freeze_layers, select_variables, step_multipliers
 from stagetrain.weights import assign, names, scopes
 
 NEW = 'new'
@@ -95,7 +95,7 @@ def stage_network(
     lineage = assign.initialise(network.modules, origins or {})
     is_fresh = None if origins is None else lambda name: lineage[name]['kind'] == schema.FRESH
     roles, multipliers = roles_of(pipeline, stage, stage_id, network, is_fresh)
-    selection.freeze_layers(network.modules, roles)
+    freeze_layers(network.modules, roles)
     return StageNetwork(network, live_losses(stage), roles, multipliers, lineage, names.named_variables(network.modules))
 
 
@@ -116,12 +116,12 @@ def roles_of(
       is_fresh: whether a variable, by canonical name, keeps its random initial value; by default as the pipeline file says.
 
     Raises:
-      ConfigError: see `selection.select_variables` and `selection.multipliers`.
+      ConfigError: see `select_variables` and `step_multipliers`.
     """
     place = f'stages.{stage_id}'
     known = is_fresh or (lambda name: origin_of(pipeline, stage, network, name) in (schema.FRESH, NEW))
-    roles = selection.select_variables(network, stage, stage_modules(pipeline, stage), place, known)
-    return roles, selection.multipliers(stage.train.learning_rate_multipliers, roles.trained, place)
+    roles = select_variables(network, stage, stage_modules(pipeline, stage), place, known)
+    return roles, step_multipliers(stage.train.learning_rate_multipliers, roles.trained, place)
 
 
 def origin_of(pipeline: schema.PipelineBase, stage: schema.Stage, network: Network, name: str) -> str:

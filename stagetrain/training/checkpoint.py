@@ -25,7 +25,7 @@ _FOLDER = re.compile(r'step-(\d{8})')
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class TrainingState:
     """What a checkpoint holds: the modules, the optimizer, the number of steps done, and averages of the weights if there are."""
 
     modules: Mapping[str, object]
@@ -87,7 +87,7 @@ def _is_whole(folder: pathlib.Path) -> bool:
     return True
 
 
-def save(parent: pathlib.Path, state: State, max_to_keep: int) -> pathlib.Path:
+def save(parent: pathlib.Path, state: TrainingState, max_to_keep: int) -> pathlib.Path:
     """Commits a checkpoint of the present step and removes the oldest ones beyond `max_to_keep`. Returns its folder."""
     folder = folder_at(parent, int(state.step.numpy()))
     if folder.exists() and not _is_whole(folder):
@@ -99,7 +99,7 @@ def save(parent: pathlib.Path, state: State, max_to_keep: int) -> pathlib.Path:
     return folder
 
 
-def _write(folder: pathlib.Path, state: State) -> None:
+def _write(folder: pathlib.Path, state: TrainingState) -> None:
     try:
         state.trackable().write(plain_prefix(folder / assign.CHECKPOINT_NAME))
     except tf.errors.OpError as error:  # A full disk, for one; TensorFlow's own message says which.
@@ -117,7 +117,7 @@ def _write(folder: pathlib.Path, state: State) -> None:
     files.write_json(folder / assign.VARIABLES_FILE, described)
 
 
-def restore_newest(parent: pathlib.Path, state: State, note: Callable[[str], None]) -> int:
+def restore_newest(parent: pathlib.Path, state: TrainingState, note: Callable[[str], None]) -> int:
     """Restores the newest checkpoint that is whole; returns its step, or 0 when there is none at all.
 
     A damaged one is left where it is and `note` is told; the one before it takes over.

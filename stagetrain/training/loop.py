@@ -35,7 +35,7 @@ class Loop:
     num_steps: int
     terms: Sequence[str]
     """The live loss terms."""
-    state: checkpoint.State
+    state: checkpoint.TrainingState
     schedule: Schedule
     history: History
     step_function: StepFunction

@@ -15,7 +15,7 @@ from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.detector import clear_names
 from stagetrain.errors import ConfigError
 from stagetrain.images.normalization import normalize
-from stagetrain.stages import selection
+from stagetrain.stages import roles
 from stagetrain.weights import assign, names
 
 APPLICATIONS = tf_keras.applications
@@ -85,7 +85,7 @@ def test_features_are_those_of_the_application(name: str, tmp_path: pathlib.Path
 def test_freeze_up_to_takes_the_variables_that_decide_the_layers_output(name: str) -> None:
     backbone = build(name, **CASES[name][2])
     layer = backbone.output['3'].node.layer.name
-    frozen = set(selection._names_up_to({'backbone': backbone}, layer, 'stages.a'))
+    frozen = set(roles._names_up_to({'backbone': backbone}, layer, 'stages.a'))
     variables = names.named_variables({'backbone': backbone})
     trainable = {name for name, variable in variables.items() if variable.trainable}
     with tf.GradientTape() as tape:

@@ -15,7 +15,7 @@ from official.vision.tasks import retinanet as retinanet_task
 
 from stagetrain.config import specs
 from stagetrain.detectors.retinanet import RetinaNet, model_garden_config
-from stagetrain.training.checkpoint import State, save
+from stagetrain.training.checkpoint import TrainingState, save
 from stagetrain.weights.names import named_variables
 from tests import tiny
 from tests.same_detections import assert_same_detections, of_model_garden
@@ -164,7 +164,7 @@ def test_a_loss_reaches_its_own_tower_only(detector):
 
 @pytest.mark.slow
 def test_the_model_gardens_task_initialises_from_a_checkpoint(detector, tmp_path):
-    folder = save(tmp_path, State(detector.modules, tf.Variable(0.0), tf.Variable(0, dtype=tf.int64)), max_to_keep=1)
+    folder = save(tmp_path, TrainingState(detector.modules, tf.Variable(0.0), tf.Variable(0, dtype=tf.int64)), max_to_keep=1)
     task = model_garden_task(detector, init_checkpoint=str(folder / 'ckpt'), init_checkpoint_modules='all')
     model = task.build_model()
     task.initialize(model)

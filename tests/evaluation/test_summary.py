@@ -35,7 +35,7 @@ def test_variant_with_the_pipelines_name_does_not_hide_it(finished_run):
 
 def test_finished_stage_knows_its_cost_and_its_store(finished_run):
     (run,) = summary.load_summaries(finished_run)
-    assert run.stages['detector_1'] == summary.FinishedStage(
+    assert run.stages['detector_1'] == summary.StageSummary(
         steps=10,
         images=40,
         seconds=5.0,

@@ -39,7 +39,7 @@ def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) 
     import tensorflow as tf
     import tf_keras
 
-    from stagetrain.detectors.detector import Detections, clear_names
+    from stagetrain.detectors.detector import BatchDetections, clear_names
     from stagetrain.detectors.pyramid import PyramidDetector
 
     height, width = (size // 8 for size in model.input_size[:2])
@@ -74,7 +74,7 @@ def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) 
             centres = tf.cast(tf.stack([place // width, place % width], axis=-1), tf.float32) * 8 + 4
             half = tf.maximum(tf.gather(tf.reshape(sizes, [-1, height * width, 2]), place, batch_dims=1), 0.0) * 4
             boxes = tf.concat([centres - half, centres + half], axis=-1)
-            return Detections(boxes, scores, index % num_classes + 1, tf.fill([tf.shape(index)[0]], 20))
+            return BatchDetections(boxes, scores, index % num_classes + 1, tf.fill([tf.shape(index)[0]], 20))
 
         def match(self, known, terms):
             boxes, classes = known['gt_boxes'][: known['num_objects']], known['gt_classes'][: known['num_objects']]

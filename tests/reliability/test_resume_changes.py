@@ -15,7 +15,7 @@ from stagetrain.api import preparation
 from stagetrain.config import check, document, load
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline.plan import make_plan
-from stagetrain.pipeline.rundir import Partial, State
+from stagetrain.pipeline.rundir import Partial, RunState
 from tests.fakes import every_key
 from tests.fakes.every_key import Path
 from tests.fakes.project import ROOT, Project, make_project
@@ -78,7 +78,7 @@ NEEDS_OTHERS = {
 
 
 @pytest.fixture(scope='module')
-def half_done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, State]:
+def half_done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, RunState]:
     """A run whose last stage stopped at step 4."""
     project = make_project(tmp_path_factory.mktemp('changes'))
     (project.folder / 'other.h5').write_bytes(b'other weights')
@@ -86,10 +86,10 @@ def half_done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, State]
     project.run()
     lock = project.directory.lock()
     done = lock.stages['detector_2']
-    return project, State(lock.with_stage('detector_2', None), {'detector_2': Partial(done.fingerprint, done.parts, 4)}, {})
+    return project, RunState(lock.with_stage('detector_2', None), {'detector_2': Partial(done.fingerprint, done.parts, 4)}, {})
 
 
-def outcome(half_done: tuple[Project, State], changes: dict[Path, Any]) -> str:
+def outcome(half_done: tuple[Project, RunState], changes: dict[Path, Any]) -> str:
     """Returns `goes on`, why the plan refuses the changed pipeline, or `not a pipeline: ...`."""
     project, state = half_done
     files.write_json(project.config, every_key.changed(changes))
@@ -121,7 +121,7 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
 
 
-def test_each_key_is_documented_as_free_or_refused_with_the_difference(half_done: tuple[Project, State]) -> None:
+def test_each_key_is_documented_as_free_or_refused_with_the_difference(half_done: tuple[Project, RunState]) -> None:
     pipeline = load.load_resolved(every_key.document()).pipeline
     said, undecided = {}, set()
     for path, annotation, value in every_key.leaves(pipeline):
@@ -165,18 +165,18 @@ def documented_as_free() -> set[str]:
     ],
 )
 def test_the_difference_and_the_two_ways_on_are_told(
-    half_done: tuple[Project, State], path: Path, value: Any, named: str
+    half_done: tuple[Project, RunState], path: Path, value: Any, named: str
 ) -> None:
     text = outcome(half_done, {path: value})
     assert named in text
     assert 'Start it again with --force detector_2, or put back what has changed and it goes on.' in text
 
 
-def test_nothing_changed_goes_on(half_done: tuple[Project, State]) -> None:
+def test_nothing_changed_goes_on(half_done: tuple[Project, RunState]) -> None:
     assert outcome(half_done, {}) == 'goes on'
 
 
-def test_data_of_another_place_with_the_same_content_goes_on(half_done: tuple[Project, State], tmp_path: pathlib.Path) -> None:
+def test_data_of_another_place_with_the_same_content_goes_on(half_done: tuple[Project, RunState], tmp_path: pathlib.Path) -> None:
     moved = tmp_path / 'moved'
     moved.symlink_to(half_done[0].folder / 'data')
     assert outcome(half_done, {('data', 'train', 'path'): str(moved)}) == 'goes on'

@@ -99,7 +99,7 @@ class Training:
 
     network: Network
     train: schema.Train
-    state: checkpoint.State
+    state: checkpoint.TrainingState
     schedule: Schedule
     task: Task
 
@@ -178,4 +178,4 @@ def training(
         num_parts=train.gradient_accumulation,
         max_loss=train.max_loss,
     )
-    return Training(network, train, checkpoint.State(network.modules, optimizer, step, averages), schedule, task)
+    return Training(network, train, checkpoint.TrainingState(network.modules, optimizer, step, averages), schedule, task)

@@ -16,13 +16,13 @@ from stagetrain.training import checkpoint
 Damage = Callable[[pathlib.Path], None]
 
 
-def make_state(value: float, step: int) -> checkpoint.State:
+def make_state(value: float, step: int) -> checkpoint.TrainingState:
     """Returns a state of one dense layer and a momentum optimizer."""
     layer = tf_keras.layers.Dense(1, use_bias=False, kernel_initializer=tf_keras.initializers.Constant(value))
     layer.build([None, 1])
     optimizer = tf_keras.optimizers.SGD(0.5, momentum=0.9)
     optimizer.build(layer.variables)
-    return checkpoint.State({'head': layer}, optimizer, tf.Variable(step, dtype=tf.int64))
+    return checkpoint.TrainingState({'head': layer}, optimizer, tf.Variable(step, dtype=tf.int64))
 
 
 @pytest.fixture
@@ -106,7 +106,9 @@ def test_another_network_does_not_take_a_checkpoint(parent: pathlib.Path) -> Non
     optimizer = tf_keras.optimizers.SGD(0.5, momentum=0.9)
     optimizer.build(layer.variables)
     with pytest.raises(WeightsError, match='none of its 2 checkpoints'):
-        checkpoint.restore_newest(parent, checkpoint.State({'head': layer}, optimizer, tf.Variable(0, dtype=tf.int64)), print)
+        checkpoint.restore_newest(
+            parent, checkpoint.TrainingState({'head': layer}, optimizer, tf.Variable(0, dtype=tf.int64)), print
+        )
 
 
 def test_variables_are_described_by_canonical_name(parent: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
 from stagetrain.errors import ConfigError
 from stagetrain.files import read_json
-from stagetrain.stages.selection import select_variables
+from stagetrain.stages.roles import select_variables
 from stagetrain.weights import assign, keras_files
 from tests import tiny
 

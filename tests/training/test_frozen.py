@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from stagetrain.config.stages import live_losses, stage_modules
 from stagetrain.files import read_json
-from stagetrain.stages.selection import freeze_layers, select_variables
+from stagetrain.stages.roles import freeze_layers, select_variables
 from stagetrain.training import optimizers
 from stagetrain.training.step import Task, build_step
 from stagetrain.weights import assign, names

@@ -47,7 +47,7 @@ def select_variables(
     return chosen
 
 
-def multipliers(factors: Mapping[str, float], trained: Sequence[str], place: str) -> dict[str, float]:
+def step_multipliers(factors: Mapping[str, float], trained: Sequence[str], place: str) -> dict[str, float]:
     """Returns trained variable -> what its steps are multiplied by, where that is not 1.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 
 from stagetrain.config import schema
 from stagetrain.errors import ConfigError
-from stagetrain.stages.selection import freeze_layers, select_variables
+from stagetrain.stages.roles import freeze_layers, select_variables
 from stagetrain.training import variables
 from stagetrain.weights import scopes
 from tests import tiny
