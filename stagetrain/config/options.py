@@ -10,11 +10,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from stagetrain.errors import known_names, suggestion
+
+Value = TypeVar('Value')
+
+
+class _CosmeticMark:
+    """Stands in the annotation of a key that does not count when a stage is judged up to date."""
+
+
+Cosmetic = Annotated[Value, _CosmeticMark()]
+"""`key: Cosmetic[int]`: a key that changes no result. Its documentation begins with this word too."""
+
+
+def is_cosmetic(field: FieldInfo) -> bool:
+    """Returns whether a key of a pipeline file is marked as `Cosmetic`."""
+    return any(isinstance(mark, _CosmeticMark) for mark in field.metadata)
 
 
 class Strict(pydantic.BaseModel):

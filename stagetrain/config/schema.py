@@ -3,8 +3,8 @@
     pipeline = pipeline_type().model_validate({...})     # `load.load_pipeline` does this with file and line in every error
     python -m stagetrain.config.schema > configs/schema.json
 
-A field's text below is its documentation, here and in editors (`stagetrain schema`). Keys marked *cosmetic* do not count when
-a stage is judged up to date.
+A field's text below is its documentation, here and in editors (`stagetrain schema`). Keys of type
+`Cosmetic` do not count when a stage is judged up to date.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stagetrain.config import artefacts, bounds, specs
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
-from stagetrain.config.options import NetworkOptions, Strict
+from stagetrain.config.options import Cosmetic, NetworkOptions, Strict
 
 Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
 Positive = Annotated[int, Field(gt=0)]
@@ -77,7 +77,7 @@ class Data(Strict):
     """What happens to images and boxes that cannot be used: stop before training, or leave them out and count them."""
     max_image_pixels: Positive = 50_000_000
     """Images with more pixels are bad: a 2 MB JPEG can decode to gigabytes."""
-    cache_gib: Annotated[float, Field(ge=0)] = 2.0
+    cache_gib: Cosmetic[Annotated[float, Field(ge=0)]] = 2.0
     """Cosmetic. Memory for decoded images."""
 
 
@@ -202,11 +202,11 @@ class Train(Strict):
     images of an optimizer step and must be a multiple. BatchNorm sees the parts, not the batch."""
     ema: Ema | None = None
     """Moving averages of the weights."""
-    checkpoint_interval: Positive = 500
+    checkpoint_interval: Cosmetic[Positive] = 500
     """Cosmetic. Steps between checkpoints; at most so many are lost when a machine dies. One takes about half a second."""
-    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = None
+    checkpoint_minutes: Cosmetic[Annotated[float, Field(gt=0)] | None] = None
     """Cosmetic. Save also when this much time has passed since the last checkpoint."""
-    summary_interval: Positive = 20
+    summary_interval: Cosmetic[Positive] = 20
     """Cosmetic. Steps between lines of `metrics.jsonl`."""
     validation_interval: Positive | None = None
     """Steps between evaluations on the validation set; none: only at the end, and no checkpoint is kept as the best."""
@@ -220,14 +220,14 @@ class Train(Strict):
     """With `validation_interval`: end the stage before its last step when `best_metric` gets no better."""
     reduce_on_plateau: ReduceOnPlateau | None = None
     """With `validation_interval`: lower the learning rate when `best_metric` gets no better."""
-    max_loss: Annotated[float, Field(gt=0)] | None = None
+    max_loss: Cosmetic[Annotated[float, Field(gt=0)] | None] = None
     """Cosmetic. A total loss above this counts as one that is not finite."""
-    on_nan: Literal['stop', 'skip_batch', 'rollback'] = 'stop'
+    on_nan: Cosmetic[Literal['stop', 'skip_batch', 'rollback']] = 'stop'
     """Cosmetic. After a loss or gradient that is not finite, which is never applied: end the stage; go on with the next batch; or
     go back to the last checkpoint and on from there with half the learning rate."""
-    on_nan_limit: Positive = 3
+    on_nan_limit: Cosmetic[Positive] = 3
     """Cosmetic. How often a stage may skip or roll back before it ends after all."""
-    max_to_keep: Positive = 2
+    max_to_keep: Cosmetic[Positive] = 2
     """Cosmetic. Checkpoints kept; at least two are wise, for the newest may be torn."""
 
     @pydantic.model_validator(mode='after')
@@ -282,7 +282,7 @@ class Stage(Strict):
     """Overrides the pipeline's seed in this stage."""
     train: Train
     """How long and with which optimizer; what is not given comes from the top-level `train`."""
-    require: dict[str, str] = Field(default_factory=dict)
+    require: Cosmetic[dict[str, str]] = Field(default_factory=dict)
     """Cosmetic. A gate: metric of `evaluation.json` -> bound that the trained stage must keep, `{recall_0.5: '>= 0.8'}`, or the
     pipeline fails there. Metrics of proposals may be called `proposal_recall_0.5` too."""
 
@@ -360,7 +360,7 @@ class Runtime(Strict):
 class Evaluation(Strict):
     """How validation is run."""
 
-    batch_size: Positive = 8
+    batch_size: Cosmetic[Positive] = 8
     """Cosmetic. Images a step."""
     num_proposals: Annotated[list[Positive], Field(min_length=1)] = Field(default_factory=lambda: [100, 300, 1000])
     """Numbers of proposals at which the recall of the RPN is measured."""
@@ -371,7 +371,7 @@ class Evaluation(Strict):
 class PipelineBase(Strict):
     """A pipeline: model, data, sources, stages, comparisons."""
 
-    name: Name = 'pipeline'
+    name: Cosmetic[Name] = 'pipeline'
     """Cosmetic. Shown in reports."""
     seed: Seed = 0
     """All random numbers derive from (seed, stage, step, image)."""

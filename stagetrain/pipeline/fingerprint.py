@@ -3,8 +3,8 @@
     fingerprint, parts = stage_fingerprint(pipeline, stage, inputs)
     differences(old_parts, parts)          # ['init.backbone changed (51ac... -> 9be0...)', 'train.steps: 600 -> 50']
 
-Names of files and folders do not count; the stage's own does, for its random numbers depend on it. Settings whose
-documentation in `config/schema.py` begins with "Cosmetic." do not count either.
+Names of files and folders do not count; the stage's own does, for its random numbers depend on it. Settings that
+are marked as `Cosmetic` in the schema do not count either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from stagetrain.pipeline.data_items import Items
 
 NUMERICS_VERSION = 1
 """Counted up with every change of stagetrain that changes the numbers of a stage; every stage is stale then."""
-COSMETIC = 'Cosmetic.'
 DATA_SETS = {'data.train': 'training data', 'data.validation': 'validation data'}
 """Parts that are digests of data sets, and what a person calls them."""
 RACY_NS = 2_000_000_000
@@ -312,7 +311,7 @@ def _artefact_parts(
 
 def _counting_fields(value: pydantic.BaseModel) -> list[str]:
     fields = type(value).model_fields
-    names = [name for name, field in fields.items() if not (field.description or '').startswith(COSMETIC)]
+    names = [name for name, field in fields.items() if not options.is_cosmetic(field)]
     if isinstance(value, options.OneOf):
         chosen = value.type
         names = [name for name in names if name in ('type', chosen)]

@@ -6,22 +6,17 @@ import pathlib
 
 import pytest
 
-from stagetrain.config import schema
+from stagetrain.config import options, schema
 from stagetrain.config.builtin import experiment
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import fingerprint
 from tests.fakes.project import Project
 
 
-def test_cosmetic_keys_are_those_whose_documentation_says_so() -> None:
-    types = [schema.Train, schema.Data, schema.Evaluation, schema.Features, schema.PipelineBase]
-    cosmetic = {
-        name
-        for kind in types
-        for name, field in kind.model_fields.items()
-        if (field.description or '').startswith(fingerprint.COSMETIC)
-    }
-    assert cosmetic == {
+def test_cosmetic_keys_are_marked_and_their_documentation_says_so() -> None:
+    types = [schema.PipelineBase, schema.Data, schema.Stage, schema.Train, schema.Features, schema.Evaluation, schema.Runtime]
+    found = [(name, field) for kind in types for name, field in kind.model_fields.items()]
+    assert {name for name, field in found if options.is_cosmetic(field)} == {
         'checkpoint_interval',
         'checkpoint_minutes',
         'summary_interval',
@@ -34,8 +29,10 @@ def test_cosmetic_keys_are_those_whose_documentation_says_so() -> None:
         'name',
         'store',
         'budget_gib',
+        'require',
     }
-    assert not (schema.Train.model_fields['batch_size'].description or '').startswith(fingerprint.COSMETIC)
+    assert all(options.is_cosmetic(field) == (field.description or '').startswith('Cosmetic.') for _, field in found)
+    assert not options.is_cosmetic(schema.Train.model_fields['batch_size'])
 
 
 def test_flattening_keeps_defaults_and_the_chosen_branch_alone(project: Project) -> None:
