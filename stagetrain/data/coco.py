@@ -33,6 +33,7 @@ from stagetrain.errors import DataError, known_names, suggestion
 
 _LISTS = ('images', 'annotations', 'categories')
 _WITHOUT_SPLIT = ('annotations.json', '_annotations.coco.json')
+MAX_DIGITS = 20
 Id = int | str
 """Of an image: COCO's own are integers."""
 
@@ -69,13 +70,17 @@ def inputs(source: schema.DataSource) -> list[str]:
 
 
 def class_names(source: schema.DataSource) -> tuple[str, ...]:
-    """Returns the categories' names in the order of their ids.
+    """Returns the categories' names in the order of their ids; one that only stands above others and has no object is none.
 
     Raises:
       DataError: As `read`.
     """
     file = annotation_file(source)
-    return tuple(_categories(file, _content(file)).values())
+    content = _content(file)
+    used = _used_categories(content)
+    above = {category.get('supercategory') for category in content['categories'] if isinstance(category, dict)}
+    names = _categories(file, content)
+    return tuple(dict.fromkeys(name for number, name in names.items() if number in used or name not in above))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,32 +174,52 @@ def annotation_file(source: schema.DataSource) -> pathlib.Path:
     return found[0]
 
 
-def _content(file: pathlib.Path, keys: Sequence[str] = ('images', 'annotations', 'categories')) -> Mapping[str, Any]:
+def _content(file: pathlib.Path, keys: Sequence[str] = _LISTS) -> Mapping[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(f'{file}: cannot be read: {error.strerror}') from error
     except (ValueError, RecursionError) as error:
         raise DataError(f'{file}: expected COCO JSON, but it is not JSON: {error}') from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _LISTS):
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
         found = known_names(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(f'{file}: expected COCO JSON, an object with lists {", ".join(_LISTS)}; found: {found}')
+        raise DataError(f'{file}: expected COCO JSON, an object with lists {", ".join(keys)}; found: {found}')
     return content
 
 
 def _categories(file: pathlib.Path | str, content: Mapping[str, Any]) -> dict[int, str]:
-    """Returns id -> name, sorted by id."""
+    """Returns id -> name, sorted by id.
+
+    Roboflow lists the project as a category above the others, at times under the name of one of them; of two categories of one
+    name only one may be used.
+    """
     names: dict[int, str] = {}
+    used = _used_categories(content)
     for index, category in enumerate(content['categories']):
         place = f'{file}: categories[{index}]'
-        number = category.get('id') if isinstance(category, dict) else None
-        if type(number) is not int or not isinstance(category.get('name'), str):
+        number = _as_int(category.get('id')) if isinstance(category, dict) else None
+        if number is None or not isinstance(category.get('name'), str):
             raise DataError(f'{place}: found {json.dumps(category)[:80]}; expected an id (integer) and a name (text)')
         name = category['name']
-        if number in names or name in names.values():
+        same = [other for other, known in names.items() if known == name]
+        if number in names or len(used.intersection([number, *same])) > 1 or (same and not used):
             raise DataError(f"{place}: id {number} or name '{name}' is given twice; both must differ")
-        names[number] = name
+        names |= {number: name}
     return dict(sorted(names.items()))
+
+
+def _used_categories(content: Mapping[str, Any]) -> set[int | None]:
+    annotations = content.get('annotations', ())
+    return {_as_int(annotation.get('category_id')) for annotation in annotations if isinstance(annotation, dict)}
+
+
+def _as_int(value: Any) -> int | None:
+    """Returns an id as an integer: some tools write it as text or as a float."""
+    if isinstance(value, str) and len(value) < MAX_DIGITS and value.isdecimal():
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _image_folder(source: schema.DataSource, file: pathlib.Path, content: Mapping[str, Any]) -> str:
@@ -251,18 +276,14 @@ def _object(place: str, annotation: Any, names: Mapping[int, str], images: set[A
         raise Unusable(place, f'expected an object, found {type(annotation).__name__}', Kind.FORM)
     if type(annotation.get('id')) is int:
         place = f'{place} (id {annotation["id"]})'
-    key = annotation.get('image_id')
-    if not _is_id(key) or key not in images:
-        raise Unusable(f'{place}.image_id', f'found {key!r}, expected the id of an image{_of_type(key, images)}', Kind.FORM)
-    category = annotation.get('category_id')
-    if type(category) is not int or category not in names:
-        raise Unusable(
-            f'{place}.category_id', f'found {category!r}, expected one of {_shown(names)}', Kind.LABEL, _label(category)
-        )
-    bbox = annotation.get('bbox')
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}', Kind.FORM)
-    x, y, width, height = (_number(value, f'{place}.bbox') for value in bbox)
+    key = next((known for known in _written(annotation.get('image_id')) if known in images), None)
+    if key is None:
+        raise Unusable(f'{place}.image_id', f'found {annotation.get("image_id")!r}, expected the id of an image', Kind.FORM)
+    category = _as_int(annotation.get('category_id'))
+    if category is None or category not in names:
+        found = annotation.get('category_id')
+        raise Unusable(f'{place}.category_id', f'found {found!r}, expected one of {_shown(names)}', Kind.LABEL, _label(found))
+    x, y, width, height = _bbox(place, annotation)
     difficult, is_crowd = (_flag(annotation, name, place) for name in ('difficult', 'iscrowd'))
     mask = None
     if with_masks:
@@ -271,12 +292,26 @@ def _object(place: str, annotation: Any, names: Mapping[int, str], images: set[A
     return key, ListedObject(f'{place}.bbox', (y, x, y + height, x + width), names[category], difficult, is_crowd, mask)
 
 
-def _of_type(key: Any, images: set[Any]) -> str:
-    """Returns that an id is there, but as a number where text is given, or the other way round."""
-    other: Any = (
-        str(key) if type(key) is int else int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 20 else None
-    )
-    return f': the images have {other!r}, {"a number" if type(other) is int else "text"}' if other in images else ''
+def _written(key: Any) -> list[Id]:
+    """Returns an image's id as it stands, and as a number for text or the other way round: VIA writes one for the other."""
+    number = _as_int(key)
+    found: list[Id] = [key] if isinstance(key, str) else []
+    return found + ([number, str(number)] if number is not None else [])
+
+
+def _bbox(place: str, annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Returns x, y, width, height; of the polygons where there is no box but these."""
+    bbox = annotation.get('bbox')
+    if not bbox and isinstance(annotation.get('segmentation'), list):
+        corners = [value for polygon in annotation['segmentation'] if isinstance(polygon, list) for value in polygon]
+        numbers = [_number(value, f'{place}.segmentation') for value in corners]
+        if len(numbers) >= 6 and len(numbers) % 2 == 0:
+            x, y = min(numbers[::2]), min(numbers[1::2])
+            return x, y, max(numbers[::2]) - x, max(numbers[1::2]) - y
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}', Kind.FORM)
+    x, y, width, height = (_number(value, f'{place}.bbox') for value in bbox)
+    return x, y, width, height
 
 
 def _label(category: Any) -> tuple[str | float, ...]:
@@ -284,7 +319,8 @@ def _label(category: Any) -> tuple[str | float, ...]:
 
 
 def _shown(names: Mapping[int, str]) -> str:
-    return ', '.join(f'{number} ({name})' for number, name in list(names.items())[:10]) + (', ...' if len(names) > 10 else '')
+    shown = ', '.join(f'{number} ({name})' for number, name in list(names.items())[:10]) + (', ...' if len(names) > 10 else '')
+    return shown or 'the ids of categories, of which there are none'
 
 
 def _is_id(value: Any) -> TypeGuard[Id]:

@@ -161,7 +161,12 @@ def test_another_encoding_is_named(tmp_path: pathlib.Path, capsys: pytest.Captur
         (lambda x, y, w, h: (x, y, w, h), {'category_id': 9}, '20 x unknown class id', 'ids 9 have no name: the label map'),
         (lambda x, y, w, h: (x / 200, y / 100, w / 200, h / 100), {}, 'nothing can be learned', 'coordinates from 0 to 1?'),
         (lambda x, y, w, h: (x, y, w, h), {'iscrowd': 1}, 'nothing can be learned', '20 objects: 20 crowds. Training passes'),
-        (lambda x, y, w, h: (x, y, w, h), {'image_id': '1'}, '20 x entry of another form', 'the images have 1, a number'),
+        (
+            lambda x, y, w, h: (x, y, w, h),
+            {'image_id': 99},
+            '20 x entry of another form',
+            'found 99, expected the id of an image',
+        ),
     ],
 )
 def test_every_object_of_a_coco_file_is_wrong(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from stagetrain.config import schema
-from stagetrain.data import coco, masks
+from stagetrain.data import coco, masks, recognise
 from stagetrain.data.annotation import BadItem, Example
 from stagetrain.errors import DataError
 from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
@@ -187,10 +188,94 @@ def test_a_data_set_without_a_usable_image_is_read_with_its_faults(tmp_path: pat
     assert (examples, bad.element, bad.reason) == ([], 'images[0]', "no such file: 'a.jpg'")
 
 
-def test_ids_of_images_as_text_are_told_from_numbers(tmp_path: pathlib.Path) -> None:
+def tool(folder: pathlib.Path, *images: str) -> tuple[list[Example], list[BadItem]]:
+    """Reads what a tool wrote, recognised by `format: auto`."""
+    for name in images:
+        add_image(folder, name)
+    source = schema.DataSource(format='auto', path=str(folder))
+    assert recognise.class_names(source) == ('cat', 'dog')
+    return recognise.read(source, CLASSES, 10**6)
+
+
+def written(file: pathlib.Path, content: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def test_roboflows_project_above_the_categories_is_no_class(tmp_path: pathlib.Path) -> None:
+    categories = [{'id': 0, 'name': 'pets', 'supercategory': 'none'}, {'id': 1, 'name': 'cat', 'supercategory': 'pets'}]
+    categories.append({'id': 2, 'name': 'dog', 'supercategory': 'pets'})
+    image = {'id': 0, 'license': 1, 'file_name': 'a_jpg.rf.0f.jpg', 'height': 40, 'width': 60, 'date_captured': '2024'}
+    annotation = {'id': 0, 'image_id': 0, 'category_id': 2, 'bbox': [1, 2, 3.5, 4], 'area': 14, 'segmentation': [], 'iscrowd': 0}
+    content = {'info': {}, 'licenses': [], 'categories': categories, 'images': [image], 'annotations': [annotation]}
+    written(tmp_path / '_annotations.coco.json', content)
+    (found,), bad = tool(tmp_path, 'a_jpg.rf.0f.jpg')
+    assert (found.classes.tolist(), found.boxes_yxyx_px.tolist(), bad) == ([2], [[2, 1, 6, 4.5]], [])
+
+
+def test_a_project_called_as_its_only_class_is_that_class(tmp_path: pathlib.Path) -> None:
+    categories = [{'id': 0, 'name': 'cat', 'supercategory': 'none'}, {'id': 1, 'name': 'cat', 'supercategory': 'cat'}]
+    file = tmp_path / 'a.json'
     add_image(tmp_path, 'a.jpg')
-    _, bad = read(write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg')], [coco_object(1, '5')]))  # type: ignore[arg-type]
-    assert bad[0].reason == "found '5', expected the id of an image: the images have 5, a number"
+    content = {'images': [coco_image(5, 'a.jpg')], 'categories': categories, 'annotations': [coco_object(1, 5, category=1)]}
+    written(file, content)
+    assert coco.class_names(schema.DataSource(format='coco', path=str(file))) == ('cat',)
+    (found,), bad = read(file)
+    assert (found.classes.tolist(), bad) == ([1], [])
+    both = [coco_object(1, 5, category=1), coco_object(2, 5, category=0)]
+    written(file, content | {'annotations': both})
+    with pytest.raises(DataError, match="id 1 or name 'cat' is given twice"):
+        read(file)
+
+
+def test_cvats_folders_are_found(tmp_path: pathlib.Path) -> None:
+    image = {'id': 1, 'width': 60, 'height': 40, 'file_name': 'x/a.jpg', 'license': 0, 'flickr_url': '', 'date_captured': 0}
+    attributes = {'occluded': False, 'rotation': 0.0}
+    annotation = {'id': 1, 'image_id': 1, 'category_id': 1, 'segmentation': [], 'area': 12.0, 'bbox': [1.0, 2.0, 3.0, 4.0]}
+    categories = [{'id': 1, 'name': 'cat', 'supercategory': ''}, {'id': 2, 'name': 'dog', 'supercategory': ''}]
+    content = {
+        'categories': categories,
+        'images': [image],
+        'annotations': [annotation | {'iscrowd': 0, 'attributes': attributes}],
+    }
+    written(tmp_path / 'annotations' / 'instances_default.json', content)
+    for folder in ('images', 'images/default'):
+        (found,), bad = tool(tmp_path, f'{folder}/x/a.jpg')
+        assert (found.image_id, found.path, bad) == ('x/a', str(tmp_path / folder / 'x' / 'a.jpg'), [])
+        (tmp_path / folder / 'x' / 'a.jpg').unlink()
+
+
+def test_label_studios_result_is_read(tmp_path: pathlib.Path) -> None:
+    images = [{'width': 60, 'height': 40, 'id': 0, 'file_name': 'images\\5f-a.jpg'}]
+    annotation = {'id': 0, 'image_id': 0, 'category_id': 1, 'segmentation': [], 'bbox': [1.0, 2.0, 3.0, 4.0], 'ignore': 0}
+    categories = [{'id': 0, 'name': 'cat'}, {'id': 1, 'name': 'dog'}]
+    content = {'images': images, 'categories': categories, 'annotations': [annotation | {'iscrowd': 0, 'area': 12}], 'info': {}}
+    written(tmp_path / 'result.json', content)
+    (found,), bad = tool(tmp_path, 'images/5f-a.jpg')
+    assert (found.image_id, found.classes.tolist(), bad) == ('images/5f-a', [2], [])
+
+
+def test_vias_ids_as_text_are_the_numbers(tmp_path: pathlib.Path) -> None:
+    image = {'id': 0, 'width': 60, 'height': 40, 'file_name': 'a.jpg', 'license': 1, 'date_captured': ''}
+    box = {'id': 0, 'image_id': '0', 'category_id': '2', 'bbox': [1, 2, 3, 4], 'segmentation': [1, 2, 4, 2, 4, 6, 1, 6]}
+    categories = [{'id': '1', 'name': 'cat', 'supercategory': 'type'}, {'id': 2.0, 'name': 'dog', 'supercategory': 'type'}]
+    content = {'images': [image], 'annotations': [box | {'area': 12, 'iscrowd': 0}], 'categories': categories, 'licenses': []}
+    written(tmp_path / 'via_project_coco.json', content)
+    (found,), bad = tool(tmp_path, 'a.jpg')
+    assert (found.classes.tolist(), found.boxes_yxyx_px.tolist(), bad) == ([2], [[2, 1, 6, 4]], [])
+
+
+def test_datumaros_folders_are_splits(tmp_path: pathlib.Path) -> None:
+    for split in ('train', 'val'):
+        add_image(tmp_path / 'images' / split, 'a.jpg')
+        content = {'images': [coco_image(1, 'a.jpg')], 'annotations': [coco_object(1, 1, bbox=[])], 'categories': []}
+        content['categories'] = [{'id': 3, 'name': 'cat', 'supercategory': ''}, {'id': 7, 'name': 'dog', 'supercategory': ''}]
+        content['annotations'][0] |= {'segmentation': [[1.0, 2.0, 4.0, 2.0, 4.0, 6.0]]}
+        written(tmp_path / 'annotations' / f'instances_{split}.json', content)
+    parts = recognise.parts(schema.DataSource(format='auto', path=str(tmp_path)))
+    assert [(part.format, part.split) for part in parts] == [('coco', 'train'), ('coco', 'val')]
+    (found,), bad = recognise.read(parts[1], CLASSES, 10**6)
+    assert (found.path, found.boxes_yxyx_px.tolist(), bad) == (str(tmp_path / 'images/val/a.jpg'), [[2, 1, 6, 4]], [])
 
 
 @pytest.mark.parametrize(
