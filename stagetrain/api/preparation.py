@@ -11,7 +11,7 @@ from stagetrain.config import check, load, schema, versions
 from stagetrain.data import faults, judged, recognise
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
-from stagetrain.pipeline import fingerprint
+from stagetrain.pipeline import class_lists, fingerprint
 from stagetrain.pipeline.fingerprint import Facts
 from stagetrain.pipeline.plan import Plan, Selection, make_plan
 from stagetrain.pipeline.rundir import EMPTY, RunDirectory
@@ -55,8 +55,10 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None, tell
 
     Raises:
       DataError: a data set cannot be used.
-      WeightsError: a source is not there.
+      WeightsError: sources are not there, or are no weights.
     """
+    # The sources first: a data set may take minutes.
+    sources = fingerprint.source_digests(pipeline, cache / 'sources.json' if cache else None)
     train = _dataset(pipeline, 'train', cache, tell)
     validation = _dataset(pipeline, 'validation', cache, tell)
     return Facts(
@@ -66,12 +68,13 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None, tell
         num_validation=len(validation.examples),
         num_bad_train=len(train.bad),
         num_bad_validation=len(validation.bad),
-        sources=fingerprint.source_digests(pipeline, cache / 'sources.json' if cache else None),
+        sources=sources,
         versions=versions.package_versions(),
         unrecorded=versions.unrecorded(),
         inputs=fingerprint.input_digests(pipeline),
         items={dataset.digest: dataset.items for dataset in (train, validation)},
         unmeasured=judged.nothing_to_measure(validation),
+        source_classes=class_lists.of_sources(pipeline),
         train_objects=judged.objects_per_image(train, include_difficult=pipeline.data.train.include_difficult),
         left_out=[_left_out(dataset, pipeline.data) for dataset in (train, validation) if dataset.bad],
         validation_objects=judged.objects_per_image(validation, include_difficult=True),

@@ -265,12 +265,18 @@ def _origins(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
 
 def _origin(pipeline: PipelineBase, entry: StageEntry, module: str, init: Init, path: Path) -> Iterator[Problem]:
     earlier = earlier_stages(pipeline, entry.id)
+    if init.classes is not None and init.origin not in pipeline.sources:
+        yield (*path, 'classes'), 'goes with a source: all stages of a pipeline have the same classes; remove it'
     if init.origin in earlier:
         held = stage_modules(pipeline, earlier[init.origin].stage)
         if module not in held:
             yield path, f"stage '{init.origin}' holds no {module}, only {known_names(held)}; name one that does, or '{FRESH}'"
         return
-    if init.origin == FRESH or init.origin in pipeline.sources:
+    if init.origin in pipeline.sources:
+        if init.classes is not None and module not in spec_of(pipeline, entry.stage).class_modules:
+            yield (*path, 'classes'), f'{module} has no numbers of its own for each class; remove it'
+        return
+    if init.origin == FRESH:
         return
     known = [*earlier, *pipeline.sources, FRESH]
     yield path, f'{_not_earlier(pipeline, entry, init.origin)}. Known here: {known_names(known)}.{suggestion(init.origin, known)}'

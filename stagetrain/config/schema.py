@@ -131,6 +131,9 @@ class Init(Strict):
     """An earlier stage, a key of `sources`, or `fresh`."""
     skip_mismatch: bool = False
     """Leave variables fresh that the source lacks or has in another shape; what was skipped is recorded."""
+    classes: Literal['by_name', 'by_position'] | None = None
+    """For a source whose class list differs from `data.classes` in names or order: take the numbers of each class by its name, or
+    as they stand. Without it that is an error."""
 
 
 class EarlyStopping(Strict):

@@ -42,6 +42,13 @@ class DetectorSpec:
     """The loss terms that can be computed on stored proposals instead of `proposal_modules`."""
     mask_losses: tuple[str, ...] = ()
     """The loss terms that learn from objects' masks."""
+    class_modules: tuple[str, ...] = ()
+    """The modules that have numbers of their own for each class, and so mean a class list."""
+    class_layers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Pattern of canonical names -> how many numbers each class has in the last axis of these variables, where classes stand one
+    after the other (again for each anchor). What is told here can be taken from weights whose classes have another order."""
+    has_background: bool = True
+    """Whether the background is the first class of `class_layers`."""
     fixed_options: tuple[str, ...] = ()
     """Options of the Model Garden that `implementation` does not read; a value other than the default is refused."""
     loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)

@@ -46,6 +46,8 @@ class OriginDigest:
 
     digest: str | None
     skip_mismatch: bool = False
+    classes: tuple[str, ...] | None = None
+    """The class list of the source, where classes are taken by their names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Facts:
     """Digest of a data set -> its items."""
     unmeasured: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Group of `metric_names.group` of which the validation set has no object that counts -> why."""
+    source_classes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Name of a source -> the class list of its weights, where there is one."""
     train_objects: Sequence[int] = ()
     """Objects that training sees, of each image."""
     validation_objects: Sequence[int] = ()
@@ -297,7 +301,8 @@ def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Fac
 
 def _origin_parts(prefix: str, origins: Mapping[str, OriginDigest]) -> dict[str, Any]:
     parts: dict[str, Any] = {f'{prefix}.{module}': origin.digest or schema.FRESH for module, origin in origins.items()}
-    return parts | {f'{prefix}.{module}.skip_mismatch': True for module, origin in origins.items() if origin.skip_mismatch}
+    parts |= {f'{prefix}.{module}.skip_mismatch': True for module, origin in origins.items() if origin.skip_mismatch}
+    return parts | {f'{prefix}.{module}.classes': list(origin.classes) for module, origin in origins.items() if origin.classes}
 
 
 def _artefact_parts(

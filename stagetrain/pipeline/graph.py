@@ -26,6 +26,8 @@ class Origin:
     kind: str
     name: str
     skip_mismatch: bool = False
+    by_class_name: bool = False
+    """Whether the numbers of each class are taken by its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: st
     stage_id = _stage_id(init.origin, variant, known)
     if stage_id in known:
         return Origin('stage', stage_id, init.skip_mismatch)
-    return Origin(pipeline.sources[init.origin].kind, init.origin, init.skip_mismatch)
+    return Origin(pipeline.sources[init.origin].kind, init.origin, init.skip_mismatch, init.classes == 'by_name')
 
 
 def _stage_id(name: str, variant: str | None, known: set[str]) -> str:

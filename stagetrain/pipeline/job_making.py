@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from stagetrain.pipeline import other_runs
+from stagetrain.config.stages import spec_of
+from stagetrain.pipeline import class_lists, other_runs
 from stagetrain.pipeline.graph import StageNode
 from stagetrain.pipeline.jobs import ArtefactJob, CheckJob, ModuleOrigin, StageJob
 from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
@@ -78,7 +79,11 @@ def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) 
         made = directory.lock().stages[origin.name].result
         path = str(directory.checkpoint(made).absolute())
         return ModuleOrigin('stage', path, origin.name, made['digests'][module], origin.skip_mismatch)
-    return dataclasses.replace(source_origin(plan, origin.name), skip_mismatch=origin.skip_mismatch)
+    order = {}
+    if origin.by_class_name:
+        found, wanted = plan.facts.source_classes[origin.name], plan.loaded.pipeline.data.classes
+        order = class_lists.taking(spec_of(plan.loaded.pipeline, stage.node.stage), module, found, wanted)
+    return dataclasses.replace(source_origin(plan, origin.name), skip_mismatch=origin.skip_mismatch, class_order=order)
 
 
 def source_origin(plan: Plan, name: str) -> ModuleOrigin:
@@ -87,4 +92,4 @@ def source_origin(plan: Plan, name: str) -> ModuleOrigin:
     if source.run is None:
         return ModuleOrigin(source.kind, source.path, None, digest, **source.reading)
     other = other_runs.finished_stage(name, source)
-    return ModuleOrigin('stage', str(other.checkpoint), other.stage, digest, **source.reading)
+    return ModuleOrigin('run', str(other.checkpoint), other.stage, digest, **source.reading)

@@ -22,7 +22,7 @@ class ModuleOrigin:
     """Where a module's weights are read from."""
 
     kind: str
-    """`stage`, `fresh`, or a registered kind of weight file."""
+    """`stage`, `fresh`, `run` (a stage of another run directory), or a registered kind of weight file."""
     path: str | None = None
     """The checkpoint's folder or the weight file; None for `fresh`."""
     stage: str | None = None
@@ -35,6 +35,8 @@ class ModuleOrigin:
     """Pattern of a name in the file -> template of the canonical name."""
     require: float | None = None
     """With `skip_mismatch`: the least share of the module's variables that must be found."""
+    class_order: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How each class is taken by its name; see `class_lists.taking`."""
 
 
 @dataclasses.dataclass(frozen=True)

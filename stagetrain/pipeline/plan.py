@@ -18,7 +18,7 @@ from stagetrain import files
 from stagetrain.config import artefacts, check, load, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import data_items, fingerprint, gates, judging
+from stagetrain.pipeline import class_lists, data_items, fingerprint, gates, judging
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
 from stagetrain.pipeline.lock import Entry
@@ -186,9 +186,13 @@ def decide(plan: Plan, stage_id: str, state: RunState) -> StagePlan:
 
 def origin_digests(node: StageNode, facts: Facts, state: RunState) -> dict[str, OriginDigest]:
     """Returns the content that each module of a stage starts from; every stage it starts from must be in the lock."""
-    return {
-        module: OriginDigest(_digest(module, node, facts, state), origin.skip_mismatch) for module, origin in node.origins.items()
-    }
+    return {module: _origin_digest(module, node, facts, state) for module in node.origins}
+
+
+def _origin_digest(module: str, node: StageNode, facts: Facts, state: RunState) -> OriginDigest:
+    origin = node.origins[module]
+    classes = facts.source_classes.get(origin.name) if origin.by_class_name else None
+    return OriginDigest(_digest(module, node, facts, state), origin.skip_mismatch, classes)
 
 
 def _decide(
@@ -315,6 +319,7 @@ def _refuse_before_the_first_step(plan: Plan, state: RunState) -> None:
     begun = {stage_id for stage_id, partial in state.partial.items() if partial.step}
     new = [stage for stage in plan.stages if stage.selected and stage.action == RUN and stage.id not in begun]
     faults = [fault for stage in new for fault in judging.faults(pipeline, stage.id, stage.node.stage, facts)]
+    faults += [fault for stage in new for fault in class_lists.faults(pipeline, stage.id, stage.node.stage, facts.source_classes)]
     faults += check.beyond_the_end(plan.loaded, _counted_steps(new))[0]
     if faults:
         raise ConfigError('\n'.join(faults))

@@ -84,7 +84,7 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
 def _by_origin(plan: Plan, stage: StagePlan) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
     for module, origin in stage.node.origins.items():
-        loose = ' (what fits)' if origin.skip_mismatch else ''
+        loose = (' (what fits)' if origin.skip_mismatch else '') + (' (classes by name)' if origin.by_class_name else '')
         source = plan.loaded.pipeline.sources.get(origin.name) if origin.kind not in ('stage', 'fresh') else None
         path = f' ({source.path})' if source else ''
         grouped.setdefault(f'{origin.name}{loose}{path}', []).append(module)

@@ -21,6 +21,7 @@ from stagetrain.training.averages import Averages
 from stagetrain.weights import assign, names, sources
 from stagetrain.weights.plain_paths import plain_prefix
 
+CLASSES_FILE = 'classes.json'
 _FOLDER = re.compile(r'step-(\d{8})')
 
 
@@ -32,6 +33,8 @@ class TrainingState:
     optimizer: Any
     step: tf.Variable
     averages: Averages | None = None
+    classes: tuple[str, ...] = ()
+    """What the modules tell apart; written beside the weights, for whoever starts from them."""
 
     def trackable(self) -> tf.train.Checkpoint:
         """Returns the object graph that is saved: the Model Garden's items, and its `model` around them."""
@@ -115,6 +118,8 @@ def _write(folder: pathlib.Path, state: TrainingState) -> None:
         key = next(key for key in known if key in keys)
         described[name] = {'key': key, 'shape': list(value.shape), 'digest': assign.digest(value)}
     files.write_json(folder / assign.VARIABLES_FILE, described)
+    if state.classes:
+        files.write_json(folder / CLASSES_FILE, list(state.classes))
 
 
 def restore_newest(parent: pathlib.Path, state: TrainingState, note: Callable[[str], None]) -> int:

@@ -90,7 +90,8 @@ class _Trainer:
             self._schedule = Schedule(self._train)
             optimizer = build_optimizer(self._train, self._schedule)
             self._averages = Averages(built.trained, self._train.ema) if self._train.ema is not None else None
-        self._state = checkpoint.TrainingState(built.network.modules, optimizer, step, self._averages)
+        classes = tuple(context.pipeline.data.classes)
+        self._state = checkpoint.TrainingState(built.network.modules, optimizer, step, self._averages, classes)
         self._checkpoints = checkpoint.folder_of(context.folder)
         self._history = History(context.folder, self._train)
         self._seconds = 0.0

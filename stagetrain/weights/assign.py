@@ -19,10 +19,12 @@ import tensorflow as tf
 
 from stagetrain.errors import WeightsError, suggestion
 from stagetrain.files import read_json
-from stagetrain.weights import keras_files, names, renaming, sources
+from stagetrain.weights import class_order, keras_files, names, renaming, sources
 
 VARIABLES_FILE = 'variables.json'
 CHECKPOINT_NAME = 'ckpt'
+OF_STAGES = ('stage', 'run')
+"""Kinds of origins that are a stage's committed checkpoint: of this run, or of another."""
 Lookup = Callable[[str, tf.Variable], tuple[str, np.ndarray] | None]
 """(name within the module, variable) -> (key in the source, value), or None when the source lacks it."""
 Keys = Callable[[str, tf.Variable], tuple[str, ...]]
@@ -53,8 +55,8 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str,
 
     Args:
       modules: module name -> layer or list of layers, already built.
-      origins: module name -> `{"kind", "path", "stage", "skip_mismatch", "rules", "require"}` as in a job file; the last two are
-        left out where a source does not give them.
+      origins: module name -> `{"kind", "path", "stage", "skip_mismatch", "rules", "require", "class_order"}` as in a job file;
+        the last three are left out where a source does not give them.
 
     Returns:
       Canonical name -> `{"kind", "source", "key"}`; `kind` is `fresh` for a variable that keeps its initial value, with
@@ -95,7 +97,7 @@ def read_origin(origin: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
       WeightsError: it cannot be read.
     """
-    if origin['kind'] == 'stage':
+    if origin['kind'] in OF_STAGES:
         return read_stage_checkpoint(pathlib.Path(origin['path']))
     return sources.read(origin['kind'], origin['path'])
 
@@ -118,6 +120,8 @@ def matched(module: str, root: object, origin: Mapping[str, Any], arrays: Mappin
     new = []
     for name, variable in names.named_variables({module: root}).items():
         found = lookup(_local(name), variable)
+        if found is not None and origin.get('class_order'):
+            found = found[0], class_order.of_variable(name, found[1], origin['class_order'])
         if found is None and is_new(root, name):
             new.append(name)
         elif found is None:
@@ -161,13 +165,18 @@ def _require_enough(module: str, origin: Mapping[str, Any], loaded: int, faults:
 def _lineage(origin: Mapping[str, Any], found: Matched) -> dict[str, dict[str, Any]]:
     described = {key: origin[key] for key in ('kind', 'stage', 'step', 'path', 'digest') if origin.get(key) is not None}
     lineage: dict[str, dict[str, Any]] = {name: {'kind': 'fresh', 'new': True} for name in found.new}
-    lineage |= {name: {**described, 'key': key} for name, (key, _) in found.values.items()}
+    lineage |= {name: {**described, **_ordered(name, origin), 'key': key} for name, (key, _) in found.values.items()}
     return lineage | {name: {'kind': 'fresh', 'skipped': fault} for name, fault in found.faults.items()}
+
+
+def _ordered(name: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+    order = origin.get('class_order')
+    return {'class_order': order} if order and class_order.numbers_of_a_class(name, order) is not None else {}
 
 
 def _lookup(module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[Lookup, list[str]]:
     """Returns how variables of a module are found in their source, and the names that a person may have meant."""
-    if origin['kind'] == 'stage':
+    if origin['kind'] in OF_STAGES:
         known = [name.removeprefix(f'{module}/') for name in arrays]
         return _first_key(arrays, lambda local, _: (f'{module}/{local}',)), known
     if origin.get('rules'):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.errors import StagetrainError
-from stagetrain.weights import assign, sources
+from stagetrain.weights import assign, class_order, sources
 
 _NUM_SHOWN = 3
 
@@ -56,11 +56,11 @@ def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
     for kind, path in sorted(given):
         names = [name for name in frozen if (lineage[name]['kind'], lineage[name].get('path')) == (kind, path)]
         try:
-            arrays = sources.read(kind, path)
+            arrays = assign.read_origin({'kind': kind, 'path': path})
         except StagetrainError as error:
             remarks.append(f'{stage_folder}: its source cannot be compared: {error}')
             continue
-        moved = [name for name in names if not _equal(arrays.get(lineage[name]['key']), frozen[name])]
+        moved = [name for name in names if not _equal(name, arrays, lineage[name], frozen[name])]
         if moved:
             wrong.append(
                 f'{stage_folder}: {len(moved)} frozen variables differ from {path}: {", ".join(sorted(moved)[:_NUM_SHOWN])}'
@@ -68,7 +68,10 @@ def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
     return wrong, remarks
 
 
-def _equal(array: np.ndarray | None, digest: str) -> bool:
+def _equal(name: str, arrays: Mapping[str, np.ndarray], origin: Mapping[str, Any], digest: str) -> bool:
+    array = arrays.get(origin['key'])
+    if array is not None and 'class_order' in origin:
+        array = class_order.of_variable(name, array, origin['class_order'])
     return array is not None and assign.digest(array) == digest
 
 

@@ -48,7 +48,7 @@ def test_a_stage_starts_from_another_run_and_is_stale_when_that_changes(former: 
     override = f'sources.imagenet={{run: {former.directory.path}, stage: detector_1}}'
     project.run(override)
     job = json.loads((project.directory.path / 'stages/rpn_1/job.json').read_text())
-    assert job['origins']['backbone']['kind'] == 'stage'
+    assert job['origins']['backbone']['kind'] == 'run'
     assert job['origins']['backbone']['path'] == str(former.directory.path / 'stages/detector_1/checkpoints/step-00000008')
     assert project.actions(override)['rpn_1'] == 'skip'
     assert project.actions(override.replace('detector_1', 'rpn_2'))['rpn_1'] == 'run'

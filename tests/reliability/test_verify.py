@@ -54,6 +54,12 @@ def test_a_finished_run_is_as_it_was_written(finished: pathlib.Path) -> None:
     assert report.num_variables == 3 + 3 + 3 + 4
 
 
+def test_a_run_that_starts_from_another_is_as_it_was_written(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    project = make_project(tmp_path)
+    project.run(f'sources.imagenet={{run: {finished}, stage: rpn_1}}')
+    assert checked(project.directory.path).wrong == ()
+
+
 def test_every_single_flipped_bit_is_found(run_dir: pathlib.Path) -> None:
     draw = random.Random(7)
     paths = sorted(path for path in run_dir.rglob('*') if path.is_file() and path.stat().st_size)

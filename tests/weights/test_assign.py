@@ -14,6 +14,7 @@ import tf_keras
 
 from stagetrain import files
 from stagetrain.config.builtin import keras_backbones as keras_options
+from stagetrain.config.builtin.faster_rcnn import SPEC
 from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.faster_rcnn import FasterRcnn
 from stagetrain.errors import WeightsError
@@ -181,3 +182,21 @@ def test_module_digests_change_with_any_variable() -> None:
     one = assign.module_digests({'a/x': '1', 'a/y': '2', 'b/x': '3'})
     other = assign.module_digests({'a/x': '1', 'a/y': '4', 'b/x': '3'})
     assert one['b'] == other['b'] and one['a'] != other['a']
+
+
+def test_classes_are_taken_by_their_names_from_a_stages_checkpoint(joint: Trained) -> None:
+    order = {'take': [0, 3, 1, 2], 'num_classes': 4, 'layers': SPEC.class_layers}
+    detector = build(MODULES)
+    origin = {'kind': 'run', 'path': str(joint.checkpoint), 'stage': 'joint', 'class_order': order}
+    stored = assign.read_stage_checkpoint(joint.checkpoint)
+    lineage = assign.initialise(detector.modules, {'detection_head': origin})
+    found = values(detector, 'detection_head')
+    kernel, boxes = 'detection_head/classifier/kernel', 'detection_head/box_regressor/bias'
+    np.testing.assert_array_equal(found[kernel], stored[kernel][:, [0, 3, 1, 2]])
+    np.testing.assert_array_equal(found[boxes].reshape(4, 4), stored[boxes].reshape(4, 4)[[0, 3, 1, 2]])
+    np.testing.assert_array_equal(found['detection_head/fcs/0/kernel'], stored['detection_head/fcs/0/kernel'])
+    assert lineage[kernel]['class_order'] == order and 'class_order' not in lineage['detection_head/fcs/0/kernel']
+
+
+def test_a_stages_checkpoint_has_its_classes_beside_it(joint: Trained) -> None:
+    assert files.read_json(joint.checkpoint / 'classes.json') == ['circle', 'square', 'triangle']

@@ -90,6 +90,9 @@ specs.register_detector(
         loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), MODULES),
         implementation='stagetrain.detectors.centernet:CenterNet',
         detection_modules=MODULES,
+        class_modules=('head',),
+        class_layers={r'head/ct_heatmaps\d*/conv2/(kernel|bias)': 1},
+        has_background=False,
         loss_weights={'size': 0.1},  # Zhou et al. 2019, section 4.
         fixed_options=FIXED_IN_PARSERS,
     )

@@ -33,6 +33,7 @@ TYPE = 'experiment'
 TERM = 'loss'
 """The one loss term of an experiment: the task's own loss, as the task weighs its parts, without regularisation."""
 _CLASSIFICATION = 'image_classification:ImageClassificationTask'
+_WITHOUT_CLASSES = ('backbone', 'decoder')
 _NOT_HERE = {
     'init_checkpoint': "weights come from a stage's `init`",
     'init_checkpoint_modules': "weights come from a stage's `init`",
@@ -156,7 +157,10 @@ def _paths(model: Experiment) -> Iterator[tuple[str, str]]:
 
 def _with_modules(spec: specs.DetectorSpec, model: Experiment) -> specs.DetectorSpec:
     modules = tuple(model.modules)
-    return dataclasses.replace(spec, modules=modules, loss_modules=dict.fromkeys(spec.loss_modules, modules))
+    # What classifies crops has the classes of the data; which layers of a task's own network do is not known.
+    of_classes = tuple(module for module in modules if module not in _WITHOUT_CLASSES) if model.input == 'crops' else ()
+    loss_modules = dict.fromkeys(spec.loss_modules, modules)
+    return dataclasses.replace(spec, modules=modules, loss_modules=loss_modules, class_modules=of_classes)
 
 
 specs.register_detector(

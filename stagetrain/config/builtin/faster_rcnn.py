@@ -54,6 +54,11 @@ SPEC = specs.DetectorSpec(
     proposal_modules=_RPN,
     proposal_losses=('frcnn_class', 'frcnn_box'),
     fixed_options=(*FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS),
+    class_modules=('detection_head',),
+    class_layers={
+        r'detection_head/(\d+/)?classifier/(kernel|bias)': 1,
+        r'detection_head/(\d+/)?box_regressor/(kernel|bias)': 4,
+    },
     rules=rules,
 )
 specs.register_detector(SPEC)

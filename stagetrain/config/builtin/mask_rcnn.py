@@ -39,6 +39,8 @@ specs.register_detector(
         name='mask_rcnn',
         options=MaskRcnn,
         modules=(*faster_rcnn.SPEC.modules, 'mask_head'),
+        class_modules=(*faster_rcnn.SPEC.class_modules, 'mask_head'),
+        class_layers={**faster_rcnn.SPEC.class_layers, r'mask_head/mask_regressor/(kernel|bias)': 1},
         loss_modules={**faster_rcnn.SPEC.loss_modules, 'mask': ('backbone', 'decoder', 'mask_head')},
         proposal_losses=(*faster_rcnn.SPEC.proposal_losses, 'mask'),
         mask_losses=('mask',),

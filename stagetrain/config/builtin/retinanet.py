@@ -33,6 +33,8 @@ specs.register_detector(
         implementation='stagetrain.detectors.retinanet:RetinaNet',
         loss_weights={'box': 50.0},  # The Model Garden's `box_loss_weight`.
         detection_modules=MODULES,
+        class_modules=('head',),
+        class_layers={r'head/classifier/(kernel|bias)': 1},
         fixed_options=(
             'detection_generator.apply_nms',
             'detection_generator.decode_boxes',
