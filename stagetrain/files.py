@@ -36,7 +36,7 @@ def atomic_write(path: pathlib.Path, content: bytes | str) -> None:
       OSError: the disk is full or read-only, or the folder does not exist.
     """
     temporary = _temporary_name(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = as_bytes(content) if isinstance(content, str) else content
     try:
         with open(temporary, 'xb') as file:
             file.write(data)
@@ -47,6 +47,11 @@ def atomic_write(path: pathlib.Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def as_bytes(text: str) -> bytes:
+    """Returns a text in UTF-8. A path's bytes that are not UTF-8, lone surrogates to Python, become JSON's escapes of them."""
+    return text.encode(errors='backslashreplace')
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -129,7 +134,7 @@ def canonical_json(value: Any) -> str:
 
 def digest_of(value: Any) -> str:
     """Returns the SHA-256 of a JSON value's canonical form, in hexadecimal."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return hashlib.sha256(as_bytes(canonical_json(value))).hexdigest()
 
 
 def sha256_file(path: pathlib.Path) -> str:
@@ -152,7 +157,7 @@ def append_json_line(path: pathlib.Path, value: Any) -> None:
       OSError: the disk is full or read-only.
       ValueError: `value` holds NaN or an infinity.
     """
-    line = (canonical_json(value) + '\n').encode()
+    line = as_bytes(canonical_json(value) + '\n')
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         end = _cut_torn_line(descriptor)
@@ -289,7 +294,7 @@ def fsync_folder(folder: pathlib.Path) -> None:
 
 
 def _sealed(value: Any) -> bytes:
-    return (canonical_json({'digest': digest_of(value), 'value': value}) + '\n').encode()
+    return as_bytes(canonical_json({'digest': digest_of(value), 'value': value}) + '\n')
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:

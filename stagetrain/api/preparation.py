@@ -82,7 +82,13 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None, tell
 
 
 def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection, tell: Tell = silent) -> Plan:
-    """Returns the plan for a run directory, which need not be there yet; nothing but caches is written."""
+    """Returns the plan for a run directory, which need not be there yet; nothing but caches is written.
+
+    Raises:
+      RunDirectoryError: something else is there, or the directory is damaged.
+      BadInput: as `gather_facts` and `make_plan`.
+    """
+    directory.require_usable()
     there = directory.exists()
     facts = gather_facts(loaded.pipeline, directory.cache if there or directory.path.is_dir() else None, tell)
     return make_plan(loaded, facts, directory.state() if there else EMPTY, select=select)

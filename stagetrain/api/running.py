@@ -10,6 +10,7 @@ from stagetrain.pipeline.plan import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.runner import StartWorker
 from stagetrain.pipeline.stopping import Stopper
+from stagetrain.weights.plain_paths import require_reachable
 
 
 def run(
@@ -36,6 +37,7 @@ def run(
     Raises:
       StagetrainError: as `runner.run`, `make_plan` and `RunDirectory.writing`.
     """
+    require_reachable(directory.path)
     with directory.writing():
         plan = preparation.planned(loaded, directory, select, tell)
         directory.create_or_open(loaded)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -22,7 +23,7 @@ import rich.console
 
 import stagetrain
 from stagetrain.cli import data_arguments, streams
-from stagetrain.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
+from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 from stagetrain.workers import quiet
 
 # Each verb imports what it needs itself: `schema` needs no data room, `status` no network, and both must answer at once.
@@ -61,6 +62,12 @@ def _carry_out(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # `stagetrain plan ... | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        text = f'{error.filename}: no disk has a name as long as this; expected parts of at most 255 bytes, 4,095 in all'
+        print(f'stagetrain {options.command}: {text}', file=sys.stderr)
+        return EXIT_BAD_INPUT
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

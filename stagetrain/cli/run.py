@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -48,16 +49,14 @@ def compare_config(
 ) -> int:
     """Runs what is missing of a pipeline and its variants, for one or more seeds, and reports."""
     first = prepare.checked(config, overrides)
-    directories = []
-    for number in range(seeds):
-        loaded = first if number == 0 else prepare.checked(config, [*overrides, f'seed={first.pipeline.seed + number}'])
-        own = (
-            directory
-            if number == 0
-            else RunDirectory(directory.path.with_name(f'{directory.path.name}.seed{loaded.pipeline.seed}'))
-        )
-        run(loaded, own, Selection(variants=True), in_process, console)
-        directories.append(own)
+    named = directory.path if directory.path.name not in ('', '..') else pathlib.Path(os.path.abspath(directory.path))
+    others = [first.pipeline.seed + number for number in range(1, seeds)]
+    directories = [directory, *(RunDirectory(named.with_name(f'{named.name}.seed{seed}')) for seed in others)]
+    for one in directories:
+        one.require_usable()
+    for seed, one in zip((None, *others), directories, strict=True):
+        loaded = first if seed is None else prepare.checked(config, [*overrides, f'seed={seed}'])
+        run(loaded, one, Selection(variants=True), in_process, console)
     return report(directories, console)
 
 

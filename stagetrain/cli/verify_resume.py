@@ -13,6 +13,7 @@ from typing import Any
 import rich.console
 import rich.text
 
+from stagetrain.api import preparation
 from stagetrain.cli import prepare, progress, signals
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names
@@ -55,11 +56,14 @@ def verify_resume(
     """
     loaded = prepare.checked(config, [*overrides, f'stages.{stage}.train.summary_interval=1'])
     straight, resumed = RunDirectory(folder / 'straight'), RunDirectory(folder / 'resumed')
+    for directory in (straight, resumed):
+        directory.require_usable()
+    _require_stage(loaded, stage)
+    plan = preparation.planned(loaded, straight, Selection(until=stage))
+    _require_step(stage, at, next(planned.num_steps for planned in plan.stages if planned.id == stage))
     _run(loaded, straight, Selection(until=stage), start_worker, console)
-    num_steps = int(straight.lock().stages[stage].result['step'])
-    if not 0 < at < num_steps:
-        raise ConfigError(f'--at {at}: stage {stage} has {num_steps} steps; expected a step between 1 and {num_steps - 1}')
-    shutil.rmtree(resumed.path, ignore_errors=True)
+    _require_step(stage, at, int(straight.lock().stages[stage].result['step']))  # Early stopping may have left fewer.
+    shutil.rmtree(resumed.path, ignore_errors=True)  # Its former run, as `require_usable` saw.
     shutil.copytree(straight.path, resumed.path)
     resumed.forget_stage(stage)
     try:
@@ -108,16 +112,20 @@ def _run(
     console: rich.console.Console,
 ) -> None:
     with directory.writing(), signals.stopping_the_run() as stopper:
-        _require_stage(loaded, select.until or select.only)
         plan = prepare.planned(loaded, directory, select)
         directory.create_or_open(loaded)
         runner.run(plan, directory, start_worker, progress.Console(console), stopper)
 
 
-def _require_stage(loaded: load.Loaded, stage: str | None) -> None:
+def _require_stage(loaded: load.Loaded, stage: str) -> None:
     names = [known.name for known in loaded.pipeline.stages]
     if stage not in names:
         raise ConfigError(f"--stage: no stage '{stage}'. Known here: {known_names(names)}")
+
+
+def _require_step(stage: str, at: int, num_steps: int) -> None:
+    if not 0 < at < num_steps:
+        raise ConfigError(f'--at {at}: stage {stage} has {num_steps} steps; expected a step between 1 and {num_steps - 1}')
 
 
 def _compare(

@@ -22,7 +22,7 @@ def show(path: pathlib.Path, scope: str, console: rich.console.Console) -> None:
     """Prints every array of a weight file: name, shape, type, count, range, mean and deviation, and what is not finite.
 
     Args:
-      path: see `recognise.read_any`; or a run directory, whose last stage is meant.
+      path: see `recognise.recognise`; or a run directory, whose last stage is meant.
       scope: a regular expression that must match a whole name.
       console: where to.
 
@@ -30,14 +30,16 @@ def show(path: pathlib.Path, scope: str, console: rich.console.Console) -> None:
       ConfigError: the scope is no regular expression, or matches nothing.
       WeightsError: the file cannot be read.
     """
-    kind, arrays = _read(path)
-    chosen = _in_scope(arrays, scope, path)
+    pattern = _compiled(scope)
+    found = _found(path)
+    arrays = _read(found)
+    chosen = _in_scope(arrays, pattern, path)
     table = _table('name', 'shape', 'type', 'count', 'min', 'max', 'mean', 'deviation')
     for name, array in sorted(chosen.items()):
         table.add_row(escape(name), _shape(array.shape), str(array.dtype), f'{array.size:,}', *_statistics(array))
     _print(table, console)
     count = sum(array.size for array in chosen.values())
-    console.print(f'{path} ({kind}): {len(chosen)} arrays, {count:,} numbers', highlight=False, soft_wrap=True)
+    console.print(f'{path} ({found.kind}): {len(chosen)} arrays, {count:,} numbers', highlight=False, soft_wrap=True)
 
 
 def compare(a: pathlib.Path, b: pathlib.Path, module: str | None, console: rich.console.Console) -> None:
@@ -52,7 +54,8 @@ def compare(a: pathlib.Path, b: pathlib.Path, module: str | None, console: rich.
     Raises:
       WeightsError: a file cannot be read, or the two have no name in common.
     """
-    (_, before), (_, after) = _read(a), _read(b)
+    found = [_found(path) for path in (a, b)]
+    before, after = map(_read, found)
     if module is not None:
         before, after = _of_module(before, module), _of_module(after, module)
     if not set(before) & set(after):
@@ -77,21 +80,31 @@ def _print(table: rich.table.Table, console: rich.console.Console) -> None:
     console.print(table, width=1000, crop=False)  # One line for each name, whole, however narrow the terminal is.
 
 
-def _read(path: pathlib.Path) -> tuple[str, dict[str, np.ndarray]]:
+def _found(path: pathlib.Path) -> recognise.Found:
     if (path / 'run.yaml').is_file():
         path = other_runs.finished_stage(str(path), schema.Source(run=str(path))).checkpoint
+    return recognise.recognise(path)
+
+
+def _read(found: recognise.Found) -> dict[str, np.ndarray]:
     with quiet.computing():
-        return recognise.read_any(path)
+        return recognise.read(found)
 
 
-def _in_scope(arrays: Mapping[str, np.ndarray], scope: str, path: pathlib.Path) -> dict[str, np.ndarray]:
+def _compiled(scope: str) -> re.Pattern[str]:
     try:
-        chosen = {name: array for name, array in arrays.items() if re.fullmatch(scope, name)}
+        return re.compile(scope)
     except re.error as error:
         raise ConfigError(f"--scope '{scope}' is no regular expression: {error}") from error
+
+
+def _in_scope(arrays: Mapping[str, np.ndarray], pattern: re.Pattern[str], path: pathlib.Path) -> dict[str, np.ndarray]:
+    chosen = {name: array for name, array in arrays.items() if pattern.fullmatch(name)}
     if not chosen:
         modules = known_names({diff.module_of(name) for name in arrays})
-        raise ConfigError(f"--scope '{scope}' matches none of the {len(arrays)} names in {path}, which begin with: {modules}")
+        raise ConfigError(
+            f"--scope '{pattern.pattern}' matches none of the {len(arrays)} names in {path}, which begin with: {modules}"
+        )
     return chosen
 
 

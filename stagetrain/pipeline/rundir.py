@@ -152,7 +152,7 @@ class RunDirectory:
         Raises:
           RunDirectoryError: another process or a child of a dead one holds it, it is something else, or cannot be written.
         """
-        self._refuse_other_folders()
+        self.require_usable()
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(self.path / _LOCK_FILE, timeout=0)
@@ -264,7 +264,8 @@ class RunDirectory:
                 self.write_lock(lock.with_stage(stage_id, None))
             files.remove_folder(self.stage(stage_id))
 
-    def _refuse_other_folders(self) -> None:
+    def require_usable(self) -> None:
+        """Raises `RunDirectoryError` when a run would not write here: there is a file, or a folder of something else."""
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f'{self.path}: found a file; expected a folder, or a name that is free')
         if not self.path.is_dir() or self.exists():

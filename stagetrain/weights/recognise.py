@@ -7,7 +7,9 @@ TensorFlow is imported only for what Keras did not write.
 
 from __future__ import annotations
 
+import os
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,54 +22,84 @@ SAVED_MODEL = 'saved_model'
 CHECKPOINT = 'checkpoint'
 _VARIABLES_FILE = 'variables.json'
 _KERAS_SUFFIXES = ('.h5', '.hdf5', '.keras')
+_TABLE_END = bytes.fromhex('57fb808b247547db')
+"""The magic number of LevelDB's tables, https://github.com/google/leveldb/blob/main/doc/table_format.md."""
+
+
+class Found(NamedTuple):
+    """What weights are (a source's kind, or `stage`), and what is to be read."""
+
+    kind: str
+    place: pathlib.Path
 
 
 def read_any(path: pathlib.Path) -> tuple[str, dict[str, np.ndarray]]:
-    """Returns what `path` is (a source's kind, or `stage`) and its arrays by name.
+    """Returns what `path` is and its arrays by name; see `recognise` and `read`."""
+    found = recognise(path)
+    return found.kind, read(found)
+
+
+def read(found: Found) -> dict[str, np.ndarray]:
+    """Returns the arrays of what was recognised, by name.
+
+    Raises:
+      WeightsError: it is damaged.
+    """
+    kind, place = found
+    if kind == KERAS_H5:
+        return keras_files.read_keras_h5(place)
+    from stagetrain.weights import assign, sources
+
+    if kind == STAGE:
+        return assign.read_stage_checkpoint(place)
+    if kind == SAVED_MODEL:
+        return sources.read_saved_model(place)
+    return sources.read_checkpoint(place) if _is_object_based(place) else sources.read_tf1_checkpoint(place)
+
+
+def recognise(path: pathlib.Path) -> Found:
+    """Returns what `path` is, by its name, the files in it and its last bytes; TensorFlow is not asked.
 
     Args:
       path: a file of Keras, a checkpoint (prefix or folder), a SavedModel, a stage's folder in a run directory, or one of its
         checkpoints.
 
     Raises:
-      WeightsError: it is nothing of these, or damaged.
-    """
-    kind, place = recognise(path)
-    if kind == KERAS_H5:
-        return kind, keras_files.read_keras_h5(place)
-    from stagetrain.weights import assign, sources
-
-    if kind == STAGE:
-        return kind, assign.read_stage_checkpoint(place)
-    if kind == SAVED_MODEL:
-        return kind, sources.read_saved_model(place)
-    arrays = sources.read_checkpoint(place) if _is_object_based(place) else sources.read_tf1_checkpoint(place)
-    return kind, arrays
-
-
-def recognise(path: pathlib.Path) -> tuple[str, pathlib.Path]:
-    """Returns what `path` is, by its name and by the files in it, and what is to be read.
-
-    Raises:
-      WeightsError: there is nothing, or a stage without a checkpoint.
+      WeightsError: it is nothing of these, or a stage without a checkpoint.
     """
     if path.suffix in _KERAS_SUFFIXES:
-        return KERAS_H5, path
+        if path.is_dir():
+            raise WeightsError(f'{path}: found a folder; expected a file of Keras, as its name ends in {path.suffix}')
+        return Found(KERAS_H5, path)
     if (path / _VARIABLES_FILE).is_file():
-        return STAGE, path
+        return Found(STAGE, path)
     if (path / 'checkpoints').is_dir():
         folders = sorted(folder for folder in (path / 'checkpoints').glob('step-*') if (folder / _VARIABLES_FILE).is_file())
         if not folders:
             raise WeightsError(f'{path}: this stage has no checkpoint yet; expected checkpoints/step-... in it')
-        return STAGE, folders[-1]
+        return Found(STAGE, folders[-1])
     if (path / 'saved_model.pb').is_file():
-        return SAVED_MODEL, path
-    if path.exists() or path.with_name(f'{path.name}.index').is_file():
-        return CHECKPOINT, path
+        return Found(SAVED_MODEL, path)
+    if _is_table(path) or _is_table(path.parent / f'{path.name}.index') or _has_checkpoint(path):
+        return Found(CHECKPOINT, path)
+    found = 'is none of the weights known here' if path.exists() else 'no such weights'
     raise WeightsError(
-        f'{path}: no such weights; expected a .h5, .weights.h5 or .keras file, a checkpoint (prefix or folder), the folder of a '
+        f'{path}: {found}; expected a .h5, .weights.h5 or .keras file, a checkpoint (prefix or folder), the folder of a '
         f'SavedModel, or a stage in a run directory (RUN_DIR/stages/NAME)'
     )
+
+
+def _has_checkpoint(folder: pathlib.Path) -> bool:
+    return folder.is_dir() and ((folder / 'checkpoint').is_file() or any(folder.glob('*.index')))
+
+
+def _is_table(path: pathlib.Path) -> bool:
+    """Whether a file ends as the index of a checkpoint does, and a whole one of TensorFlow 1's first format."""
+    if not path.is_file() or path.stat().st_size < len(_TABLE_END):
+        return False
+    with path.open('rb') as file:
+        file.seek(-len(_TABLE_END), os.SEEK_END)
+        return file.read() == _TABLE_END
 
 
 def _is_object_based(path: pathlib.Path) -> bool:

@@ -71,3 +71,25 @@ def test_a_module_is_left_off_names(tmp_path: pathlib.Path, capsys: pytest.Captu
 def test_a_file_that_is_not_there_is_bad_input(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['weights', 'show', str(tmp_path / 'a.h5')]) == 2
     assert 'a.h5: no such file; expected a .h5, .weights.h5 or .keras' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['show', '{folder}/empty'], r'empty: is none of the weights known here; expected a .h5'),
+        (['show', '{folder}/picture.png'], r'picture.png: is none of the weights known here'),
+        (['show', '{folder}/none'], r'none: no such weights'),
+        (['show', '{folder}/folder.h5'], r'folder.h5: found a folder; expected a file of Keras'),
+        (['show', '/'], r'/: is none of the weights known here'),
+        (['diff', '{folder}/a.ckpt', '{folder}/picture.png'], r'picture.png: is none of the weights known here'),
+    ],
+)
+def test_what_is_no_weight_file_is_refused_before_tensorflow_is_asked(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    (tmp_path / 'picture.png').write_bytes(b'\x89PNG' + bytes(100))
+    (tmp_path / 'folder.h5').mkdir()
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'a.ckpt.index').write_bytes(bytes(40) + bytes.fromhex('57fb808b247547db'))
+    assert main(['weights', *(argument.format(folder=tmp_path) for argument in arguments)]) == 2
+    assert message in capsys.readouterr().err

@@ -10,7 +10,7 @@ import rich.console
 
 from stagetrain import files
 from stagetrain.cli.verify_resume import verify_resume
-from stagetrain.errors import ConfigError
+from stagetrain.errors import ConfigError, RunDirectoryError
 from tests.fakes.project import Project, make_project, start_fake
 
 
@@ -57,3 +57,14 @@ def test_a_difference_is_named_and_ends_with_1(project: Project) -> None:
 def test_a_step_that_the_stage_does_not_have_is_bad_input(project: Project) -> None:
     with pytest.raises(ConfigError, match='--at 8: stage rpn_1 has 8 steps; expected a step between 1 and 7'):
         carry_out(project, at=8)
+    assert not (project.folder / 'resume').exists()  # Told before anything was trained.
+
+
+@pytest.mark.parametrize('name', ['straight', 'resumed'])
+def test_a_folder_of_the_users_is_not_removed(project: Project, name: str) -> None:
+    photo = project.folder / 'resume' / name / 'photo.jpg'
+    photo.parent.mkdir(parents=True)
+    photo.touch()
+    with pytest.raises(RunDirectoryError, match=f'resume/{name}: found a folder with no run.yaml but 1 other entries'):
+        carry_out(project, at=6)
+    assert photo.is_file()
