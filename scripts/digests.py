@@ -201,7 +201,10 @@ def _tables(run_dir: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def _without_paths(value: Any, folder: pathlib.Path) -> Any:
-    """Returns a JSON value without the folder that the runs lie in and digests of fingerprints in paths."""
+    """Returns a JSON value without the folder that the runs lie in; of detections the images are numbered as they come."""
+    if isinstance(value, list):
+        numbers = {image: number for number, image in enumerate(dict.fromkeys(found['image_id'] for found in value))}
+        return [{**found, 'image_id': numbers[found['image_id']]} for found in value]
     return json.loads(json.dumps(value).replace(str(folder), ''))
 
 

@@ -18,10 +18,11 @@ from stagetrain import files
 from stagetrain.config import artefacts, check, load, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import class_lists, data_items, fingerprint, gates, judging
+from stagetrain.pipeline import class_lists, data_items, fingerprint, gates, judging, reasons
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
 from stagetrain.pipeline.lock import Entry
+from stagetrain.pipeline.reasons import Because, Reason
 from stagetrain.pipeline.rundir import EMPTY, Partial, RunState
 
 RUN = 'run'
@@ -64,7 +65,7 @@ class ArtefactPlan:
     kind: str
     from_stage: str
     action: str
-    reason: str
+    reason: Reason
     fingerprint: str | None
     parts: Mapping[str, Any]
 
@@ -77,7 +78,7 @@ class StagePlan:
     selected: bool
     action: str
     """`run`, `resume` (at `step`), `evaluate` (trained, but its metrics are stale), `skip`, `refuse` (half-done and changed)."""
-    reason: str
+    reason: Reason
     step: int
     """Steps done already."""
     fingerprint: str | None
@@ -209,7 +210,7 @@ def _decide(
         node=node,
         selected=selected,
         action=RUN,
-        reason='',
+        reason=reasons.NOT_RUN,
         step=0,
         fingerprint=None if first else whole,
         parts=parts,
@@ -239,55 +240,48 @@ def _as_recorded_now(state: RunState, facts: Facts) -> RunState:
     return dataclasses.replace(state, lock=dataclasses.replace(state.lock, stages=stages), partial=partial)
 
 
-def _action(plan: StagePlan, state: RunState, tell: Tell, *, first: list[str], select: Selection) -> tuple[str, int, str]:
+def _action(plan: StagePlan, state: RunState, tell: Tell, *, first: list[str], select: Selection) -> tuple[str, int, Reason]:
     """Returns action, steps done already and reason."""
     partial, entry = state.partial.get(plan.id), state.lock.stages.get(plan.id)
     if plan.id in select.force:
-        return RUN, 0, 'asked for with --force'
+        return RUN, 0, Reason(Because.ASKED, 'asked for with --force')
     if first:
         return _pending(plan, partial, first, tell)
     if entry is not None and plan.id in state.missing:
-        return RUN, 0, state.missing[plan.id]
+        return RUN, 0, Reason(Because.LOST, state.missing[plan.id])
     if entry is not None and entry.fingerprint == plan.fingerprint:
         changes = tell(entry.evaluation_parts, plan.evaluation_parts)
         if plan.id in select.evaluate:
-            return EVALUATE, plan.num_steps, 'evaluated again, as asked for'
+            return EVALUATE, plan.num_steps, Reason(Because.ASKED, 'evaluated again, as asked for')
         if changes:
-            return EVALUATE, plan.num_steps, f'trained, but its metrics are stale: {changes}'
+            return EVALUATE, plan.num_steps, Reason(Because.STALE_METRICS, f'trained, but its metrics are stale: {changes}')
         mixed = f'; {fingerprint.mixed(entry.mixed_versions)}' if entry.mixed_versions else ''
-        return (
-            SKIP,
-            plan.num_steps,
-            f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged{mixed}',
-        )
+        since = f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged{mixed}'
+        return SKIP, plan.num_steps, Reason(Because.UP_TO_DATE, since)
     if entry is not None:
-        return RUN, 0, f'stale: {tell(entry.parts, plan.parts)}'
+        return RUN, 0, reasons.stale(tell(entry.parts, plan.parts))
     if partial is None:
-        return RUN, 0, 'not run yet'
-    if partial.fingerprint == plan.fingerprint:
-        return (
-            (RESUME, partial.step, f'goes on at step {partial.step}') if partial.step else (RUN, 0, 'was begun but saved no step')
-        )
+        return RUN, 0, reasons.NOT_RUN
+    is_same = partial.fingerprint == plan.fingerprint
     if not partial.step:
-        return RUN, 0, 'was begun under another config but saved no step'
+        return RUN, 0, Reason(Because.NOT_RUN, f'was begun{"" if is_same else " under another config"} but saved no step')
+    if is_same:
+        return RESUME, partial.step, Reason(Because.HALF_DONE, f'goes on at step {partial.step}')
     if all(map(fingerprint.is_version, fingerprint.differing(partial.parts, plan.parts))):
-        return (
-            RESUME,
-            partial.step,
-            f'goes on at step {partial.step} with {fingerprint.versions_changed(partial.parts, plan.parts)}',
-        )
-    return REFUSE, partial.step, tell(partial.parts, plan.parts)
+        changed = fingerprint.versions_changed(partial.parts, plan.parts)
+        return RESUME, partial.step, Reason(Because.HALF_DONE, f'goes on at step {partial.step} with {changed}')
+    return REFUSE, partial.step, Reason(Because.HALF_DONE_AND_CHANGED, tell(partial.parts, plan.parts))
 
 
-def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: Tell) -> tuple[str, int, str]:
+def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: Tell) -> tuple[str, int, Reason]:
     """A stage whose sources have yet to run; its own settings can be compared already."""
     if partial is not None and partial.step:
         known = {name: value for name, value in partial.parts.items() if _is_own(name)}
         own = {name: value for name, value in plan.parts.items() if _is_own(name)}
         changes = tell(known, own)
         if changes:
-            return REFUSE, partial.step, changes
-    return RUN, 0, f'decided after {", ".join(first)}, which it starts from'
+            return REFUSE, partial.step, Reason(Because.HALF_DONE_AND_CHANGED, changes)
+    return RUN, 0, Reason(Because.PENDING, f'decided after {", ".join(first)}, which it starts from')
 
 
 def _is_own(part: str) -> bool:
@@ -333,7 +327,7 @@ def _counted_steps(stages: Iterable[StagePlan]) -> dict[str, int]:
 def _artefact_plan(graph: Graph, node: StageNode, kind: str, facts: Facts, state: RunState, first: list[str]) -> ArtefactPlan:
     maker = graph.nodes[node.reads[kind]]
     if maker.id in first:
-        return ArtefactPlan(kind, maker.id, RUN, f'decided after {maker.id}', None, {})
+        return ArtefactPlan(kind, maker.id, RUN, Reason(Because.PENDING, f'decided after {maker.id}'), None, {})
     weights = _artefact_weights(graph, node, kind, state)
     settings = artefacts.read_by(node.stage)[kind]
     key, parts = fingerprint.artefact_fingerprint(
@@ -345,8 +339,11 @@ def _artefact_plan(graph: Graph, node: StageNode, kind: str, facts: Facts, state
         key, parts = files.digest_of(older), older
     entry = made.get(key)
     if entry is not None and key not in state.missing:
-        return ArtefactPlan(kind, maker.id, SKIP, f'up to date since {entry.finished}: fingerprint {key[:12]}', key, parts)
-    return ArtefactPlan(kind, maker.id, RUN, state.missing.get(key, 'not made yet'), key, parts)
+        since = Reason(Because.UP_TO_DATE, f'up to date since {entry.finished}: fingerprint {key[:12]}')
+        return ArtefactPlan(kind, maker.id, SKIP, since, key, parts)
+    lost = state.missing.get(key)
+    why = Reason(Because.NOT_RUN, 'not made yet') if lost is None else Reason(Because.LOST, lost)
+    return ArtefactPlan(kind, maker.id, RUN, why, key, parts)
 
 
 def _artefact_weights(graph: Graph, node: StageNode, kind: str, state: RunState) -> dict[str, OriginDigest]:
@@ -411,7 +408,7 @@ def _require_sources(plan: Plan, stage: StagePlan) -> None:
 def _lack(stage: StagePlan) -> str:
     if stage.step:
         return f'half-done at step {stage.step}'
-    return 'missing' if stage.reason == 'not run yet' else f'not up to date ({stage.reason})'
+    return 'missing' if stage.reason.kind is Because.NOT_RUN else f'not up to date ({stage.reason})'
 
 
 def _masked(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ...]:

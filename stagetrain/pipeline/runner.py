@@ -228,8 +228,8 @@ class _Stage:
         self.workers.stop_if_asked()
         stage = planning.decide(self.plan, stage_id, self.directory.state())
         if stage.action == planning.SKIP:
-            self._record('skipped', stage_id, stage.reason)
-            self.listen(Skipped(stage_id, stage.reason))
+            self._record('skipped', stage_id, str(stage.reason))
+            self.listen(Skipped(stage_id, str(stage.reason)))
         else:
             for artefact in stage.artefacts:
                 if artefact.action == planning.RUN:
@@ -249,7 +249,7 @@ class _Stage:
                 (folder / name).unlink(missing_ok=True)
             files.write_json(folder / 'job.json', job_making.stage_job(self.plan, stage, self.directory).to_json())
         assert stage.fingerprint is not None
-        job = _Job(stage.id, folder / 'job.json', stage.reason, stage.fingerprint, stopping.training, self.more_jobs)
+        job = _Job(stage.id, folder / 'job.json', str(stage.reason), stage.fingerprint, stopping.training, self.more_jobs)
         result = self._carry_out(job)
         digests = self.directory.file_digests(folder)
         entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, stage.mixed_versions)
@@ -292,7 +292,7 @@ class _Stage:
             files.remove_folder(folder)  # Committed just before a crash, or damaged.
             files.write_json(job_file, job_making.artefact_job(self.plan, stage, artefact, self.directory).to_json())
         name = f'{kind} of {artefact.from_stage}'
-        result = self._carry_out(_Job(name, job_file, artefact.reason, key, stopping.making, is_followed=True))
+        result = self._carry_out(_Job(name, job_file, str(artefact.reason), key, stopping.making, is_followed=True))
         digests = self.directory.file_digests(job_file, job_file.with_suffix('.log'), folder)
         entry = Entry(key, artefact.parts, result, utc_now(), files=digests)
         self.directory.write_lock(self.directory.lock().with_artefact(kind, key, entry))

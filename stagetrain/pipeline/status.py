@@ -14,6 +14,7 @@ from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.plan import Plan, StagePlan
+from stagetrain.pipeline.reasons import NOT_RUN
 from stagetrain.pipeline.rundir import Partial, RunState
 
 DONE = 'done'
@@ -50,15 +51,15 @@ def unjudged_statuses(stage_ids: Sequence[str], state: RunState) -> tuple[StageS
 def _status(stage: StagePlan, state: RunState, failure: str | None) -> StageStatus:
     entry, partial = state.lock.stages.get(stage.id), state.partial.get(stage.id)
     if entry is not None:
-        text = stage.lacking if stage.action == planning.SKIP else stage.reason.removeprefix('stale: ')
+        text = stage.lacking if stage.action == planning.SKIP else stage.reason.changes or str(stage.reason)
         return _finished(stage.id, entry, DONE if stage.action == planning.SKIP else STALE, text)
     if partial is not None and partial.step:
-        since = stage.reason if stage.action == planning.REFUSE else ', '.join(_new_versions(stage, partial))
+        since = str(stage.reason) if stage.action == planning.REFUSE else ', '.join(_new_versions(stage, partial))
         changed = f'changed since: {since}' if since else ''
         failed = f'failed: {failure}' if failure else ''
         text = _joined(f'at step {partial.step} of {stage.num_steps}', mixed(partial.mixed_versions), changed, failed)
         return StageStatus(stage.id, PARTIAL, text, None, None, {})
-    return StageStatus(stage.id, MISSING, f'failed: {failure}' if failure else stage.reason, None, None, {})
+    return StageStatus(stage.id, MISSING, f'failed: {failure}' if failure else str(stage.reason), None, None, {})
 
 
 def _from_state(stage_id: str, state: RunState) -> StageStatus:
@@ -68,7 +69,7 @@ def _from_state(stage_id: str, state: RunState) -> StageStatus:
     if partial is not None and partial.step:
         text = _joined(f'at step {partial.step}', mixed(partial.mixed_versions))
         return StageStatus(stage_id, PARTIAL, text, None, None, {})
-    return StageStatus(stage_id, MISSING, 'not run yet', None, None, {})
+    return StageStatus(stage_id, MISSING, str(NOT_RUN), None, None, {})
 
 
 def _finished(stage_id: str, entry: Entry, state: str, text: str) -> StageStatus:

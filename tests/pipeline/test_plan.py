@@ -6,12 +6,13 @@ import pytest
 
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline.plan import Selection, assess
+from stagetrain.pipeline.reasons import Because
 from tests.fakes.project import Project
 
 
 def test_before_anything_ran_the_first_runs_and_the_others_wait(project: Project) -> None:
     plan = project.plan()
-    assert [(stage.id, stage.action, stage.reason) for stage in plan.stages if stage.selected] == [
+    assert [(stage.id, stage.action, stage.reason.text) for stage in plan.stages if stage.selected] == [
         ('rpn_1', 'run', 'not run yet'),
         ('detector_1', 'run', 'decided after rpn_1, which it starts from'),
         ('rpn_2', 'run', 'decided after detector_1, which it starts from'),
@@ -57,7 +58,7 @@ def test_epochs_become_steps_and_a_started_batch_counts(project: Project) -> Non
 def test_each_kind_of_change_makes_a_stage_stale_and_is_named(project: Project, overrides: list[str], reason: str) -> None:
     project.run(select=Selection(until='rpn_1'))
     first = project.plan(*overrides).stages[0]
-    assert (first.action, first.reason) == ('run', reason)
+    assert (first.action, first.reason.text) == ('run', reason)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +83,9 @@ def test_what_does_not_decide_the_result_changes_nothing(project: Project, overr
 def test_changed_images_and_weights_are_named(project: Project) -> None:
     project.run(select=Selection(until='rpn_1'))
     project.add_image('e', 'trainval')
-    assert project.plan().stages[0].reason.startswith('stale: training data changed (')
+    assert project.plan().stages[0].reason.text.startswith('stale: training data changed (')
     (project.folder / 'weights.h5').write_bytes(b'others')
-    assert "imagenet's weights of backbone changed (" in project.plan().stages[0].reason
+    assert "imagenet's weights of backbone changed (" in project.plan().stages[0].reason.text
 
 
 def test_names_of_files_do_not_count(project: Project) -> None:
@@ -99,7 +100,7 @@ def test_names_of_files_do_not_count(project: Project) -> None:
 def test_changed_weights_of_a_source_stage_are_named(project: Project) -> None:
     project.run()
     project.run('stages.detector_1.train.steps=9', select=Selection(until='detector_1'))
-    reason = project.plan('stages.detector_1.train.steps=9').stages[2].reason
+    reason = project.plan('stages.detector_1.train.steps=9').stages[2].reason.text
     assert reason.startswith("stale: detector_1's weights of backbone changed (")
 
 
@@ -107,7 +108,7 @@ def test_changed_validation_data_asks_for_an_evaluation_only(project: Project) -
     project.run()
     project.add_image('d', 'test')
     assert set(project.actions().values()) == {'evaluate'}
-    assert project.plan().stages[0].reason.startswith('trained, but its metrics are stale: validation data changed (')
+    assert project.plan().stages[0].reason.text.startswith('trained, but its metrics are stale: validation data changed (')
 
 
 def test_validation_that_decides_the_best_checkpoint_counts_for_training(project: Project) -> None:
@@ -115,14 +116,14 @@ def test_validation_that_decides_the_best_checkpoint_counts_for_training(project
     project.run(*judged, select=Selection(until='rpn_1'))
     project.add_image('d', 'test')
     first = project.plan(*judged).stages[0]
-    assert (first.action, first.reason[:30]) == ('run', 'stale: validation data changed')
+    assert (first.action, first.reason.text[:30]) == ('run', 'stale: validation data changed')
 
 
 def test_proposal_settings_make_the_reader_stale_and_not_the_maker(project: Project) -> None:
     project.run(select=Selection(until='detector_1'))
     plan = project.plan('stages.detector_1.proposals.nms_iou=0.5')
     assert plan.stages[0].action == 'skip'
-    assert plan.stages[1].reason == 'stale: proposals.nms_iou: 0.7 -> 0.5'
+    assert plan.stages[1].reason.text == 'stale: proposals.nms_iou: 0.7 -> 0.5'
     assert [artefact.action for artefact in plan.stages[1].artefacts] == ['run']
 
 
@@ -168,3 +169,11 @@ def test_a_half_done_stage_is_compared_before_its_sources_have_run(project: Proj
         project.plan(*overrides)
     refused = assess(project.load(*overrides), project.plan().facts, project.directory.state()).stages[1]
     assert (refused.action, refused.step) == ('refuse', 8)
+
+
+def test_reasons_can_be_decided_by(project: Project) -> None:
+    assert project.plan().stages[0].reason.kind is Because.NOT_RUN
+    project.run()
+    plan = project.plan('stages.detector_1.train.steps=9')
+    assert [stage.reason.kind for stage in plan.stages][:2] == [Because.UP_TO_DATE, Because.STALE]
+    assert plan.stages[1].reason.changes == 'train.steps: 8 -> 9'

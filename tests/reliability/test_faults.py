@@ -118,12 +118,12 @@ def test_changed_data_makes_stages_stale_by_the_names_of_images(project: Project
     project.add_image('d', 'trainval')
     project.run(select=Selection(until='rpn_1'))
     change_data(project)
-    reason = project.plan().stages[0].reason
+    reason = project.plan().stages[0].reason.text
     assert re.fullmatch(f'stale: {NAMED}', reason), reason
     project.run(select=Selection(until='rpn_1'))
     assert re.fullmatch(f'stale: {NAMED}', project.directory.ledger.read()[-2]['text'])
     project.annotate('new', x=12)
-    assert project.plan().stages[0].reason.endswith('): 1 with other annotations (new)')
+    assert project.plan().stages[0].reason.text.endswith('): 1 with other annotations (new)')
     project.run(select=Selection(until='rpn_1'))
     assert len(list(project.directory.data.iterdir())) == 3  # The validation set, the former training set and the present one.
     assert verify(project.directory).wrong == ()
@@ -146,14 +146,14 @@ def test_a_changed_validation_set_is_told_by_the_names_of_images(project: Projec
     project.annotate('c', x=12)
     stages = project.plan().stages
     told = r'validation data changed \(\w{8} -> \w{8}\): 1 with other annotations \(c\)'
-    assert re.fullmatch(f'trained, but its metrics are stale: {told}', stages[0].reason), stages[0].reason
+    assert re.fullmatch(f'trained, but its metrics are stale: {told}', stages[0].reason.text), stages[0].reason.text
 
 
 def test_without_the_names_of_images_changed_data_is_told_by_digests(project: Project) -> None:
     project.run(select=Selection(until='rpn_1'))
     shutil.rmtree(project.directory.data)
     project.annotate('a', x=12)
-    assert re.fullmatch(r'stale: training data changed \(\w{8} -> \w{8}\)', project.plan().stages[0].reason)
+    assert re.fullmatch(r'stale: training data changed \(\w{8} -> \w{8}\)', project.plan().stages[0].reason.text)
 
 
 def test_a_config_changed_in_a_half_done_stage_is_refused_with_both_ways_on(project: Project) -> None:

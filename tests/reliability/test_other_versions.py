@@ -53,7 +53,7 @@ def test_a_half_done_stage_goes_on_and_says_with_what(machine: Machine) -> None:
     machine.fail('rpn_1', 6)
     machine.install(NEW)
     (stage,) = (stage for stage in machine.project.plan(select=FIRST).stages if stage.selected)
-    assert (stage.action, stage.step, stage.reason) == ('resume', 4, f'goes on at step 4 with {CHANGE}')
+    assert (stage.action, stage.step, stage.reason.text) == ('resume', 4, f'goes on at step 4 with {CHANGE}')
     said = machine.project.run(select=FIRST)
     assert machine.project.calls()[-1] == ('train', 'rpn_1', 4)
     assert f'rpn_1: WARNING: {MIXED}. Equal bits with an undisturbed run are no longer promised' in said
@@ -67,7 +67,7 @@ def test_a_finished_stage_of_mixed_versions_stays_marked(machine: Machine, capsy
     project = machine.project
     project.run(select=FIRST)
     assert project.directory.lock().stages['rpn_1'].mixed_versions == (f'{CHANGE} at step 4',)
-    assert project.plan(select=FIRST).stages[0].reason.endswith(f'is unchanged; {MIXED}')
+    assert project.plan(select=FIRST).stages[0].reason.text.endswith(f'is unchanged; {MIXED}')
     assert main(['status', str(project.directory.path)]) == 0
     assert f'rpn_1: {MIXED}\n' in capsys.readouterr().out
     report = verify(project.directory)
@@ -106,8 +106,8 @@ def test_a_half_done_stage_whose_source_trains_anew_to_other_weights_is_refused(
     machine.fail('detector_1', 6, Selection(until='detector_1'))
     machine.install(NEW)
     first, second, *_ = machine.project.plan().stages
-    assert (first.action, first.reason) == ('run', f'stale: versions.{CHANGE.replace(" ", ": ", 1)}')
-    assert (second.action, second.reason) == ('run', 'decided after rpn_1, which it starts from')
+    assert (first.action, first.reason.text) == ('run', f'stale: versions.{CHANGE.replace(" ", ": ", 1)}')
+    assert (second.action, second.reason.text) == ('run', 'decided after rpn_1, which it starts from')
     with pytest.raises(ConfigError, match=r"detector_1 is half-done \(step 4\).*rpn_1's weights of backbone changed"):
         machine.project.run()
 
@@ -174,7 +174,7 @@ def test_where_the_processor_left_onednn_off_the_reason_says_so(
 ) -> None:
     machine.project.run(select=FIRST)
     processor('off')
-    assert machine.project.plan(select=FIRST).stages[0].reason == f'stale: {PROCESSOR_LEFT_IT_OFF}'
+    assert machine.project.plan(select=FIRST).stages[0].reason.text == f'stale: {PROCESSOR_LEFT_IT_OFF}'
     machine.install({**OLD, 'onednn': 'off'})  # TF_ENABLE_ONEDNN_OPTS=0.
     assert machine.project.actions(select=FIRST) == {'rpn_1': 'skip'}
 
@@ -188,7 +188,7 @@ def test_a_half_done_stage_from_before_goes_on_marked_only_where_the_value_chang
     assert (stage.action, stage.mixed_versions) == ('resume', ('onednn off -> on at step 4',))
     processor('on')
     stage = machine.project.plan(select=FIRST).stages[0]
-    assert (stage.action, stage.reason, stage.mixed_versions) == ('resume', 'goes on at step 4', ())
+    assert (stage.action, stage.reason.text, stage.mixed_versions) == ('resume', 'goes on at step 4', ())
     machine.project.run(select=FIRST)
     entry = machine.project.directory.lock().stages['rpn_1']
     assert (entry.parts['versions.onednn'], entry.mixed_versions) == ('on', ())
@@ -210,4 +210,4 @@ def test_onednn_switched_off_and_on_is_told_as_a_version(machine: Machine) -> No
     machine.install({**OLD, 'onednn': 'on'})
     machine.project.run(select=FIRST)
     machine.install({**OLD, 'onednn': 'off'})
-    assert machine.project.plan(select=FIRST).stages[0].reason == 'stale: versions.onednn: on -> off'
+    assert machine.project.plan(select=FIRST).stages[0].reason.text == 'stale: versions.onednn: on -> off'
