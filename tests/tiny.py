@@ -144,6 +144,7 @@ def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **key
         'stage': chosen,
         'origins': {},
         'artefacts': {},
+        'teachers': {},
         **keys,
     }
 

@@ -8,13 +8,14 @@ later, by the code that has the network.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pydantic
 
-from stagetrain.config import artefacts, metric_names, model_rules, schedules, specs
+from stagetrain.config import artefacts, losses, metric_names, model_rules, schedules, specs
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
@@ -116,6 +117,7 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
         yield from _losses(pipeline, entry)
         yield from _origins(pipeline, entry)
         yield from _artefacts(pipeline, entry)
+        yield from _teachers(pipeline, entry)
         yield from _stores(pipeline, entry)
         yield from _scopes(pipeline, entry)
         yield from _schedule(pipeline, entry)
@@ -235,7 +237,9 @@ def _path(pipeline: PipelineBase, entry: StageEntry) -> Path:
 def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     known = spec_of(pipeline, entry.stage).loss_modules
     for term in entry.stage.loss_weights:
-        if term not in known:
+        if term not in known and term in [spec.name for spec in losses.kinds()]:
+            yield (*_path(pipeline, entry), 'loss_weights', term), f'has no settings; give them under losses.{term} of this stage'
+        elif term not in known:
             text = f'no loss of {spec_of(pipeline, entry.stage).name}. Known here: {known_names(known)}.{suggestion(term, known)}'
             yield (*_path(pipeline, entry), 'loss_weights', term), text
     for term in entry.stage.loss_ramps:
@@ -247,6 +251,12 @@ def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     if masks and not pipeline.data.train.masks:
         text = 'needs the masks of the objects; set data.train.masks: true (and data.validation.masks, to measure them)'
         yield (*_path(pipeline, entry), 'loss_weights', masks[0]), text
+    for term in (spec.name for spec in losses.kinds()):
+        if getattr(getattr(entry.stage, 'losses', None), term, None) is not None and not entry.stage.loss_weights.get(term):
+            yield (
+                (*_path(pipeline, entry), 'losses', term),
+                f'has no weight above 0 in loss_weights; give {term} one, or remove it',
+            )
     if not live_losses(entry.stage):
         text = f'no loss has a weight above 0, so nothing would be trained. Known here: {known_names(known)}.'
         yield (*_path(pipeline, entry), 'loss_weights'), text
@@ -296,28 +306,42 @@ def _artefacts(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
         found = list(specs.load_implementation(kind.rules)(pipeline, entry, settings)) if kind.rules else []
         yield from (((*path, *inside), text) for inside, text in found)
         if kind.modules(spec_of(pipeline, entry.stage)) or not found:
-            yield from _artefact_origin(pipeline, entry, kind, settings.origin, (*path, 'from'))
+            lacking = functools.partial(_lacking_modules, pipeline, entry.stage, kind.modules, kind.any_network)
+            yield from _made_of(pipeline, entry, settings.origin, lacking, f'it has no {kind.name} to give', (*path, 'from'))
 
 
-def _artefact_origin(
-    pipeline: PipelineBase, entry: StageEntry, kind: artefacts.ArtefactSpec, origin: str, path: Path
+def _teachers(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    for term, origin in losses.teachers_of(entry.stage).items():
+        lacking = functools.partial(_lacking_modules, pipeline, entry.stage, losses.loss(term).teacher_modules, True)
+        path = (*_path(pipeline, entry), 'losses', term, 'from')
+        yield from _made_of(pipeline, entry, origin, lacking, f'it cannot be the teacher of {term}', path)
+
+
+def _made_of(
+    pipeline: PipelineBase, entry: StageEntry, origin: str, lacking: Callable[[Stage], list[str]], what: str, path: Path
 ) -> Iterator[Problem]:
+    """A stage reads what an earlier stage makes: `lacking` tells which modules a stage lacks to make it."""
     earlier = earlier_stages(pipeline, entry.id)
-    lacking = {name: _lacking_modules(pipeline, entry, kind, other.stage) for name, other in earlier.items()}
-    able = [name for name, modules in lacking.items() if not modules]
+    able = [name for name, other in earlier.items() if not lacking(other.stage)]
     if origin not in earlier:
         yield path, f'{_not_earlier(pipeline, entry, origin)}. Known here: {known_names(able)}.{suggestion(origin, able)}'
     elif origin not in able:
-        text = f"stage '{origin}' holds no {', '.join(lacking[origin])}, so it has no {kind.name} to give"
+        text = f"stage '{origin}' holds no {', '.join(lacking(earlier[origin].stage))}, so {what}"
         yield path, f'{text}. Known here: {known_names(able)}.'
 
 
-def _lacking_modules(pipeline: PipelineBase, entry: StageEntry, kind: artefacts.ArtefactSpec, maker: Stage) -> list[str]:
-    """Returns what an earlier stage lacks to make an artefact of a kind; all that is needed where it trains another network."""
-    needed = kind.modules(spec_of(pipeline, maker if kind.any_network else entry.stage))
+def _lacking_modules(
+    pipeline: PipelineBase,
+    reader: Stage,
+    modules: Callable[[specs.DetectorSpec], tuple[str, ...]],
+    any_network: bool,
+    maker: Stage,
+) -> list[str]:
+    """Returns what a stage lacks of `modules`: all of them where it trains another network, unless any network will do."""
+    needed = modules(spec_of(pipeline, maker if any_network else reader))
     held = stage_modules(pipeline, maker)
     lacking = [module for module in needed if module not in held]
-    is_other = maker.model != entry.stage.model and not kind.any_network
+    is_other = maker.model != reader.model and not any_network
     return list(needed) if is_other and not lacking else lacking
 
 

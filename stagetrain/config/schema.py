@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import artefacts, bounds, specs
+from stagetrain.config import artefacts, bounds, losses, specs
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
@@ -398,10 +398,16 @@ class PipelineBase(Strict):
 
 @functools.cache
 def stage_type() -> type[Stage]:
-    """Returns the type of a stage with a key for every kind of artefact registered so far."""
+    """Returns the type of a stage with a key for every kind of artefact, and for the losses, registered so far."""
     more: dict[str, Any] = {
         spec.name: (spec.settings | None, None) for spec in artefacts.kinds() if spec.name not in Stage.model_fields
     }
+    if losses.kinds():
+        terms: dict[str, Any] = {spec.name: (spec.settings | None, None) for spec in losses.kinds()}
+        added = pydantic.create_model(
+            'Losses', __base__=Strict, __doc__="Losses added to the network's own, with settings.", **terms
+        )
+        more['losses'] = (added, Field(default_factory=added))
     return pydantic.create_model('Stage', __base__=Stage, __doc__=Stage.__doc__, **more) if more else Stage
 
 

@@ -8,10 +8,11 @@ Pure functions of a checked pipeline file, without TensorFlow; `check` has the r
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from typing import NamedTuple
 
-from stagetrain.config import metric_names, specs
+from stagetrain.config import losses, metric_names, specs
 from stagetrain.config.options import NetworkOptions
 from stagetrain.config.schema import PipelineBase, Stage, Train
 
@@ -29,14 +30,21 @@ def live_losses(stage: Stage) -> dict[str, float]:
     return {term: weight for term, weight in stage.loss_weights.items() if weight > 0}
 
 
+def own_terms(stage: Stage) -> list[str]:
+    """Returns the live loss terms that are the network's own, sorted; others the stage adds (`losses`)."""
+    return sorted(set(live_losses(stage)) - set(losses.added_by(stage)))
+
+
 def model_of(pipeline: PipelineBase, stage: Stage) -> NetworkOptions:
     """Returns the options of the network that a stage trains: of the one that it names, or the pipeline's."""
     return pipeline.model if stage.model is None else pipeline.models[stage.model]
 
 
 def spec_of(pipeline: PipelineBase, stage: Stage) -> specs.DetectorSpec:
-    """Returns the spec of the network that a stage trains."""
-    return specs.spec_of(model_of(pipeline, stage))
+    """Returns the spec of the network that a stage trains, with the losses that the stage adds."""
+    spec = specs.spec_of(model_of(pipeline, stage))
+    added = {term: losses.loss(term).modules(spec) for term in losses.added_by(stage)}
+    return dataclasses.replace(spec, loss_modules={**spec.loss_modules, **added}) if added else spec
 
 
 def seed_of(pipeline: PipelineBase, stage: Stage) -> int:

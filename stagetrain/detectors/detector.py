@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -25,6 +25,8 @@ from stagetrain.config.options import NetworkOptions
 from stagetrain.weights import names
 
 Batch = Mapping[str, Any]
+FEATURE_KEY = 'features/'
+"""What the keys of stored or shared outputs of a network begin with in a batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,16 @@ class Network(abc.ABC):
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; the others are idle."""
 
+    def reached_by(self, modules: Collection[str]) -> set[str]:
+        """Returns the canonical names of the trainable variables that what whole `modules` compute depends on."""
+        held = {name: module for name, module in self.modules.items() if name in modules}
+        return {name for name, variable in names.named_variables(held).items() if variable.trainable}
+
+    def with_features(self, batch: Batch, training: bool = False) -> Batch:
+        """Returns the batch with the features that all heads read, so that several calls share them; here as it is."""
+        del training
+        return batch
+
     def regularization(self, trained: Sequence[tf.Variable]) -> tf.Tensor:
         """Returns the L2 terms of the layers that own any of `trained`; what is frozen or idle does not count."""
         wanted = {variable.ref() for variable in trained}
@@ -143,10 +155,6 @@ class Detector(Network):
         """Returns level (inside a module: layer) -> `[B, h, w, C]` at a cut, in inference mode."""
 
     @abc.abstractmethod
-    def with_features(self, batch: Batch) -> Batch:
-        """Returns the batch with the features that all heads read, in inference mode, so that several calls share them."""
-
-    @abc.abstractmethod
     def detect(self, batch: Batch) -> BatchDetections:
         """Returns detections, in inference mode."""
 
@@ -181,12 +189,12 @@ class Detector(Network):
 
 def feature_key(module: str) -> str:
     """Returns the batch key under which the stored output of a module stands."""
-    return f'features/{module}'
+    return f'{FEATURE_KEY}{module}'
 
 
 def layers_key(module: str) -> str:
     """Returns the batch key under which the stored outputs of layers inside a module stand."""
-    return f'features/{module}/layers'
+    return f'{FEATURE_KEY}{module}/layers'
 
 
 def clear_names(seed: int) -> None:

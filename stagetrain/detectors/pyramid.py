@@ -153,9 +153,9 @@ class PyramidDetector(Detector):
         layers = frozen_front.frozen_border(self._trunk, [variables[name] for name in trained if name in variables])
         return Cut('backbone', layers) if layers else None
 
-    def with_features(self, batch: Batch) -> Batch:
-        """Returns the batch with the output of the last module in front of the heads; see `Detector.with_features`."""
-        return {**batch, feature_key(self._last_module): self.features(batch, training=False)}
+    def with_features(self, batch: Batch, training: bool = False) -> Batch:
+        """Returns the batch with the output of the last module in front of the heads; see `Network.with_features`."""
+        return {**batch, feature_key(self._last_module): self.features(batch, training)}
 
     def features_at(self, cut: Cut, batch: Batch) -> Mapping[str, tf.Tensor]:
         """Returns what backbone, decoder or layers of the backbone give in inference mode; see `Detector.features_at`."""
@@ -167,7 +167,11 @@ class PyramidDetector(Detector):
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
         needs = specs.detector(self.model.type).loss_modules
-        used = [self.modules[module] for module in {module for term in terms for module in needs[term]} & set(self.modules)]
+        return self.reached_by({module for term in terms for module in needs[term]})
+
+    def reached_by(self, modules: Collection[str]) -> set[str]:
+        """Returns the trainable variables that `modules` depend on, less the end of the backbone that no level reads."""
+        used = [self.modules[module] for module in set(modules) & set(self.modules)]
         parts = {str(number): self._trunk if part is self.modules['backbone'] else part for number, part in enumerate(used)}
         inside = {id(variable) for variable in named_variables(parts).values() if variable.trainable}
         return {name for name, variable in named_variables(self.modules).items() if id(variable) in inside}

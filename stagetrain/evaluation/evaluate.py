@@ -87,9 +87,9 @@ class Evaluator:
                 values.update(voc_average_precision(self._images.dataset, detections))
         return Outcome(values, detections)
 
-    def detect(self) -> Detections:
-        """Runs over all images and returns the detections, in pixels of the stored images."""
-        return _collect(self._outputs(lambda: False))
+    def detect(self, should_stop: Callable[[], bool] = lambda: False) -> Detections:
+        """Runs over all images and returns the detections, in pixels of the stored images; `should_stop` is as for `run`."""
+        return _collect(self._outputs(should_stop))
 
     def _outputs(self, should_stop: Callable[[], bool]) -> dict[str, np.ndarray]:
         """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""

@@ -171,7 +171,8 @@ class _Check:
             self.wrong.append(f'{place}: starts from {origin_id}, which is not in pipeline.lock')
             return
         result = entry.result
-        strange = [name for name, origin in lineage.items() if origin['digest'] != result['digests'].get(name.split('/')[0])]
+        modules = {name: origin['key'].split('/')[0] for name, origin in lineage.items()}
+        strange = [name for name, module in modules.items() if lineage[name]['digest'] != result['digests'].get(module)]
         self._names(place, strange, f'come from weights that {origin_id} no longer has')
         source = self._json(self._directory.checkpoint(result) / VARIABLES_FILE) or {}
         gone = [name for name in lineage if lineage[name]['key'] not in source]

@@ -21,7 +21,7 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import artefacts, onednn, options, schema, versions
+from stagetrain.config import artefacts, losses, onednn, options, schema, versions
 from stagetrain.config.builtin import experiment
 from stagetrain.config.stages import all_stages, live_losses, model_of
 from stagetrain.errors import DataError, StagetrainError, WeightsError
@@ -89,6 +89,7 @@ def stage_fingerprint(
     *,
     origins: Mapping[str, OriginDigest],
     made_of: Mapping[str, Mapping[str, OriginDigest]],
+    teachers: Mapping[str, Mapping[str, OriginDigest]],
 ) -> tuple[str, dict[str, Any]]:
     """Returns the fingerprint of a training stage and its parts.
 
@@ -98,6 +99,7 @@ def stage_fingerprint(
       facts: digests of data and versions of packages.
       origins: where each module of the stage starts from.
       made_of: kind of artefact that it reads -> the weights of the modules that make it; empty while these are not known.
+      teachers: loss term -> the weights of the modules of the network that it compares with; likewise.
     """
     parts = _common_parts(pipeline, stage, facts)
     parts |= dict(flatten('train', stage.train))
@@ -116,6 +118,9 @@ def stage_fingerprint(
     parts |= _origin_parts('init', origins)
     for kind, settings in artefacts.read_by(stage).items():
         parts |= _artefact_parts(artefacts.artefact(kind), settings, facts, made_of.get(kind, {}))
+    for term, settings in losses.added_by(stage).items():
+        parts |= {key: value for key, value in flatten(f'losses.{term}', settings) if key != f'losses.{term}.origin'}
+        parts |= _origin_parts(f'losses.{term}.weights', teachers.get(term, {}))
     return files.digest_of(parts), parts
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-from stagetrain.config import artefacts, schema
+from stagetrain.config import artefacts, losses, schema
 from stagetrain.config.stages import all_stages, stage_modules
 from stagetrain.errors import ConfigError
 
@@ -41,12 +41,14 @@ class StageNode:
     origins: Mapping[str, Origin]
     reads: Mapping[str, str]
     """Kind of artefact -> id of the stage that it is made of."""
+    teachers: Mapping[str, str]
+    """Loss term -> id of the stage whose network it compares with."""
 
     @property
     def parents(self) -> tuple[str, ...]:
         """The ids of the stages that this one needs, each once."""
         ids = [origin.name for origin in self.origins.values() if origin.kind == 'stage']
-        return tuple(dict.fromkeys([*ids, *self.reads.values()]))
+        return tuple(dict.fromkeys([*ids, *self.reads.values(), *self.teachers.values()]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +112,8 @@ def _node(
     known = set(earlier)
     origins = {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
     reads = {kind: _stage_id(settings.origin, variant, known) for kind, settings in artefacts.read_by(stage).items()}
-    return StageNode(stage_id, stage, variant, modules, origins, reads)
+    teachers = {term: _stage_id(name, variant, known) for term, name in losses.teachers_of(stage).items()}
+    return StageNode(stage_id, stage, variant, modules, origins, reads, teachers)
 
 
 def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: str | None, known: set[str]) -> Origin:

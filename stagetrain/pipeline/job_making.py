@@ -6,9 +6,10 @@ job = stage_job(plan, stage, directory)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stagetrain.config import artefacts, losses
 from stagetrain.config.stages import spec_of
 from stagetrain.pipeline import class_lists, other_runs
 from stagetrain.pipeline.graph import StageNode
@@ -37,16 +38,15 @@ def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> StageJob
         num_steps=stage.num_steps,
         mixed_versions=stage.mixed_versions,
         artefacts={artefact.kind: _folder(directory, artefact) for artefact in stage.artefacts},
+        teachers={term: _teacher(plan, directory, term, stage_id) for term, stage_id in stage.node.teachers.items()},
     )
 
 
 def artefact_job(plan: Plan, stage: StagePlan, artefact: ArtefactPlan, directory: RunDirectory) -> ArtefactJob:
     """Returns the job that makes what a stage reads, with the modules of the stage that it is made of."""
     assert artefact.fingerprint is not None
-    made_by = directory.lock().stages[artefact.from_stage].result
-    prefix = f'{artefact.kind}.weights.'
-    modules = [part.removeprefix(prefix) for part in artefact.parts if part.startswith(prefix)]
-    path = str(directory.checkpoint(made_by).absolute())
+    maker = plan.graph.nodes[artefact.from_stage]
+    modules = artefacts.artefact(artefact.kind).modules(spec_of(plan.loaded.pipeline, maker.stage))
     return ArtefactJob(
         run_dir=str(directory.path.absolute()),
         pipeline=plan.loaded.resolved,
@@ -54,11 +54,23 @@ def artefact_job(plan: Plan, stage: StagePlan, artefact: ArtefactPlan, directory
         stage=_resolved(plan, stage.node),
         fingerprint=artefact.fingerprint,
         parts=dict(artefact.parts),
-        origins={module: ModuleOrigin('stage', path, artefact.from_stage, made_by['digests'][module]) for module in modules},
+        origins=_of_stage(directory, maker.id, modules),
         artefact=artefact.kind,
-        maker=_resolved(plan, plan.graph.nodes[artefact.from_stage]),
+        maker=_resolved(plan, maker),
         folder=_folder(directory, artefact),
     )
+
+
+def _teacher(plan: Plan, directory: RunDirectory, term: str, stage_id: str) -> dict[str, ModuleOrigin]:
+    teacher = plan.graph.nodes[stage_id]
+    return _of_stage(directory, stage_id, losses.loss(term).teacher_modules(spec_of(plan.loaded.pipeline, teacher.stage)))
+
+
+def _of_stage(directory: RunDirectory, stage_id: str, modules: Iterable[str]) -> dict[str, ModuleOrigin]:
+    """Returns the origins of modules that are read as a finished stage hands them over."""
+    made = directory.lock().stages[stage_id].result
+    path = str(directory.checkpoint(made).absolute())
+    return {module: ModuleOrigin('stage', path, stage_id, made['digests'][module]) for module in modules}
 
 
 def _folder(directory: RunDirectory, artefact: ArtefactPlan) -> str:

@@ -91,6 +91,8 @@ class StageJob(_WorkJob):
     """Packages that changed while the stage was half-done."""
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Kind of artefact -> the committed folder, absolute."""
+    teachers: Mapping[str, Mapping[str, ModuleOrigin]] = dataclasses.field(default_factory=dict)
+    """Loss term -> module of the network that it compares with -> where its weights are read from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,9 @@ def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
         fields = {name: item for name, item in value.items() if name != 'kind'}
         for name in {'origins', 'sources'} & set(fields):
             fields[name] = {key: ModuleOrigin(**origin) for key, origin in fields[name].items()}
+        if 'teachers' in fields:
+            teachers = fields['teachers'].items()
+            fields['teachers'] = {term: {name: ModuleOrigin(**origin) for name, origin in own.items()} for term, own in teachers}
         if 'mixed_versions' in fields:
             fields['mixed_versions'] = tuple(fields['mixed_versions'])
         return types[value['kind']](**fields)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from stagetrain import files
-from stagetrain.config import artefacts, check, load, schema
+from stagetrain.config import artefacts, check, load, losses, schema
 from stagetrain.config.stages import live_losses, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import class_lists, data_items, fingerprint, gates, judging, reasons
@@ -204,7 +204,8 @@ def _decide(
     first = [parent for parent in node.parents if parent in busy or parent not in state.lock.stages]
     origins = {} if first else origin_digests(node, facts, state)
     made_of = {} if first else {kind: _artefact_weights(graph, node, kind, state) for kind in node.reads}
-    whole, parts = fingerprint.stage_fingerprint(pipeline, node.stage, facts, origins=origins, made_of=made_of)
+    teachers = {} if first else {term: _teacher_weights(graph, node, term, state) for term in node.teachers}
+    whole, parts = fingerprint.stage_fingerprint(pipeline, node.stage, facts, origins=origins, made_of=made_of, teachers=teachers)
     steps = num_steps(node.stage.train, facts.num_train)
     plan = StagePlan(
         node=node,
@@ -346,11 +347,19 @@ def _artefact_plan(graph: Graph, node: StageNode, kind: str, facts: Facts, state
     return ArtefactPlan(kind, maker.id, RUN, why, key, parts)
 
 
+def _teacher_weights(graph: Graph, node: StageNode, term: str, state: RunState) -> dict[str, OriginDigest]:
+    teacher = graph.nodes[node.teachers[term]]
+    return _weights_of(teacher, losses.loss(term).teacher_modules(spec_of(graph.pipeline, teacher.stage)), state)
+
+
+def _weights_of(maker: StageNode, modules: Iterable[str], state: RunState) -> dict[str, OriginDigest]:
+    digests = state.lock.stages[maker.id].result['digests']
+    return {module: OriginDigest(digests[module]) for module in modules}
+
+
 def _artefact_weights(graph: Graph, node: StageNode, kind: str, state: RunState) -> dict[str, OriginDigest]:
     maker = graph.nodes[node.reads[kind]]
-    digests = state.lock.stages[maker.id].result['digests']
-    modules = artefacts.artefact(kind).modules(spec_of(graph.pipeline, maker.stage))
-    return {module: OriginDigest(digests[module]) for module in modules}
+    return _weights_of(maker, artefacts.artefact(kind).modules(spec_of(graph.pipeline, maker.stage)), state)
 
 
 def _digest(module: str, node: StageNode, facts: Facts, state: RunState) -> str | None:
@@ -428,7 +437,8 @@ def _labels(node: StageNode, modules: Iterable[str]) -> dict[str, str]:
     for module, origin in node.origins.items():
         if origin.kind != 'fresh':
             labels[f'init.{module}'] = f"{origin.name}'s weights of {module}"
-    for kind, maker in node.reads.items():
+    teachers = {f'losses.{term}': maker for term, maker in node.teachers.items()}
+    for kind, maker in {**node.reads, **teachers}.items():
         labels |= {f'{kind}.weights.{module}': f"{maker}'s weights of {module}" for module in modules}
     return labels
 

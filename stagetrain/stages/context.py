@@ -26,6 +26,8 @@ class Context:
     job: Mapping[str, Any]
     pipeline: schema.PipelineBase
     """With the stage's network as its `model`."""
+    whole: Any
+    """The pipeline as it is written."""
     stage: schema.Stage
     strategy: tf.distribute.Strategy
 
@@ -88,4 +90,4 @@ def prepare(job: Mapping[str, Any]) -> Context:
     stage = schema.stage_type().model_validate(job['stage'])
     pipeline = as_seen_by(loaded, stage)
     is_experiment = bool(specs.spec_of(pipeline.model).own_input)
-    return Context(job, pipeline, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))
+    return Context(job, pipeline, loaded, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))

@@ -7,8 +7,8 @@ from typing import Any
 
 import tf_keras
 
-from stagetrain.config import schema
-from stagetrain.config.stages import live_losses
+from stagetrain.config import losses, schema, specs
+from stagetrain.config.stages import live_losses, own_terms
 from stagetrain.detectors.detector import Network
 from stagetrain.errors import ConfigError, suggestion
 from stagetrain.weights import names, scopes
@@ -34,7 +34,7 @@ def select_variables(
     freeze = [*stage.freeze_variables, *map(_exactly, _names_up_to(detector.modules, stage.freeze_up_to, place))]
     chosen = scopes.select(layers, freeze, stage.train_variables, place)
     terms = live_losses(stage)
-    reached = detector.reached(list(terms))
+    reached = reached_variables(detector, stage)
     idle = set(chosen.trained) - reached
     if idle:
         chosen = scopes.select(layers, [*freeze, *map(_exactly, sorted(idle))], stage.train_variables, place)
@@ -45,6 +45,14 @@ def select_variables(
         )
     _refuse_frozen_fresh(layers, chosen, stage, place, lambda name: name in reached and is_fresh(name))
     return chosen
+
+
+def reached_variables(detector: Network, stage: schema.Stage) -> set[str]:
+    """Returns the canonical names of the trainable variables that a stage's live losses depend on, the added ones too."""
+    added = losses.added_by(stage)
+    spec = specs.spec_of(detector.model)
+    modules = {module for term in added for module in losses.loss(term).modules(spec)}
+    return detector.reached(own_terms(stage)) | (detector.reached_by(modules) if added else set())
 
 
 def step_multipliers(factors: Mapping[str, float], trained: Sequence[str], place: str) -> dict[str, float]:

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stagetrain.config import artefacts, load, specs
+from stagetrain.stages.context import Context, prepare
 from stagetrain.stores import features, proposals  # noqa: F401  Imported ahead of the job, while the child waits for it.
+
+
+def maker_context(job: Mapping[str, Any]) -> Context:
+    """Returns the surroundings of the stage that an artefact is made of, whose network may be another than the reader's."""
+    return prepare({**job, 'stage': job['maker']})
 
 
 def make_artefact(

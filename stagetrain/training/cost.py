@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.config import schema
-from stagetrain.config.stages import all_stages, spec_of
+from stagetrain.config import losses, schema
+from stagetrain.config.stages import all_stages, own_terms, spec_of
 from stagetrain.devices import setup
 from stagetrain.images.geometry import geometry_of
 from stagetrain.images.views import Views
+from stagetrain.stages.added import build_added
 from stagetrain.stages.network import StageNetwork, stage_network
 from stagetrain.stores.features import decide_for, front_of
 from stagetrain.training import optimizers
@@ -53,9 +54,10 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
 def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> tuple[StageNetwork, StepFunction]:
     """Returns a stage's network at its initial values, and what its steps compute with it."""
     built = stage_network(pipeline, stage, stage_id)
+    added = build_added(pipeline, stage, stage_id, built.network, None)
     averages = Averages(built.trained, stage.train.ema) if stage.train.ema is not None else None
     step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    task = task_of(built, stage, optimizers.build_optimizer(stage.train), step, averages)
+    task = task_of(built, stage, optimizers.build_optimizer(stage.train), step, averages, added)
     return built, build_step(task, tf.distribute.get_strategy())
 
 
@@ -89,7 +91,7 @@ def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> dict[str,
     if stage.proposals is not None:
         top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
         known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
-    terms, seed = sorted(built.loss_weights), tf.constant(SEED)
+    terms, seed = own_terms(stage), tf.constant(SEED)
     sample = {
         **known,
         'seed': seed,
@@ -100,9 +102,9 @@ def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> dict[str,
         sample['gt_masks'] = tf.ones([count, mask_size, mask_size])
     views = Views(geometry, seed, stage.features.views)
     decision = decide_for(stage.features, network, list(built.roles.trained), geometry.padded, views.count)
-    if decision.mode == 'off' or decision.cut is None:
+    if decision.mode == 'off' or decision.cut is None or losses.teachers_of(stage):
         sample['image'] = tf.constant(random.normal(size=[height, width, 3]), tf.float32)
-    else:
+    if decision.mode != 'off' and decision.cut is not None:
         shapes = front_of(network, decision.cut, geometry.padded, stage.features.dtype).layout.shapes
         sample[decision.cut.key] = {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in shapes.items()}
     return tf.nest.map_structure(lambda value: tf.stack([value] * size), sample)

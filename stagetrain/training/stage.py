@@ -18,13 +18,14 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.config import specs
-from stagetrain.config.stages import judged_by_best_metric
+from stagetrain.config.stages import judged_by_best_metric, own_terms
 from stagetrain.data import numbering
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
 from stagetrain.images.geometry import View
 from stagetrain.images.views import Views
+from stagetrain.stages.added import Added, build_added
 from stagetrain.stages.context import Context, prepare
 from stagetrain.stages.network import StageNetwork, stage_network
 from stagetrain.stores import features
@@ -63,8 +64,9 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     """
     context = prepare(job)
     built = stage_network(context.pipeline, context.stage, context.id, job['origins'])
-    files.write_json(context.folder / 'lineage.json', built.lineage)
-    trainer = _Trainer(context, built, emit=emit, should_stop=should_stop)
+    added = build_added(context.whole, context.stage, context.id, built.network, job['teachers'])
+    files.write_json(context.folder / 'lineage.json', {**built.lineage, **added.lineage})
+    trainer = _Trainer(context, built, added, emit=emit, should_stop=should_stop)
     trainer.train()
     return trainer.finish()
 
@@ -76,11 +78,12 @@ class _Trainer:
         self,
         context: Context,
         built: StageNetwork,
+        added: Added,
         *,
         emit: Emit,
         should_stop: Callable[[], bool],
     ):
-        self._context, self._built = context, built
+        self._context, self._built, self._added = context, built, added
         self._readers = open_readers(context.job['artefacts'], context.stage)
         self._images = context.training_images(reader.training_set for reader in self._readers.values())
         self._emit, self._should_stop = emit, should_stop
@@ -136,7 +139,7 @@ class _Trainer:
         self._seconds, self._saving_seconds = loop.seconds, loop.saving_seconds
 
     def _step_function(self) -> StepFunction:
-        task = task_of(self._built, self._context.stage, self._state.optimizer, self._state.step, self._averages)
+        task = task_of(self._built, self._context.stage, self._state.optimizer, self._state.step, self._averages, self._added)
         return build_step(task, self._context.strategy)
 
     def _input(self) -> Any:
@@ -160,8 +163,8 @@ class _Trainer:
             self._built.network,
             seed=seed,
             batch_size=stage.train.batch_size,
-            terms=sorted(self._built.loss_weights),
-            needs_images=decision.mode == 'off',
+            terms=own_terms(stage),
+            needs_images=decision.mode == 'off' or bool(self._added.variables),
             views=views,
             known=known,
             extra=extra,
@@ -178,7 +181,8 @@ class _Trainer:
 
     def _frozen_digests(self) -> dict[str, str]:
         started = time.monotonic()
-        found = assign.digests({name: self._built.variables[name] for name in self._built.roles.frozen})
+        rest = {name: self._built.variables[name] for name in self._built.roles.frozen}
+        found = assign.digests({**rest, **self._added.variables})
         self._proof_seconds += time.monotonic() - started
         return found
 

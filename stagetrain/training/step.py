@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from stagetrain.config import schema
 from stagetrain.detectors.detector import Batch, Network
+from stagetrain.stages.added import NOTHING, Added, AddedLoss, teacher_batch
 from stagetrain.stages.network import StageNetwork
 from stagetrain.training.averages import Averages
 from stagetrain.training.optimizers import create_slots
@@ -37,12 +38,19 @@ class Task:
     averages: Averages | None = None
     num_parts: int = 1
     """Parts that a batch is computed in, one after the other."""
+    added: Mapping[str, AddedLoss] = dataclasses.field(default_factory=dict)
+    """Loss term -> what computes it, of the terms that are not the network's own."""
     max_loss: float | None = None
     """A total loss above this is treated as one that is not finite."""
 
 
 def task_of(
-    built: StageNetwork, stage: schema.Stage, optimizer: Any, step: tf.Variable, averages: Averages | None = None
+    built: StageNetwork,
+    stage: schema.Stage,
+    optimizer: Any,
+    step: tf.Variable,
+    averages: Averages | None = None,
+    added: Added = NOTHING,
 ) -> Task:
     """Returns what the steps of a stage compute; `step` counts them, `averages` are those that the option `ema` asks for."""
     return Task(
@@ -56,6 +64,7 @@ def task_of(
         multiplied=[(built.variables[name], factor) for name, factor in built.multipliers.items()],
         averages=averages,
         num_parts=stage.train.gradient_accumulation,
+        added=added.losses,
         max_loss=stage.train.max_loss,
     )
 
@@ -151,11 +160,22 @@ def _losses_and_gradients(task: Task, batch: Batch, num_replicas: int) -> tuple[
     # Only what trains is watched: below the frozen border nothing is recorded and no gradient is taken.
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(task.trained)
-        losses = task.detector.losses(batch, sorted(task.loss_weights))
+        losses = _losses(task, batch)
         regularization = task.detector.regularization(task.trained)
         total = tf.add_n([_weight(task, name) * value for name, value in losses.items()]) + regularization
         scaled = total / num_replicas
     return {**losses, 'regularization': regularization, 'total': total}, tape.gradient(scaled, task.trained)
+
+
+def _losses(task: Task, batch: Batch) -> Result:
+    own = task.detector.losses
+    if not task.added:
+        return own(batch, sorted(task.loss_weights))
+    shared = task.detector.with_features(batch, training=True)  # Computed twice, BatchNorm would move twice.
+    others = teacher_batch(batch)
+    return own(shared, sorted(set(task.loss_weights) - set(task.added))) | {
+        term: loss(shared, others) for term, loss in task.added.items()
+    }
 
 
 def _weight(task: Task, name: str) -> Any:

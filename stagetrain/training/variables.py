@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stagetrain.config import load, schema
-from stagetrain.config.stages import all_stages, earlier_stages, live_losses, spec_of
+from stagetrain.config.stages import all_stages, earlier_stages, spec_of
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
 from stagetrain.errors import ConfigError, WeightsError
 from stagetrain.stages.network import build_network, origin_of, roles_of
+from stagetrain.stages.roles import reached_variables
 from stagetrain.weights import assign, names
 
 
@@ -115,7 +116,7 @@ def _whole(pipeline: Any) -> dict[str | None, Network]:
 
 def _cells(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> dict[str, str]:
     roles, _ = roles_of(pipeline, stage, stage_id, detector)
-    reached = detector.reached(list(live_losses(stage)))
+    reached = reached_variables(detector, stage)
     layers_reached = {name.rsplit('/', 1)[0] for name in reached}
     words = dict.fromkeys(roles.trained, 'trained') | dict.fromkeys(roles.updated, 'updated')
     for name in roles.frozen:

@@ -46,7 +46,7 @@ def fingerprints(loaded: Loaded) -> dict[str, str]:
     """Returns stage id -> fingerprint, as if every stage's sources had equal digests."""
     facts = Facts('train', 'validation', 10, 5, 0, 0, {}, {})
     return {
-        entry.id: stage_fingerprint(loaded.pipeline, entry.stage, facts, origins={}, made_of={})[0]
+        entry.id: stage_fingerprint(loaded.pipeline, entry.stage, facts, origins={}, made_of={}, teachers={})[0]
         for entry in all_stages(loaded.pipeline)
     }
 
