@@ -49,7 +49,7 @@ class ListedObject:
 class ListedImage:
     """An image as it is listed; `stated_size` is (height, width), or None where the list does not tell.
 
-    `file` holds its objects where that is not the list itself.
+    `file` holds its objects where that is not the list itself; `key` is its id where its name does not give it.
     """
 
     element: str
@@ -57,6 +57,7 @@ class ListedImage:
     stated_size: tuple[float, float] | None
     objects: Sequence[ListedObject]
     file: str | None = None
+    key: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,10 +146,11 @@ def _with_ids(file: str, listed: Iterable[ListedImage]) -> tuple[dict[str, Liste
     for image in listed:
         taken = first.setdefault(_normal(image.name), image)
         if taken is not image:
-            reason = f"'{image.name}' is listed in {taken.element} already; expected each image once"
-            bad.append(BadItem(file, image.element, reason, Kind.REPEATED))
-    num_names = collections.Counter(map(image_id, first))
-    return {image_id(name) if num_names[image_id(name)] == 1 else name: image for name, image in first.items()}, bad
+            reason = f"'{image.name}' is listed in {taken.element or taken.file} already; expected each image once"
+            bad.append(BadItem(image.file or file, image.element, reason, Kind.REPEATED))
+    keys = {name: image.key or image_id(name) for name, image in first.items()}
+    num_names = collections.Counter(keys.values())
+    return {keys[name] if num_names[keys[name]] == 1 else name: image for name, image in first.items()}, bad
 
 
 def _read_image(context: _Context, key: str, image: ListedImage) -> tuple[Example | None, list[BadItem]]:

@@ -312,19 +312,19 @@ REFUSED = [
     Case(
         'an archive',
         _archive,
-        Step('data check data.zip', code=2, says=[r'data\.zip', 'coco, csv, csv_header, tfrecord, voc, yolo']),
+        Step('data check data.zip', code=2, says=[r'data\.zip', 'coco, csv, csv_header, labelme, tfrecord, voc, yolo']),
     ),
     Case(
         'an empty folder',
         lambda folder: (folder / 'data').mkdir(),
-        Step(CHECK, code=2, says=[r'data\b', 'coco, csv, csv_header, tfrecord, voc, yolo']),
+        Step(CHECK, code=2, says=[r'data\b', 'coco, csv, csv_header, labelme, tfrecord, voc, yolo']),
     ),
     Case('no such folder', lambda folder: None, Step(CHECK, code=2, says=['data', 'nothing is there'])),
     Case('text for image ids', _text_ids, Step('data check a.json', says=['coco: ', r'images +\d', '0 faults'])),
     Case(
         'a format that is not known',
         _voc_of('1'),
-        Step(f'{CHECK} --format yolov9', code=2, says=['yolov9', 'coco, csv, csv_header, tfrecord, voc, yolo']),
+        Step(f'{CHECK} --format yolov9', code=2, says=['yolov9', 'coco, csv, csv_header, labelme, tfrecord, voc, yolo']),
     ),
 ]
 

@@ -56,7 +56,8 @@ def test_a_split_of_a_folder_of_records_is_found(tmp_path: pathlib.Path) -> None
     write(tmp_path / 'train-0.record', example())
     assert recognise.recognised(auto(tmp_path, 'train'))[0].path == str(tmp_path / 'train-*.record*')
     with pytest.raises(
-        DataError, match=r'\(split test\): format auto knows coco, csv, csv_header, tfrecord, voc, yolo, but it is none of them'
+        DataError,
+        match=r'\(split test\): format auto knows coco, csv, csv_header, labelme, tfrecord, voc, yolo, but it is none of them',
     ):
         recognise.recognised(auto(tmp_path, 'test'))
 
@@ -118,7 +119,9 @@ def test_files_of_a_folder_are_its_splits(tmp_path: pathlib.Path, names: list[st
 @pytest.mark.parametrize('name', ['a.txt', 'a.json', 'a.tfrecord'])
 def test_what_only_has_the_name_is_not_recognised(tmp_path: pathlib.Path, name: str) -> None:
     (tmp_path / name).write_text('some text that is long enough')
-    with pytest.raises(DataError, match='format auto knows coco, csv, csv_header, tfrecord, voc, yolo, but it is none of them'):
+    with pytest.raises(
+        DataError, match='format auto knows coco, csv, csv_header, labelme, tfrecord, voc, yolo, but it is none of them'
+    ):
         recognise.recognised(auto(tmp_path / name))
 
 
