@@ -44,6 +44,7 @@ from stagetrain.images import randomness
 from stagetrain.images.geometry import View, geometry_of, plain_view
 from stagetrain.images.loading import Images
 from stagetrain.images.views import Views
+from stagetrain.pipeline import run_files
 from stagetrain.pipeline.lock import read_lock
 from stagetrain.stages.network import build_network
 from stagetrain.stores import features
@@ -458,7 +459,7 @@ def measure_evaluation(bench: Bench, checkpoint: pathlib.Path) -> Row:
     images = Images(bench.validation, geometry_of(pipeline.model, training=False), include_difficult=True)
     evaluator = evaluate.Evaluator(detector, images, batch_size=pipeline.evaluation.batch_size, can_detect=True)
     theirs = bench_model_garden.Evaluation(
-        pipeline, stage, str(checkpoint / assign.CHECKPOINT_NAME), bench.validation_records, len(images)
+        pipeline, stage, str(checkpoint / run_files.TENSORS), bench.validation_records, len(images)
     )
     times: tuple[list[float], list[float]] = ([], [])
     for repetition in range(1 + bench.settings.evaluations):

@@ -25,6 +25,7 @@ from stagetrain.config import specs
 from stagetrain.config.builtin import faster_rcnn
 from stagetrain.data import synthetic
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED
+from stagetrain.pipeline import run_files
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.workers import child
 from stagetrain.workers.environment import prepare_environment
@@ -163,11 +164,10 @@ def _tensors(directory: RunDirectory, stage: str) -> Tensors:
     answer = directory.path.with_suffix('.tensors')
 
     def read() -> int:
-        from stagetrain.training import checkpoint
         from stagetrain.weights import tensor_checks
 
-        folders = checkpoint.folders(checkpoint.folder_of(directory.stage(stage)))
-        files.write_json(answer, {checkpoint.step_of(folder): tensor_checks.tensor_digests(folder) for folder in folders})
+        folders = run_files.checkpoint_folders(directory.stage(stage) / run_files.CHECKPOINTS)
+        files.write_json(answer, {run_files.step_of(folder): tensor_checks.tensor_digests(folder) for folder in folders})
         return EXIT_DONE
 
     assert Forked(read).wait(SECONDS_OF_A_RUN) == EXIT_DONE

@@ -20,6 +20,7 @@ from stagetrain.errors import DamagedFile, DataError, WeightsError
 from stagetrain.evaluation import compare as comparing
 from stagetrain.pipeline import file_checks as verifying
 from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline import run_files
 from stagetrain.pipeline.events import Listener, nobody
 from stagetrain.pipeline.graph import build_graph
 from stagetrain.pipeline.lock import Entry
@@ -49,7 +50,7 @@ class StageRecord:
 
     def lineage(self) -> Mapping[str, Mapping[str, Any]]:
         """Returns canonical name -> where the variable came from."""
-        return dict(files.read_json(self.folder / 'lineage.json'))
+        return dict(files.read_json(self.folder / run_files.LINEAGE))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from stagetrain.config import schema
 from stagetrain.errors import ConfigError, WeightsError, known_names
-from stagetrain.pipeline import other_runs
+from stagetrain.pipeline import other_runs, run_files
 from stagetrain.weights import diff, recognise
 from stagetrain.workers import quiet
 
@@ -81,7 +81,7 @@ def _print(table: rich.table.Table, console: rich.console.Console) -> None:
 
 
 def _found(path: pathlib.Path) -> recognise.Found:
-    if (path / 'run.yaml').is_file():
+    if (path / run_files.CONFIG).is_file():
         path = other_runs.finished_stage(str(path), schema.Source(run=str(path))).checkpoint
     return recognise.recognise(path)
 

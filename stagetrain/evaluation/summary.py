@@ -17,7 +17,7 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.config.load import load_resolved
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import fingerprint
+from stagetrain.pipeline import fingerprint, run_files
 from stagetrain.pipeline.graph import Graph, build_graph
 from stagetrain.pipeline.lock import Lock, read_lock
 
@@ -116,13 +116,13 @@ def variants_of(pipeline: schema.PipelineBase, graph: Graph) -> tuple[VariantSum
 
 
 def _load(run_dir: pathlib.Path) -> RunSummary:
-    if not (run_dir / 'run.yaml').is_file():
+    if not (run_dir / run_files.CONFIG).is_file():
         raise RunDirectoryError(
             f'{run_dir}: no run.yaml in it; expected a run directory, as `stagetrain run --run_dir=...` makes it'
         )
-    pipeline = load_resolved(run_dir / 'run.yaml').pipeline
+    pipeline = load_resolved(run_dir / run_files.CONFIG).pipeline
     graph = build_graph(pipeline)
-    lock = read_lock(run_dir / 'pipeline.lock')
+    lock = read_lock(run_dir / run_files.LOCK)
     finished = [stage_id for stage_id in graph.nodes if stage_id in lock.stages]
     return RunSummary(
         path=run_dir,
@@ -131,14 +131,14 @@ def _load(run_dir: pathlib.Path) -> RunSummary:
         variants=variants_of(pipeline, graph),
         stages={stage_id: _finished(run_dir, stage_id, lock) for stage_id in finished},
         artefacts={key: Artefact(kind, float(entry.result['seconds'])) for kind, key, entry in lock.all_artefacts()},
-        curves={stage_id: read_curves(run_dir / 'stages' / stage_id / 'metrics.jsonl') for stage_id in finished},
+        curves={stage_id: read_curves(run_dir / 'stages' / stage_id / run_files.METRICS) for stage_id in finished},
     )
 
 
 def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> StageSummary:
     entry, known = lock.stages[stage_id], {key for _, key, _ in lock.all_artefacts()}
     result = entry.result
-    job_file = run_dir / 'stages' / stage_id / 'job.json'
+    job_file = run_dir / 'stages' / stage_id / run_files.JOB
     stores = _stores(files.read_json(job_file)) if job_file.is_file() else ()
     return StageSummary(
         steps=int(result['step']),

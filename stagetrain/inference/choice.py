@@ -16,6 +16,7 @@ from stagetrain.config import load
 from stagetrain.config.schema import PipelineBase, Stage
 from stagetrain.config.stages import all_stages, as_seen_by, lacking_for_detections, spec_of, stage_modules
 from stagetrain.errors import BadInput, ConfigError, known_names, suggestion
+from stagetrain.pipeline import run_files
 from stagetrain.pipeline.lock import read_lock
 
 
@@ -41,14 +42,14 @@ def choose(run_dir: pathlib.Path, stage: str | None) -> Chosen:
     Raises:
       BadInput: it is no run directory, has no such finished stage, or that stage cannot detect by itself.
     """
-    pipeline = load.load_resolved(run_dir / 'run.yaml').pipeline
+    pipeline = load.load_resolved(run_dir / run_files.CONFIG).pipeline
     chosen = stage or pipeline.stages[-1].name
     stages = {stage_id: config for stage_id, config, _ in all_stages(pipeline)}
     if chosen not in stages:
         raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
     config = stages[chosen]
     _require_all_modules(pipeline, config, chosen)
-    entry = read_lock(run_dir / 'pipeline.lock').stages.get(chosen)
+    entry = read_lock(run_dir / run_files.LOCK).stages.get(chosen)
     if entry is None:
         raise BadInput(
             f"{run_dir}: stage '{chosen}' is not finished; see `stagetrain status {run_dir}` and finish it with `stagetrain run`"

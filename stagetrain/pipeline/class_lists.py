@@ -16,9 +16,7 @@ from stagetrain import files
 from stagetrain.config import schema, specs
 from stagetrain.config.stages import spec_of, stage_modules
 from stagetrain.errors import StagetrainError
-
-CLASSES_FILE = 'classes.json'
-"""In the folder of a checkpoint: the names of its classes, in order."""
+from stagetrain.pipeline import run_files
 
 
 def of_source(source: schema.Source) -> tuple[str, ...] | None:
@@ -26,10 +24,10 @@ def of_source(source: schema.Source) -> tuple[str, ...] | None:
     found: Any = None
     try:
         if source.run is not None:
-            found = yaml.safe_load((pathlib.Path(source.path) / 'run.yaml').read_text(encoding='utf-8'))['data']['classes']
+            found = yaml.safe_load((pathlib.Path(source.path) / run_files.CONFIG).read_text(encoding='utf-8'))['data']['classes']
         elif source.kind == 'checkpoint':
             path = pathlib.Path(source.path)
-            found = files.read_json((path if path.is_dir() else path.parent) / CLASSES_FILE)
+            found = files.read_json((path if path.is_dir() else path.parent) / run_files.CLASSES)
     except (OSError, StagetrainError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
         return None
     return tuple(map(str, found)) if isinstance(found, list) else None

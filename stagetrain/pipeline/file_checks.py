@@ -19,12 +19,12 @@ from typing import Any
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
+from stagetrain.pipeline import run_files
 from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry, Lock
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
-VARIABLES_FILE = 'variables.json'
 _UNGUARDED = {'.lock', '.lock.json', CHILDREN_FILE}
 _FREE_FOLDERS = ('report', 'tensorboard', 'logs')
 _NUM_SHOWN = 3
@@ -151,8 +151,8 @@ class _Check:
     def stage(self, stage_id: str, entry: Entry, lock: Lock) -> None:
         """A stage's frozen variables are those of its job and have not moved; every variable's origin is still there."""
         folder = self._directory.stage(stage_id)
-        variables = self._json(self._directory.checkpoint(entry.result) / VARIABLES_FILE)
-        lineage, frozen, job = (self._json(folder / name) for name in ('lineage.json', 'frozen.json', 'job.json'))
+        variables = self._json(self._directory.checkpoint(entry.result) / run_files.VARIABLES)
+        lineage, frozen, job = (self._json(folder / name) for name in (run_files.LINEAGE, run_files.FROZEN, run_files.JOB))
         if None in (variables, lineage, frozen, job):
             return
         self.num_variables += len(variables)
@@ -174,7 +174,7 @@ class _Check:
         modules = {name: origin['key'].split('/')[0] for name, origin in lineage.items()}
         strange = [name for name, module in modules.items() if lineage[name]['digest'] != result['digests'].get(module)]
         self._names(place, strange, f'come from weights that {origin_id} no longer has')
-        source = self._json(self._directory.checkpoint(result) / VARIABLES_FILE) or {}
+        source = self._json(self._directory.checkpoint(result) / run_files.VARIABLES) or {}
         gone = [name for name in lineage if lineage[name]['key'] not in source]
         self._names(place, gone, f'name keys that the checkpoint of {origin_id} does not have')
         kept = [name for name in lineage if name in frozen and name not in gone]

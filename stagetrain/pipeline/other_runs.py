@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from stagetrain.config import load, schema
 from stagetrain.errors import WeightsError, known_names, suggestion
+from stagetrain.pipeline import run_files
 from stagetrain.pipeline.lock import read_lock
 
 
@@ -35,10 +36,10 @@ def finished_stage(name: str, source: schema.Source) -> OtherStage:
       DamagedFile: its lock cannot be read.
     """
     folder = pathlib.Path(source.path)
-    if not (folder / 'run.yaml').is_file():
+    if not (folder / run_files.CONFIG).is_file():
         raise WeightsError(f'sources.{name}: {folder}: expected a run directory of stagetrain, found no run.yaml there')
-    done = read_lock(folder / 'pipeline.lock').stages
-    stage = source.stage or load.load_resolved(folder / 'run.yaml').pipeline.stages[-1].name
+    done = read_lock(folder / run_files.LOCK).stages
+    stage = source.stage or load.load_resolved(folder / run_files.CONFIG).pipeline.stages[-1].name
     if stage not in done:
         raise WeightsError(
             f"sources.{name}: {folder}: stage '{stage}' is not done there. Done: {known_names(done)}.{suggestion(stage, done)}"

@@ -22,7 +22,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -32,15 +31,13 @@ import filelock
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import children, data_items, fingerprint
+from stagetrain.pipeline import children, data_items, fingerprint, run_files
 from stagetrain.pipeline.ledger import Ledger
 from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
-CONFIG_FILE = 'run.yaml'
 _LOCK_FILE = '.lock'
 _OWNER_FILE = '.lock.json'
-_OWN_NAMES = {CONFIG_FILE, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, 'cache'}
-_CHECKPOINT = re.compile(r'step-(\d{8})')
+_OWN_NAMES = {run_files.CONFIG, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, 'cache'}
 _DISK_REMEDIES = {
     errno.ENOSPC: 'free some space (stagetrain clean removes stores that no stage needs)',
     errno.EDQUOT: 'free some space, or ask for a larger quota',
@@ -95,17 +92,17 @@ class RunDirectory:
     @property
     def config_file(self) -> pathlib.Path:
         """The resolved config."""
-        return self.path / CONFIG_FILE
+        return self.path / run_files.CONFIG
 
     @property
     def lock_file(self) -> pathlib.Path:
         """What finished stages were made of."""
-        return self.path / 'pipeline.lock'
+        return self.path / run_files.LOCK
 
     @property
     def ledger(self) -> Ledger:
         """What happened here."""
-        return Ledger(self.path / 'ledger.jsonl')
+        return Ledger(self.path / run_files.LEDGER)
 
     @property
     def cache(self) -> pathlib.Path:
@@ -231,7 +228,7 @@ class RunDirectory:
         """
         lock = self.lock()
         stages = self.path / 'stages'
-        begun = sorted(path.parent.name for path in stages.glob('*/job.json')) if stages.is_dir() else []
+        begun = sorted(path.parent.name for path in stages.glob(f'*/{run_files.JOB}')) if stages.is_dir() else []
         partial = {stage_id: self._partial(stage_id) for stage_id in begun if stage_id not in lock.stages}
         missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
         missing |= {
@@ -300,10 +297,9 @@ class RunDirectory:
             files.sweep_temporary(parent)
 
     def _partial(self, stage_id: str) -> Partial:
-        job = files.read_json(self.stage(stage_id) / 'job.json')
-        folder = self.stage(stage_id) / 'checkpoints'
-        names = [match for path in folder.glob('step-*') if (match := _CHECKPOINT.fullmatch(path.name))]
-        step = max((int(match[1]) for match in names), default=0)
+        job = files.read_json(self.stage(stage_id) / run_files.JOB)
+        found = run_files.checkpoint_folders(self.stage(stage_id) / run_files.CHECKPOINTS)
+        step = run_files.step_of(found[-1]) if found else 0
         return Partial(job['fingerprint'], job['parts'], step, tuple(job.get('mixed_versions', ())))
 
     def _missing(self, entry: Entry) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import fingerprint, gates, job_making, stopping
+from stagetrain.pipeline import fingerprint, gates, job_making, run_files, stopping
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
 from stagetrain.pipeline.ledger import utc_now
@@ -28,7 +28,7 @@ from stagetrain.pipeline.stopping import Stopper, Work
 
 Message = Mapping[str, Any]
 """What a worker says while it works: `{"event": "progress" | "note", ...}`."""
-_STALE_EVALUATION = ('evaluation.json', 'detections.json', 'images.json')
+_STALE_EVALUATION = (run_files.EVALUATION, 'detections.json', 'images.json')
 
 
 class Worker(Protocol):
@@ -247,9 +247,9 @@ class _Stage:
             folder.mkdir(parents=True, exist_ok=True)
             for name in _STALE_EVALUATION if stage.action == planning.EVALUATE else ():
                 (folder / name).unlink(missing_ok=True)
-            files.write_json(folder / 'job.json', job_making.stage_job(self.plan, stage, self.directory).to_json())
+            files.write_json(folder / run_files.JOB, job_making.stage_job(self.plan, stage, self.directory).to_json())
         assert stage.fingerprint is not None
-        job = _Job(stage.id, folder / 'job.json', str(stage.reason), stage.fingerprint, stopping.training, self.more_jobs)
+        job = _Job(stage.id, folder / run_files.JOB, str(stage.reason), stage.fingerprint, stopping.training, self.more_jobs)
         result = self._carry_out(job)
         digests = self.directory.file_digests(folder)
         entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, stage.mixed_versions)

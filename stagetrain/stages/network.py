@@ -14,12 +14,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from stagetrain.config import schema, specs
+from stagetrain.config import schema, scopes, specs
 from stagetrain.config.stages import live_losses, model_of, seed_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.images import randomness
 from stagetrain.stages.roles import freeze_layers, select_variables, step_multipliers
-from stagetrain.weights import assign, names, scopes
+from stagetrain.weights import assign, names
 
 NEW = 'new'
 """What a layer starts from that surgery put in, where the rest of its module comes from a published file."""

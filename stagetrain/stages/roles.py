@@ -7,11 +7,11 @@ from typing import Any
 
 import tf_keras
 
-from stagetrain.config import losses, schema, specs
+from stagetrain.config import losses, schema, scopes, specs
 from stagetrain.config.stages import live_losses, own_terms
 from stagetrain.detectors.detector import Network
 from stagetrain.errors import ConfigError, suggestion
-from stagetrain.weights import names, scopes
+from stagetrain.weights import names
 
 
 def select_variables(

@@ -11,39 +11,34 @@ from collections.abc import Iterable
 from typing import Any
 
 from stagetrain import files
-from stagetrain.training import checkpoint
+from stagetrain.pipeline import run_files
 from stagetrain.weights import assign
-
-
-def folder_of(stage_folder: pathlib.Path) -> pathlib.Path:
-    """Returns where a stage's best checkpoints lie."""
-    return stage_folder / 'best'
 
 
 def forget_after(stage_folder: pathlib.Path, step: int) -> None:
     """Removes those of later steps, which a crash or a rollback undid."""
-    for folder in checkpoint.folders(folder_of(stage_folder)):
-        if checkpoint.step_of(folder) > step:
+    for folder in run_files.checkpoint_folders(stage_folder / run_files.BEST):
+        if run_files.step_of(folder) > step:
             files.remove_folder(folder)
 
 
 def prune(stage_folder: pathlib.Path, kept_steps: Iterable[int]) -> None:
     """Removes those that no restart could need, given the steps of the checkpoints that are kept."""
     kept = set(kept_steps)
-    found = checkpoint.folders(folder_of(stage_folder))
+    found = run_files.checkpoint_folders(stage_folder / run_files.BEST)
     for older, newer in itertools.pairwise(found):
-        if not kept & set(range(checkpoint.step_of(older), checkpoint.step_of(newer))):
+        if not kept & set(range(run_files.step_of(older), run_files.step_of(newer))):
             files.remove_folder(older)
 
 
 def result(stage_folder: pathlib.Path, run_dir: pathlib.Path) -> dict[str, Any] | None:
     """Returns `{"checkpoint", "digests", "step"}` of the best checkpoint, or None when there is none."""
-    found = checkpoint.folders(folder_of(stage_folder))
-    return {**described(found[-1], run_dir), 'step': checkpoint.step_of(found[-1])} if found else None
+    found = run_files.checkpoint_folders(stage_folder / run_files.BEST)
+    return {**described(found[-1], run_dir), 'step': run_files.step_of(found[-1])} if found else None
 
 
 def described(folder: pathlib.Path, run_dir: pathlib.Path) -> dict[str, Any]:
     """Returns `{"checkpoint", "digests"}` of a checkpoint's folder."""
-    variables = files.read_json(folder / assign.VARIABLES_FILE)
+    variables = files.read_json(folder / run_files.VARIABLES)
     digests = assign.module_digests({name: entry['digest'] for name, entry in variables.items()})
     return {'checkpoint': str(folder.relative_to(run_dir)), 'digests': digests}

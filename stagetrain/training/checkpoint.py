@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,12 +16,10 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.errors import RunDirectoryError, StagetrainError, WeightsError
+from stagetrain.pipeline import run_files
 from stagetrain.training.averages import Averages
 from stagetrain.weights import assign, names, sources
 from stagetrain.weights.plain_paths import plain_prefix
-
-CLASSES_FILE = 'classes.json'
-_FOLDER = re.compile(r'step-(\d{8})')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,29 +54,7 @@ class TrainingState:
 
     def read(self, folder: pathlib.Path) -> None:
         """Takes over everything from a checkpoint's folder; raises what TensorFlow raises when something is missing."""
-        self.trackable().read(plain_prefix(folder / assign.CHECKPOINT_NAME)).assert_existing_objects_matched()
-
-
-def folder_of(stage_folder: pathlib.Path) -> pathlib.Path:
-    """Returns where a stage's checkpoints lie."""
-    return stage_folder / 'checkpoints'
-
-
-def folders(parent: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the committed checkpoints below `parent`, oldest first."""
-    return sorted(path for path in parent.glob('step-*') if _FOLDER.fullmatch(path.name))
-
-
-def step_of(folder: pathlib.Path) -> int:
-    """Returns the number of steps that a checkpoint folder's name tells."""
-    match = _FOLDER.fullmatch(folder.name)
-    assert match, folder
-    return int(match[1])
-
-
-def folder_at(parent: pathlib.Path, step: int) -> pathlib.Path:
-    """Returns where the checkpoint of a step lies."""
-    return parent / f'step-{step:08d}'
+        self.trackable().read(plain_prefix(folder / run_files.TENSORS)).assert_existing_objects_matched()
 
 
 def _is_whole(folder: pathlib.Path) -> bool:
@@ -92,34 +67,34 @@ def _is_whole(folder: pathlib.Path) -> bool:
 
 def save(parent: pathlib.Path, state: TrainingState, max_to_keep: int) -> pathlib.Path:
     """Commits a checkpoint of the present step and removes the oldest ones beyond `max_to_keep`. Returns its folder."""
-    folder = folder_at(parent, int(state.step.numpy()))
+    folder = run_files.checkpoint_folder(parent, int(state.step.numpy()))
     if folder.exists() and not _is_whole(folder):
         files.set_aside(folder)  # What cannot be read is never overwritten.
     if not folder.exists():
         files.commit_folder(folder, lambda temporary: _write(temporary, state))
-    for old in folders(parent)[:-max_to_keep]:
+    for old in run_files.checkpoint_folders(parent)[:-max_to_keep]:
         files.remove_folder(old)
     return folder
 
 
 def _write(folder: pathlib.Path, state: TrainingState) -> None:
     try:
-        state.trackable().write(plain_prefix(folder / assign.CHECKPOINT_NAME))
+        state.trackable().write(plain_prefix(folder / run_files.TENSORS))
     except tf.errors.OpError as error:  # A full disk, for one; TensorFlow's own message says which.
         raise RunDirectoryError(
             f'{folder}: the checkpoint cannot be written: {error.message}. What was saved before is intact; free some space, '
             f'or see whether the disk is there and healthy. The same command goes on from the last checkpoint.'
         ) from error
-    reader = sources.open_checkpoint(folder / assign.CHECKPOINT_NAME)
+    reader = sources.open_checkpoint(folder / run_files.TENSORS)
     keys = set(reader.get_variable_to_shape_map())
     described = {}
     for name, (variable, known) in state.known_keys.items():
         value = variable.numpy()
         key = next(key for key in known if key in keys)
         described[name] = {'key': key, 'shape': list(value.shape), 'digest': assign.digest(value)}
-    files.write_json(folder / assign.VARIABLES_FILE, described)
+    files.write_json(folder / run_files.VARIABLES, described)
     if state.classes:
-        files.write_json(folder / CLASSES_FILE, list(state.classes))
+        files.write_json(folder / run_files.CLASSES, list(state.classes))
 
 
 def restore_newest(parent: pathlib.Path, state: TrainingState, note: Callable[[str], None]) -> int:
@@ -130,12 +105,12 @@ def restore_newest(parent: pathlib.Path, state: TrainingState, note: Callable[[s
     Raises:
       WeightsError: there are checkpoints but none can be read; starting over in silence would lose work.
     """
-    found = folders(parent)
+    found = run_files.checkpoint_folders(parent)
     for folder in reversed(found):
         try:
             files.verify_folder(folder)
             state.read(folder)
-            return step_of(folder)
+            return run_files.step_of(folder)
         except (StagetrainError, OSError, tf.errors.OpError, ValueError, AssertionError) as error:
             note(f'{folder}: damaged, passed over ({error}); it is left as it is')
     if found:

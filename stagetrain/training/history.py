@@ -12,9 +12,9 @@ from typing import Any
 
 from stagetrain import files
 from stagetrain.config import schema
+from stagetrain.pipeline import run_files
 from stagetrain.training import policies
 
-METRICS_FILE = 'metrics.jsonl'
 ROLLBACK_FACTOR = 0.5
 """What the learning rate is multiplied by in each rollback."""
 
@@ -24,7 +24,7 @@ class History:
 
     def __init__(self, folder: pathlib.Path, train: schema.Train):
         """Reads the stage's lines; `train` says what follows from them."""
-        self._path, self._train = folder / METRICS_FILE, train
+        self._path, self._train = folder / run_files.METRICS, train
         self._lines: list[dict[str, Any]] = files.read_json_lines(self._path) if self._path.exists() else []
 
     def append(self, line: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from stagetrain.config import schema
 from stagetrain.errors import Interrupted, StageFailed
+from stagetrain.pipeline import run_files
 from stagetrain.training import best, checkpoint
 from stagetrain.training.history import ROLLBACK_FACTOR, History
 from stagetrain.training.optimizers import Schedule
@@ -74,7 +75,7 @@ class Loop:
 
     @property
     def _checkpoints(self) -> pathlib.Path:
-        return checkpoint.folder_of(self.folder)
+        return self.folder / run_files.CHECKPOINTS
 
     def _steps(self, first: int) -> int | None:
         """Trains on from a step. Returns None at the end, or the step that a rollback went back to."""
@@ -171,7 +172,7 @@ class Loop:
             self._goes_back(step, trouble, can_skip=False)  # Or raises: there is no batch to skip.
             return False
         checkpoint.save(self._checkpoints, self.state, self.train.max_to_keep)
-        best.prune(self.folder, map(checkpoint.step_of, checkpoint.folders(self._checkpoints)))
+        best.prune(self.folder, map(run_files.step_of, run_files.checkpoint_folders(self._checkpoints)))
         self._saved = time.monotonic()
         self.saving_seconds += self._saved - self._started
         self._started = self._saved

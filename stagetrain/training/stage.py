@@ -25,6 +25,7 @@ from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
 from stagetrain.images.geometry import View
 from stagetrain.images.views import Views
+from stagetrain.pipeline import run_files
 from stagetrain.stages.added import Added, build_added
 from stagetrain.stages.context import Context, prepare
 from stagetrain.stages.network import StageNetwork, stage_network
@@ -42,8 +43,6 @@ from stagetrain.weights import assign
 
 HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')
 """Metrics shown while a stage runs."""
-AVERAGED = 'averaged'
-"""The folder, in a stage's own, of the checkpoint that holds moving averages in place of the weights."""
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -65,7 +64,7 @@ def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bo
     context = prepare(job)
     built = stage_network(context.pipeline, context.stage, context.id, job['origins'])
     added = build_added(context.whole, context.stage, context.id, built.network, job['teachers'])
-    files.write_json(context.folder / 'lineage.json', {**built.lineage, **added.lineage})
+    files.write_json(context.folder / run_files.LINEAGE, {**built.lineage, **added.lineage})
     trainer = _Trainer(context, built, added, emit=emit, should_stop=should_stop)
     trainer.train()
     return trainer.finish()
@@ -95,7 +94,7 @@ class _Trainer:
             self._averages = Averages(built.trained, self._train.ema) if self._train.ema is not None else None
         classes = tuple(context.pipeline.data.classes)
         self._state = checkpoint.TrainingState(built.network.modules, optimizer, step, self._averages, classes)
-        self._checkpoints = checkpoint.folder_of(context.folder)
+        self._checkpoints = context.folder / run_files.CHECKPOINTS
         self._history = History(context.folder, self._train)
         self._seconds = 0.0
         self._evaluation_seconds = self._saving_seconds = self._proof_seconds = 0.0
@@ -198,7 +197,7 @@ class _Trainer:
     def finish(self) -> dict[str, Any]:
         """Proves that nothing frozen moved, evaluates what is handed over, and returns the stage's result."""
         self._prove_frozen('in training')
-        files.write_json(self._context.folder / 'frozen.json', self._frozen)
+        files.write_json(self._context.folder / run_files.FROZEN, self._frozen)
         step = int(self._state.step.numpy())
         if self._outcome is None or step == self._context.num_steps:  # Early stopping comes with an evaluation.
             self._history.forget_evaluation(step)
@@ -208,7 +207,7 @@ class _Trainer:
         handed_over = self._hand_over(step, kept_best)
         outcome = self._outcome
         assert outcome is not None
-        files.write_json(self._context.folder / 'evaluation.json', outcome.metrics)
+        files.write_json(self._context.folder / run_files.EVALUATION, outcome.metrics)
         if outcome.detections is not None:
             dataset = self._validation.images.dataset
             ids = numbering.of_dataset(self._context.pipeline.data.validation, dataset)
@@ -256,10 +255,10 @@ class _Trainer:
                 with self._timed_evaluation():
                     self._outcome = self._validation.run(self._should_stop)
             return {key: kept_best[key] for key in ('checkpoint', 'digests')}
-        folder = checkpoint.folder_at(self._checkpoints, step)
+        folder = run_files.checkpoint_folder(self._checkpoints, step)
         if self._averages is not None:
             with self._judged_weights():
-                folder = checkpoint.save(self._context.folder / AVERAGED, self._state, max_to_keep=1)
+                folder = checkpoint.save(self._context.folder / run_files.AVERAGED, self._state, max_to_keep=1)
         return best.described(folder, run_dir)
 
     @functools.cached_property
@@ -283,7 +282,7 @@ class _Trainer:
             metrics = self._outcome.metrics
             self._history.append({'step': step, 'seconds': round(seconds, 3), 'evaluation': metrics})
             if self._train.validation_interval is not None and self._history.is_best():
-                checkpoint.save(best.folder_of(self._context.folder), self._state, max_to_keep=self._context.num_steps)
+                checkpoint.save(self._context.folder / run_files.BEST, self._state, max_to_keep=self._context.num_steps)
         shown = {key: metrics[key] for key in HEADLINE if key in metrics}
         self._emit({'event': 'progress', 'step': step, 'num_steps': self._context.num_steps, 'values': shown})
 

@@ -19,10 +19,9 @@ import tensorflow as tf
 
 from stagetrain.errors import WeightsError, suggestion
 from stagetrain.files import read_json
+from stagetrain.pipeline import run_files
 from stagetrain.weights import class_order, keras_files, names, renaming, sources
 
-VARIABLES_FILE = 'variables.json'
-CHECKPOINT_NAME = 'ckpt'
 OF_STAGES = ('stage', 'run')
 """Kinds of origins that are a stage's committed checkpoint: of this run, or of another."""
 Lookup = Callable[[str, tf.Variable], tuple[str, np.ndarray] | None]
@@ -249,8 +248,8 @@ def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:
       WeightsError: a variable cannot be read or has other bits than were committed.
     """
     try:
-        described = read_json(folder / VARIABLES_FILE)
-        reader = sources.open_checkpoint(folder / CHECKPOINT_NAME)
+        described = read_json(folder / run_files.VARIABLES)
+        reader = sources.open_checkpoint(folder / run_files.TENSORS)
         values = {name: reader.get_tensor(entry['key']) for name, entry in described.items()}
     except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         raise WeightsError(f'{folder}: cannot be read ({type(error).__name__}: {error}); run the stage again') from error

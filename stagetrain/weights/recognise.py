@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from stagetrain.errors import WeightsError
+from stagetrain.pipeline import run_files
 from stagetrain.weights import keras_files
 
 KERAS_H5 = 'keras_h5'
 STAGE = 'stage'
 SAVED_MODEL = 'saved_model'
 CHECKPOINT = 'checkpoint'
-_VARIABLES_FILE = 'variables.json'
 _KERAS_SUFFIXES = ('.h5', '.hdf5', '.keras')
 _TABLE_END = bytes.fromhex('57fb808b247547db')
 """The magic number of LevelDB's tables, https://github.com/google/leveldb/blob/main/doc/table_format.md."""
@@ -71,10 +71,11 @@ def recognise(path: pathlib.Path) -> Found:
         if path.is_dir():
             raise WeightsError(f'{path}: found a folder; expected a file of Keras, as its name ends in {path.suffix}')
         return Found(KERAS_H5, path)
-    if (path / _VARIABLES_FILE).is_file():
+    if (path / run_files.VARIABLES).is_file():
         return Found(STAGE, path)
-    if (path / 'checkpoints').is_dir():
-        folders = sorted(folder for folder in (path / 'checkpoints').glob('step-*') if (folder / _VARIABLES_FILE).is_file())
+    checkpoints = path / run_files.CHECKPOINTS
+    if checkpoints.is_dir():
+        folders = [folder for folder in run_files.checkpoint_folders(checkpoints) if (folder / run_files.VARIABLES).is_file()]
         if not folders:
             raise WeightsError(f'{path}: this stage has no checkpoint yet; expected checkpoints/step-... in it')
         return Found(STAGE, folders[-1])

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from stagetrain import files
 from stagetrain.errors import StagetrainError
+from stagetrain.pipeline import run_files
 from stagetrain.weights import assign, class_order, sources
 
 _NUM_SHOWN = 3
@@ -22,7 +23,7 @@ _NUM_SHOWN = 3
 
 def tensor_digests(checkpoint: pathlib.Path) -> dict[str, str]:
     """Returns key -> digest of every tensor in a checkpoint folder: modules, optimizer slots and step; not the object graph."""
-    reader = sources.open_checkpoint(checkpoint / assign.CHECKPOINT_NAME)
+    reader = sources.open_checkpoint(checkpoint / run_files.TENSORS)
     keys = sorted(key for key, kind in reader.get_variable_to_dtype_map().items() if kind != tf.string)
     return {key: assign.digest(reader.get_tensor(key)) for key in keys}
 
@@ -49,7 +50,7 @@ def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
     Returns:
       What is wrong, and remarks: files that are no longer there.
     """
-    lineage, frozen = (files.read_json(stage_folder / name) for name in ('lineage.json', 'frozen.json'))
+    lineage, frozen = (files.read_json(stage_folder / name) for name in (run_files.LINEAGE, run_files.FROZEN))
     given = {(origin['kind'], origin['path']) for origin in lineage.values() if origin['kind'] not in ('fresh', 'stage')}
     wrong: list[str] = []
     remarks: list[str] = []

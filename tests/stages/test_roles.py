@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from stagetrain.config import schema
+from stagetrain.config import schema, scopes
 from stagetrain.errors import ConfigError
 from stagetrain.stages.roles import freeze_layers, select_variables
 from stagetrain.training import variables
-from stagetrain.weights import scopes
 from tests import tiny
 
 MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head')

@@ -15,6 +15,7 @@ import tf_keras
 from stagetrain.config import load, schema
 from stagetrain.config.stages import live_losses
 from stagetrain.detectors.detector import Batch, clear_names
+from stagetrain.pipeline import run_files
 from stagetrain.training import checkpoint
 from stagetrain.training.averages import Averages
 from stagetrain.training.history import History
@@ -134,7 +135,7 @@ class Training:
 
     def resume(self, folder: pathlib.Path, **keys: Any) -> tuple[Loop, list]:
         """Runs a stage from its newest checkpoint to its end, as `train_stage` does."""
-        first = checkpoint.restore_newest(checkpoint.folder_of(folder), self.state, lambda text: None)
+        first = checkpoint.restore_newest(folder / run_files.CHECKPOINTS, self.state, lambda text: None)
         loop, events = self.loop(folder, **keys)
         loop.history.keep_until(first)
         loop.run(first)

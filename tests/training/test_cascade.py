@@ -10,6 +10,7 @@ from official.vision.modeling import maskrcnn_model
 from official.vision.tasks import maskrcnn as maskrcnn_task
 
 from stagetrain import files
+from stagetrain.pipeline import run_files
 from stagetrain.stages.network import build_network
 from stagetrain.weights import assign, keras_files, names
 from tests import tiny
@@ -57,7 +58,7 @@ def test_the_model_gardens_task_initialises_from_its_checkpoint(cascade: tiny.Tr
     other = build_network(context.pipeline, context.stage.model_copy(update={'seed': context.seed + 1}), MODULES)
     parts = dict.fromkeys(('roi_generator', 'roi_aligner', 'detection_generator'))
     model = maskrcnn_model.MaskRCNNModel(**other.modules, **parts, roi_sampler=[None] * 3, class_agnostic_bbox_pred=True)
-    file = cascade.checkpoint / assign.CHECKPOINT_NAME
+    file = cascade.checkpoint / run_files.TENSORS
     task = maskrcnn_task.MaskRCNNTask(maskrcnn_config.MaskRCNNTask(init_checkpoint=str(file), init_checkpoint_modules='all'))
     task.initialize(model)
     trained = assign.read_stage_checkpoint(cascade.checkpoint)

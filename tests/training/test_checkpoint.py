@@ -11,6 +11,7 @@ import tf_keras
 
 from stagetrain import files
 from stagetrain.errors import WeightsError
+from stagetrain.pipeline import run_files
 from stagetrain.training import checkpoint
 
 Damage = Callable[[pathlib.Path], None]
@@ -76,7 +77,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(
 
 
 def test_none_readable_is_an_error_and_not_a_start_from_the_beginning(parent: pathlib.Path) -> None:
-    for folder in checkpoint.folders(parent):
+    for folder in run_files.checkpoint_folders(parent):
         truncate(folder / 'ckpt.index')
     with pytest.raises(WeightsError, match=r'none of its 2 checkpoints can be read\. Move the folder away'):
         restored(parent)
@@ -97,7 +98,7 @@ def test_a_whole_one_is_not_written_again(parent: pathlib.Path) -> None:
 
 def test_the_oldest_are_removed(parent: pathlib.Path) -> None:
     checkpoint.save(parent, make_state(0.75, 6), max_to_keep=2)
-    assert [folder.name for folder in checkpoint.folders(parent)] == ['step-00000004', 'step-00000006']
+    assert [folder.name for folder in run_files.checkpoint_folders(parent)] == ['step-00000004', 'step-00000006']
 
 
 def test_another_network_does_not_take_a_checkpoint(parent: pathlib.Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import Interrupted, StageFailed
+from stagetrain.pipeline import run_files
 from stagetrain.training import checkpoint
 from tests.training import small
 
 
 def steps_of(folder: pathlib.Path) -> list[int]:
-    return [checkpoint.step_of(path) for path in checkpoint.folders(checkpoint.folder_of(folder))]
+    return [run_files.step_of(path) for path in run_files.checkpoint_folders(folder / run_files.CHECKPOINTS)]
 
 
 def notes(events: list) -> str:
@@ -117,7 +118,7 @@ def test_weights_that_have_diverged_never_become_the_newest_checkpoint(tmp_path:
 
 def evaluated(training: small.Training, folder: pathlib.Path, values: list[float], **keys: object) -> tuple:
     """Runs a stage whose evaluations give `values`, in order of their steps; in that which would give NaN it is told to stop."""
-    first = checkpoint.restore_newest(checkpoint.folder_of(folder), training.state, lambda text: None)
+    first = checkpoint.restore_newest(folder / run_files.CHECKPOINTS, training.state, lambda text: None)
     loop, events = training.loop(folder, **keys)
     loop.history.keep_until(first)
     interval = training.train.validation_interval or 1

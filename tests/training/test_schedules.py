@@ -11,6 +11,7 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import Interrupted
+from stagetrain.pipeline import run_files
 from stagetrain.weights import assign
 from tests import tiny
 
@@ -64,7 +65,7 @@ def test_averages_are_handed_over_and_training_goes_on_with_the_weights(tmp_path
         np.testing.assert_array_equal(weights[name], value)  # Averaging does not touch the training.
     name = next(name for name in reference if name.startswith('rpn_head/') and name.endswith('kernel'))
     assert 0 < np.abs(handed_over[name] - weights[name]).max() < 0.1
-    kept = files.read_json(tmp_path / 'ema' / averaged['checkpoint'] / assign.VARIABLES_FILE)
+    kept = files.read_json(tmp_path / 'ema' / averaged['checkpoint'] / run_files.VARIABLES)
     assert averaged['digests'] == assign.module_digests({key: entry['digest'] for key, entry in kept.items()})
 
 

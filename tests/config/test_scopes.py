@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from stagetrain.config import scopes
+from stagetrain.config.scopes import LayerNames
 from stagetrain.errors import ConfigError
-from stagetrain.weights import scopes
-from stagetrain.weights.scopes import LayerNames
 
 CONV = LayerNames(('backbone/conv1/kernel',))
 NORM = LayerNames(('backbone/bn/beta', 'backbone/bn/gamma'), ('backbone/bn/moving_mean', 'backbone/bn/moving_variance'))

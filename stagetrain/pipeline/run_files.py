@@ -1,0 +1,50 @@
+"""What lies in a run directory, by name.
+
+run.yaml  pipeline.lock  ledger.jsonl
+stages/<id>/        job.json  lineage.json  frozen.json  metrics.jsonl  evaluation.json
+                    checkpoints/step-<8 digits>/  best/step-<8 digits>/  averaged/step-<8 digits>/
+step-<8 digits>/    ckpt...  variables.json  classes.json  MANIFEST.json
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+CONFIG = 'run.yaml'
+"""The resolved config."""
+LOCK = 'pipeline.lock'
+LEDGER = 'ledger.jsonl'
+JOB = 'job.json'
+LINEAGE = 'lineage.json'
+"""Canonical name -> where the variable came from."""
+FROZEN = 'frozen.json'
+"""Canonical name -> digest of what rested."""
+METRICS = 'metrics.jsonl'
+EVALUATION = 'evaluation.json'
+CHECKPOINTS, BEST, AVERAGED = 'checkpoints', 'best', 'averaged'
+"""Folders of checkpoints: the newest ones, those with the best evaluations, and that with moving averages as its weights."""
+TENSORS = 'ckpt'
+"""Prefix of TensorFlow's files in a checkpoint's folder."""
+VARIABLES = 'variables.json'
+"""Canonical name -> key in the tensors, shape, digest."""
+CLASSES = 'classes.json'
+"""The names of the classes that the weights tell apart, in order."""
+_FOLDER = re.compile(r'step-(\d{8})')
+
+
+def checkpoint_folder(parent: pathlib.Path, step: int) -> pathlib.Path:
+    """Returns where the checkpoint of a step lies."""
+    return parent / f'step-{step:08d}'
+
+
+def checkpoint_folders(parent: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the committed checkpoints below `parent`, oldest first."""
+    return sorted(path for path in parent.glob('step-*') if _FOLDER.fullmatch(path.name))
+
+
+def step_of(folder: pathlib.Path) -> int:
+    """Returns the number of steps that the name of a checkpoint's folder tells."""
+    match = _FOLDER.fullmatch(folder.name)
+    assert match, folder
+    return int(match[1])
