@@ -7,10 +7,9 @@ import rich.progress
 import rich.text
 from rich.markup import escape
 
+from stagetrain.config import metric_names
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.events import Checking, Ended, Event, Finished, Note, Planned, Progress, Remark, Skipped, Started
-
-_HEADLINE = ('AP', 'AP50', 'recall_0.5')
 
 
 class Console:
@@ -85,7 +84,7 @@ class _Bar:
 
 
 def _metrics(event: Finished) -> str:
-    shown = {name: event.metrics.get(name) for name in _HEADLINE}
+    shown = {name: event.metrics.get(name) for name in metric_names.BRIEF}
     return ''.join(f', {name} {value:.3f}' for name, value in shown.items() if value is not None)
 
 

@@ -9,11 +9,12 @@ import rich.text
 
 from stagetrain.api.run import Run
 from stagetrain.cli import prepare, streams
+from stagetrain.config import metric_names
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.status import StageStatus
 
-_METRICS = {'AP': 'AP', 'AP50': 'AP50', 'recall_0.5': 'recall'}
-"""Metric -> head of its column; `stagetrain eval` shows all, and eighty columns must do here."""
+_HEADS = {metric_names.RECALL: 'recall'}
+"""Metric -> head of its column, where that is shorter: eighty columns must do."""
 _STYLES = {'done': 'green', 'partial': 'yellow', 'stale': 'yellow', 'missing': 'dim'}
 
 
@@ -36,9 +37,9 @@ def status(directory: RunDirectory, console: rich.console.Console) -> None:
 
 
 def _table(statuses: tuple[StageStatus, ...]) -> rich.table.Table:
-    shown = [name for name in _METRICS if any(stage.metrics.get(name) is not None for stage in statuses)]
+    shown = [name for name in metric_names.BRIEF if any(stage.metrics.get(name) is not None for stage in statuses)]
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ('stage', 'state', 'finished UTC', 'seconds', *(_METRICS[name] for name in shown)):
+    for name in ('stage', 'state', 'finished UTC', 'seconds', *(_HEADS.get(name, name) for name in shown)):
         table.add_column(name, justify='left' if name in ('stage', 'state', 'finished UTC') else 'right', no_wrap=True)
     for stage in statuses:
         numbers = [_number(stage.seconds, 1), *(_number(stage.metrics.get(name), 3) for name in shown)]

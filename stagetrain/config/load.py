@@ -210,7 +210,7 @@ def _stage_with_long_init(stage: Node) -> Node:
     if init is None or not isinstance(init.value, dict):
         return stage
     long = {
-        module: Node({'from': origin}, origin.place) if isinstance(origin.value, str) else origin
+        module: document.from_plain(schema.long_origin(origin.value), origin.place) if isinstance(origin.value, str) else origin
         for module, origin in init.value.items()
     }
     return Node({**stage.value, 'init': Node(long, init.place)}, stage.place)

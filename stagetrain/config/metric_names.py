@@ -11,6 +11,14 @@ from collections.abc import Sequence
 
 COCO_METRICS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
 """In the order of pycocotools' `stats`; s, m and l are objects below 32^2, below 96^2 and from 96^2 pixels on."""
+RECALL = 'recall_0.5'
+"""Of the largest number of proposals that is measured."""
+HEADLINE = ('AP', 'AP50', 'AP75', RECALL)
+"""What is shown while a stage runs."""
+BRIEF = ('AP', 'AP50', RECALL)
+"""What is shown of a stage where there is little room."""
+COMPARED = ('AP', 'AP50', 'AP75', 'AR100')
+"""What variants are compared by, besides recall."""
 MASK_PREFIX = 'mask_'
 VOC_METRICS = ('VOC_AP', 'VOC_AP11')
 ALL = 'all'
@@ -33,7 +41,7 @@ def of_masks(classes: Sequence[str]) -> tuple[str, ...]:
 
 def of_proposals(counts: Sequence[int]) -> tuple[str, ...]:
     """Returns the metrics of proposals at each of `counts` proposals an image, and at the largest."""
-    return (*(f'{metric}@{count}' for count in counts for metric in ('recall_0.5', 'AR')), 'recall_0.5')
+    return (*(f'{metric}@{count}' for count in counts for metric in (RECALL, 'AR')), RECALL)
 
 
 def canonical(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from stagetrain.config import schema
 from stagetrain.config.specs import DetectorSpec
@@ -35,12 +35,12 @@ def expand(recipe: schema.Recipe, spec: DetectorSpec) -> Stages:
         )
     _require_known('init', recipe.init or {}, f'module of {spec.name}', spec.modules)
     _require_known('loss_weights', recipe.loss_weights, f'loss of {spec.name}', spec.loss_modules)
-    return _RECIPES[recipe.name](_Maker(recipe, spec))
+    return _RECIPES[recipe.name].make(_Maker(recipe, spec))
 
 
 def available(spec: DetectorSpec) -> tuple[str, ...]:
     """Returns the names of the recipes that a detector can carry; none where its options alone name its modules."""
-    return tuple(name for name in _RECIPES if spec.modules and (spec.proposal_modules or name not in _BY_TURNS))
+    return tuple(name for name, recipe in _RECIPES.items() if spec.modules and (spec.proposal_modules or not recipe.by_turns))
 
 
 def _require_known(key: str, given: Iterable[str], what: str, known: Iterable[str]) -> None:
@@ -107,7 +107,7 @@ class _Maker:
 
 
 def _all_from(origin: str, modules: Iterable[str]) -> dict[str, Any]:
-    return {module: {'from': origin} for module in modules}
+    return dict.fromkeys(modules, schema.long_origin(origin))
 
 
 def _four_step(maker: _Maker) -> Stages:
@@ -175,12 +175,17 @@ def _heads(maker: _Maker) -> dict[str, Any]:
     return maker.stage('heads', maker.all_losses, init, freeze=[maker.backbone])
 
 
-_RECIPES: dict[str, Callable[[_Maker], Stages]] = {
-    'four_step': _four_step,
-    'four_step_carry': _four_step_carry,
-    'end_to_end': _end_to_end,
-    'unshared': _unshared,
-    'heads_then_all': _heads_then_all,
-    'gradual_unfreeze': _gradual_unfreeze,
+class _Recipe(NamedTuple):
+    make: Callable[[_Maker], Stages]
+    by_turns: bool
+    """Whether it trains region proposals and a detector in turns."""
+
+
+_RECIPES: dict[schema.RecipeName, _Recipe] = {
+    'four_step': _Recipe(_four_step, by_turns=True),
+    'four_step_carry': _Recipe(_four_step_carry, by_turns=True),
+    'end_to_end': _Recipe(_end_to_end, by_turns=False),
+    'unshared': _Recipe(_unshared, by_turns=True),
+    'heads_then_all': _Recipe(_heads_then_all, by_turns=False),
+    'gradual_unfreeze': _Recipe(_gradual_unfreeze, by_turns=False),
 }
-_BY_TURNS = ('four_step', 'four_step_carry', 'unshared')

@@ -26,6 +26,8 @@ Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length
 Positive = Annotated[int, Field(gt=0)]
 MAX_STEPS = 99_999_999
 """Checkpoint folders are named by eight digits."""
+RecipeName = Literal['four_step', 'four_step_carry', 'end_to_end', 'unshared', 'heads_then_all', 'gradual_unfreeze']
+"""`config/recipes` makes them."""
 Steps = Annotated[int, Field(gt=0, le=MAX_STEPS)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """What stateless random numbers take; of a larger number they would see a part."""
@@ -314,7 +316,7 @@ class Recipe(Strict):
     """A pipeline by name. `recipe: four_step` is short for `recipe: {name: four_step}`; `stagetrain plan --expand` shows the
     stages that it stands for."""
 
-    name: Literal['four_step', 'four_step_carry', 'end_to_end', 'unshared', 'heads_then_all', 'gradual_unfreeze']
+    name: RecipeName
     """Which recipe; `docs/pipeline_file.md` says when to use which."""
     init: dict[str, Init] | None = None
     """Module -> where its weights come from, in every stage that starts from no other stage. Must be given when there are
@@ -467,11 +469,13 @@ def _described(part: dict[str, Any], name: str) -> dict[str, Any]:
     return {'description': part['properties'][name]['description']}
 
 
+def long_origin(origin: Any) -> Any:
+    """Returns a module's `init` in its long form: `imagenet` is short for `{from: imagenet}`."""
+    return {'from': origin} if isinstance(origin, str) else origin
+
+
 def _long_init(value: Any) -> Any:
-    """Writes `{backbone: imagenet}` as `{backbone: {from: imagenet}}`."""
-    if isinstance(value, dict):
-        return {module: {'from': origin} if isinstance(origin, str) else origin for module, origin in value.items()}
-    return value
+    return {module: long_origin(origin) for module, origin in value.items()} if isinstance(value, dict) else value
 
 
 def _require_one(value: Strict, names: tuple[str, ...]) -> None:

@@ -43,6 +43,36 @@ def matching(scope: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if pattern.fullmatch(name)]
 
 
+def matched(scopes: Iterable[str], names: Sequence[str]) -> set[str]:
+    """Returns the names that any of `scopes` matches in full."""
+    return {name for scope in scopes for name in matching(scope, names)}
+
+
+def rests_as_a_whole(module: str, freeze: Iterable[str], train: Iterable[str] | None) -> bool:
+    """Whether scopes are known to freeze everything in a module, whose variables are not known.
+
+    Args:
+      module: its name.
+      freeze: scopes of `freeze_variables`.
+      train: scopes of `train_variables`, or None for everything.
+    """
+    anything = f'{module}/\N{SNOWMAN}/\N{SNOWMAN}'  # A name that no model has stands for all.
+    if matched(freeze, [anything]):
+        return True
+    # A scope that begins with another module's plain name matches nothing in this one.
+    others = [scope.partition('/')[0] for scope in train or ()]
+    return train is not None and all(re.fullmatch(r'\w+', name) and name != module for name in others)
+
+
+def surely_frozen(names: Sequence[str], freeze: Iterable[str], train: Sequence[str] | None) -> set[str]:
+    """Returns the variables that scopes freeze, whichever of them are statistics: less than all where `train` is given.
+
+    Of a layer, known by the names' common beginning, that `train` matches nothing of, everything rests.
+    """
+    wanted = {name.rpartition('/')[0] for name in matched(train or (), names)}
+    return matched(freeze, names) | {name for name in names if train is not None and name.rpartition('/')[0] not in wanted}
+
+
 def require_matches(scopes: Sequence[str], names: Sequence[str], place: str) -> None:
     """Raises `ConfigError` for every scope that matches none of `names`, with the nearest name."""
     for scope in scopes:
@@ -69,10 +99,9 @@ def select(layers: Sequence[LayerNames], freeze: Sequence[str], train: Sequence[
     """
     names = [name for layer in layers for name in (*layer.trainable, *layer.statistics)]
     require_matches([*freeze, *(train or [])], names, place)
-    frozen_by_scope = {name for scope in freeze for name in matching(scope, names)}
+    frozen_by_scope = matched(freeze, names)
     if train is not None:
-        wanted = {name for scope in train for name in matching(scope, names)}
-        frozen_by_scope |= {name for layer in layers for name in layer.trainable if name not in wanted}
+        frozen_by_scope |= {name for layer in layers for name in layer.trainable} - matched(train, names)
     trained: list[str] = []
     updated: list[str] = []
     frozen: list[str] = []
@@ -84,7 +113,7 @@ def select(layers: Sequence[LayerNames], freeze: Sequence[str], train: Sequence[
             frozen += layer.statistics
             continue
         updated += layer.statistics
-        explicit = {name for scope in freeze for name in matching(scope, layer.statistics)}
+        explicit = matched(freeze, layer.statistics)
         if explicit:
             raise ConfigError(
                 f'{place}: {min(explicit)} is frozen by scope but {moving[0]} of the same layer is trained; statistics stand '

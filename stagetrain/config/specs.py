@@ -36,6 +36,9 @@ class DetectorSpec:
     implementation: str
     detection_modules: tuple[str, ...] = ()
     """The modules that give detections, besides `proposal_modules` or stored proposals; empty when it gives none."""
+    front_modules: tuple[str, ...] = ('backbone', 'decoder')
+    """The modules in front of the heads, from the image on; those of them that a stage freezes can have their outputs stored. One
+    that `modules` lack does not count."""
     proposal_modules: tuple[str, ...] = ()
     """The modules that give proposals; empty for a detector without a region proposal network."""
     proposal_losses: tuple[str, ...] = ()

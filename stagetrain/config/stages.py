@@ -67,14 +67,18 @@ def stage_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     return tuple(module for module in spec.modules if module in {*active_modules(pipeline, stage), *stage.init})
 
 
-def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
-    """Returns the modules in the graph of a stage's live losses, in network order; others that it holds are idle."""
+def reached_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the modules that a stage's live losses reach, in network order; others that it holds are idle."""
     spec = spec_of(pipeline, stage)
-    needed: set[str] = set()
-    for term in live_losses(stage):
-        needed.update(spec.loss_modules.get(term, ()))
-        if term in spec.proposal_losses and stage.proposals is None:
-            needed.update(spec.proposal_modules)
+    reached = {module for term in live_losses(stage) for module in spec.loss_modules.get(term, ())}
+    return tuple(module for module in spec.modules if module in reached)
+
+
+def active_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
+    """Returns the modules in the graph of a stage's live losses, in network order: those reached, and those that propose."""
+    spec, needed = spec_of(pipeline, stage), {*reached_modules(pipeline, stage)}
+    if stage.proposals is None and set(live_losses(stage)) & set(spec.proposal_losses):
+        needed.update(spec.proposal_modules)
     return tuple(module for module in spec.modules if module in needed)
 
 

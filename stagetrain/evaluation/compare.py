@@ -21,6 +21,7 @@ import rich.table
 import rich.text
 
 from stagetrain import files
+from stagetrain.config.metric_names import COMPARED, RECALL
 from stagetrain.config.stages import spec_of
 from stagetrain.errors import DataError
 from stagetrain.evaluation import pictures, plots, report
@@ -39,8 +40,6 @@ __all__ = [
     'write_report',
 ]
 
-DETECTION_METRICS = ('AP', 'AP50', 'AP75', 'AR100')
-RECALL = 'recall_0.5'
 _COSTS = ('steps', 'images', 'seconds', 'trained_parameters')
 
 
@@ -50,7 +49,7 @@ class Row:
 
     name: str
     metrics: Mapping[str, float | None]
-    """`DETECTION_METRICS` of the variant's result; `recall_0.5` of the last of its stages that has proposals of its own; and all
+    """`COMPARED` of the variant's result; `recall_0.5` of the last of its stages that has proposals of its own; and all
     metrics of a result that measures itself (an experiment's)."""
     steps: float
     images: float
@@ -139,7 +138,7 @@ def lines(comparison: Comparison) -> list[Line]:
     """Returns the table's lines: metrics first, then costs. A quantity that no variant has is left out."""
     rows = comparison.rows
     found = []
-    usual = (*DETECTION_METRICS, RECALL)
+    usual = (*COMPARED, RECALL)
     for name in (*usual, *sorted({name for row in rows for name in row.metrics} - set(usual))):
         values = [row.metrics.get(name) for row in rows]
         if any(value is not None for value in values):
@@ -244,7 +243,7 @@ def _row(summary: RunSummary, variant: VariantSummary) -> Row:
         name=variant.name,
         metrics={
             **(result if measures_itself else {}),
-            **{name: result.get(name) for name in DETECTION_METRICS},
+            **{name: result.get(name) for name in COMPARED},
             RECALL: recalls[-1] if recalls else None,
         },
         steps=sum(stage.steps for stage in stages),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from stagetrain.config.metric_names import COCO_METRICS, MASK_PREFIX
+from stagetrain.config.metric_names import COCO_METRICS, MASK_PREFIX, RECALL
 from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.numbering import Numbering, places_in
@@ -181,7 +181,7 @@ def proposal_recall(
         recall = (rank < count).mean(axis=1) if rank.shape[1] else None
         metrics[f'recall_0.5@{count}'] = None if recall is None else float(recall[0])
         metrics[f'AR@{count}'] = None if recall is None else float(recall.mean())
-    metrics['recall_0.5'] = metrics[f'recall_0.5@{largest}']
+    metrics[RECALL] = metrics[f'{RECALL}@{largest}']
     return metrics
 
 

@@ -1,15 +1,15 @@
 """What storing a stage's features would take, told before anything is built or written, and without TensorFlow.
 
 The stage itself decides on the real model (`stores/features.py`). Here its config alone is read: a module counts as frozen when
-one scope covers all of it, and sizes are known for feature pyramids only; a cut inside the backbone is told for `freeze_up_to`.
+the scopes cover all of it, and sizes are known for feature pyramids only; a cut inside the backbone is told for `freeze_up_to`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
 
-from stagetrain.config import augmentation, schema
+from stagetrain.config import augmentation, schema, scopes
 from stagetrain.config.detector_options import DetectorOptions, Parser, of_detector
 from stagetrain.config.model_garden.decoders import Decoder
 from stagetrain.config.stages import model_of, spec_of, stage_modules
@@ -19,15 +19,13 @@ _BYTES = {'float32': 4, 'bfloat16': 2}
 
 def frozen_modules(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ...]:
     """Returns the modules in front of the heads that a stage freezes as a whole, as far as its scopes tell."""
-    front = [module for module in spec_of(pipeline, stage).modules if not module.endswith('head')]
     held = stage_modules(pipeline, stage)
-    whole = {module for module in front if any(_covers(scope, module) for scope in stage.freeze_variables)}
-    frozen: list[str] = []
-    for module in front:
-        if module in held and module not in whole:
-            break
-        frozen.append(module)
-    return tuple(module for module in frozen if module in held)
+    front = [module for module in spec_of(pipeline, stage).front_modules if module in held]
+
+    def rests(module: str) -> bool:
+        return scopes.rests_as_a_whole(module, stage.freeze_variables, stage.train_variables)
+
+    return tuple(itertools.takewhile(rests, front))
 
 
 def describe(pipeline: schema.PipelineBase, stage: schema.Stage, num_images: int) -> str | None:
@@ -51,11 +49,6 @@ def describe(pipeline: schema.PipelineBase, stage: schema.Stage, num_images: int
     if stage.features.store == 'auto' and total > stage.features.budget_gib * 2**30:
         return f'off: {views} would take {total / 2**30:.2f} GiB, more than features.budget_gib ({stage.features.budget_gib:g})'
     return f'{stage.features.store}: {views}, {total / 2**20:,.0f} MiB'
-
-
-def _covers(scope: str, module: str) -> bool:
-    """Whether a scope is known to match everything in a module; a name that no model has stands for all."""
-    return bool(re.compile(scope).fullmatch(f'{module}/\N{SNOWMAN}/\N{SNOWMAN}'))
 
 
 def _num_views(parser: Parser, features: schema.Features) -> int | None:

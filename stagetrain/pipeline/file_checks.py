@@ -12,12 +12,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stagetrain import files
-from stagetrain.config import load
+from stagetrain.config import load, scopes
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
 from stagetrain.pipeline import run_files
 from stagetrain.pipeline.children import CHILDREN_FILE
@@ -158,8 +157,9 @@ class _Check:
         self.num_variables += len(variables)
         place = f'stages.{stage_id}'
         self._names(place, [name for name in variables if name not in lineage], 'have no origin in lineage.json')
-        unfrozen = [name for name in _frozen_by_scope(job, variables) if name not in frozen]
-        self._names(place, unfrozen, 'match freeze_variables but are not in frozen.json')
+        freeze, train = (job['stage'].get(key) for key in ('freeze_variables', 'train_variables'))
+        unfrozen = scopes.surely_frozen(list(variables), freeze or (), train) - frozen.keys()
+        self._names(place, sorted(unfrozen), 'are frozen by the scopes of the stage but are not in frozen.json')
         moved = [name for name, digest in frozen.items() if name in variables and variables[name]['digest'] != digest]
         self._names(place, moved, 'were frozen and have other bits in the final checkpoint')
         for origin_id, names in _by_stage(lineage).items():
@@ -209,11 +209,6 @@ class _Check:
     def _names(self, place: str, names: list[str], what: str) -> None:
         if names:
             self.wrong.append(f'{place}: {len(names)} variables {what}: {_few(sorted(names))}')
-
-
-def _frozen_by_scope(job: Mapping[str, Any], variables: Variables) -> list[str]:
-    patterns = [re.compile(scope) for scope in job['stage'].get('freeze_variables', [])]
-    return [name for name in variables if any(pattern.fullmatch(name) for pattern in patterns)]
 
 
 def _by_stage(lineage: Variables) -> dict[str, list[str]]:

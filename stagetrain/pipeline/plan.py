@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from stagetrain import files
 from stagetrain.config import artefacts, check, load, losses, schema
-from stagetrain.config.stages import live_losses, spec_of
+from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import class_lists, data_items, fingerprint, gates, judging, reasons
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
@@ -426,8 +426,7 @@ def _masked(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[str, ..
 
 
 def _idle(pipeline: schema.PipelineBase, node: StageNode) -> tuple[str, ...]:
-    needs = spec_of(pipeline, node.stage).loss_modules
-    reached = {module for loss in live_losses(node.stage) for module in needs[loss]}
+    reached = reached_modules(pipeline, node.stage)
     return tuple(module for module in node.modules if module not in reached)
 
 

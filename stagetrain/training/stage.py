@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import specs
+from stagetrain.config import metric_names, specs
 from stagetrain.config.stages import judged_by_best_metric, own_terms
 from stagetrain.data import numbering
 from stagetrain.errors import StageFailed
@@ -41,8 +41,6 @@ from stagetrain.training.step import StepFunction, build_step, task_of
 from stagetrain.training.validation import Validation
 from stagetrain.weights import assign
 
-HEADLINE = ('AP', 'AP50', 'AP75', 'recall_0.5')
-"""Metrics shown while a stage runs."""
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -283,7 +281,7 @@ class _Trainer:
             self._history.append({'step': step, 'seconds': round(seconds, 3), 'evaluation': metrics})
             if self._train.validation_interval is not None and self._history.is_best():
                 checkpoint.save(self._context.folder / run_files.BEST, self._state, max_to_keep=self._context.num_steps)
-        shown = {key: metrics[key] for key in HEADLINE if key in metrics}
+        shown = {key: metrics[key] for key in metric_names.HEADLINE if key in metrics}
         self._emit({'event': 'progress', 'step': step, 'num_steps': self._context.num_steps, 'values': shown})
 
     def _note(self, text: str) -> None:

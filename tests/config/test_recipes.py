@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -194,3 +195,7 @@ def test_what_is_wrong_with_a_recipe_is_told_with_its_line(load: Load, text: str
 def test_a_recipe_needs_a_detector(load: Load) -> None:
     with pytest.raises(ConfigError, match=r"a.yaml:2: model.type: found 'faster', known here: .*faster_rcnn"):
         load(replace={**with_recipe('recipe: {name: end_to_end, init: {}}\n'), 'type: faster_rcnn': 'type: faster'})
+
+
+def test_every_recipe_that_a_file_may_name_is_there() -> None:
+    assert set(recipes.available(specs.detector('faster_rcnn'))) == set(typing.get_args(schema.RecipeName))

@@ -55,3 +55,31 @@ def test_a_scope_without_match_is_refused_with_the_nearest_name() -> None:
 def test_statistics_cannot_be_frozen_apart_from_their_layer() -> None:
     with pytest.raises(ConfigError, match=r'moving_mean is frozen by scope but backbone/bn/beta of the same layer is trained'):
         scopes.select(LAYERS, ['backbone/bn/moving_.*'], None, 'stages.a')
+
+
+@pytest.mark.parametrize(
+    ('freeze', 'train', 'rests'),
+    [
+        (['backbone/.*'], None, True),
+        (['backbone/conv1/.*'], None, False),
+        ([], None, False),
+        ([], ['rpn_head/.*', 'decoder/lateral/.*'], True),
+        ([], ['.*/kernel'], False),
+        ([], ['backbone/bn/.*'], False),
+        (['backbone/.*'], ['.*'], True),
+    ],
+)
+def test_a_module_rests_by_what_is_frozen_and_by_what_alone_is_trained(freeze: list, train: list | None, rests: bool) -> None:
+    assert scopes.rests_as_a_whole('backbone', freeze, train) == rests
+
+
+def test_what_scopes_surely_freeze_is_frozen_by_select() -> None:
+    everything = [name for layer in LAYERS for name in (*layer.trainable, *layer.statistics)]
+    for freeze, train in (
+        (['backbone/.*'], None),
+        ([], ['rpn_head/.*']),
+        (['rpn_head/conv/bias'], ['rpn_head/.*']),
+        ([], ['.*/kernel']),
+    ):
+        surely, frozen = scopes.surely_frozen(everything, freeze, train), scopes.select(LAYERS, freeze, train, 'x').frozen
+        assert surely and surely <= set(frozen)

@@ -34,3 +34,9 @@ def test_a_cut_inside_the_backbone_is_told_without_its_size() -> None:
     last = 'stages.detector_2'
     found = described('bccd/four_step.yaml', f"{last}.freeze_variables=['rpn_head/.*']", f'{last}.freeze_up_to=conv_pw_5_relu')
     assert found == 'auto: backbone up to conv_pw_5_relu; size, and whether storing pays, are known when the stage begins'
+
+
+def test_what_alone_is_trained_freezes_the_rest() -> None:
+    last = 'stages.detector_2'
+    found = described('bccd/four_step.yaml', f'{last}.freeze_variables=[]', f"{last}.train_variables=['detection_head/.*']")
+    assert found == 'auto: output of decoder for 10 images x 2 views, 7 MiB'

@@ -95,7 +95,9 @@ def test_a_frozen_variable_that_moved_is_found(run_dir: pathlib.Path) -> None:
 
 def test_a_frozen_variable_without_proof_is_found(run_dir: pathlib.Path) -> None:
     rewrite_stage(run_dir, 'rpn_2', 'frozen.json', {})
-    assert any('2 variables match freeze_variables but are not in frozen.json' in text for text in checked(run_dir).wrong)
+    assert any(
+        '2 variables are frozen by the scopes of the stage but are not in frozen.json' in text for text in checked(run_dir).wrong
+    )
 
 
 def test_a_variable_without_origin_is_found(run_dir: pathlib.Path) -> None:
