@@ -15,6 +15,7 @@ from tests.fakes.project import ROOT, Project, make_project
 PACKAGE = ROOT / 'stagetrain'
 ORDER = (
     'errors',
+    'standard_error',
     'files',
     'outputs',
     'config',
@@ -36,7 +37,7 @@ ORDER = (
 )
 """A room imports itself and those that stand before it, nothing else."""
 TENSORFLOW = {'tensorflow', 'tf_keras', 'keras', 'official', 'orbit'}
-WITHOUT_TENSORFLOW = ('errors', 'files', 'outputs', 'config', 'pipeline', 'data', 'workers')
+WITHOUT_TENSORFLOW = ('errors', 'standard_error', 'files', 'outputs', 'config', 'pipeline', 'data', 'workers')
 NO_TENSORFLOW_LOADED = f'import sys; found = sorted({TENSORFLOW!r} & set(sys.modules)); assert not found, found'
 
 

@@ -22,6 +22,7 @@ from types import FrameType
 import rich.console
 
 import stagetrain
+from stagetrain import standard_error
 from stagetrain.cli import data_arguments, streams
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 from stagetrain.workers import quiet
@@ -81,7 +82,8 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     """Ends the process at once, for all that is written survives that; an exception would break imports of native modules."""
     del frame
     with contextlib.suppress(OSError, ValueError):
-        quiet.write_to_person(f'stagetrain: ended by {signal.Signals(number).name}; what was saved before is intact\n'.encode())
+        message = f'stagetrain: ended by {signal.Signals(number).name}; what was saved before is intact\n'
+        os.write(standard_error.fileno(), message.encode())
     os._exit(EXIT_INTERRUPTED)
 
 

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from stagetrain import standard_error
+
 SAVE, SAME, END = 'save', 'same', 'end'
 SECONDS_OF_A_DOUBLE_PRESS = 2.0
 
@@ -118,7 +120,7 @@ def making(name: str, done: int, total: int | None) -> Work:
 def say(text: str) -> None:
     """Writes a line to standard error at once and past all buffers: where a signal comes, one may be half-way in a write."""
     line = f'stagetrain: {text}\n'
-    if sys.stderr.isatty():
-        line = f'\r\x1b[K{line}'  # A progress bar may stand in this line.
     with contextlib.suppress(OSError, ValueError):  # Nobody listens any more; what was asked for is done all the same.
-        os.write(sys.stderr.fileno(), line.encode(sys.stderr.encoding or 'utf-8', 'backslashreplace'))
+        if os.isatty(standard_error.fileno()):
+            line = f'\r\x1b[K{line}'  # A progress bar may stand in this line.
+        os.write(standard_error.fileno(), line.encode(sys.stderr.encoding or 'utf-8', 'backslashreplace'))

@@ -4,26 +4,21 @@
         from stagetrain.inference import detect
         detect.detect_images(...)
 
-Native code writes to file descriptor 2 and asks nobody, so the descriptor itself leads to the log inside the block. Our own
-messages are printed to standard output, or to standard error behind the block.
+Our own messages are printed to standard output inside the block, or to standard error behind it (see `standard_error`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import pathlib
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 
+from stagetrain import standard_error
 from stagetrain.errors import StagetrainError
 from stagetrain.workers.environment import prepare_environment
-
-STANDARD_ERROR = 2
-_real = STANDARD_ERROR
 
 
 @contextlib.contextmanager
@@ -57,7 +52,7 @@ def printing_to(log: pathlib.Path | None = None, *, keep: bool = False) -> Itera
     descriptor, path = _opened(log, keep)
     is_temporary = path != log
     try:
-        with _leading_to(descriptor):
+        with standard_error.leading_to(descriptor):
             yield
     except (StagetrainError, BrokenPipeError):
         raise
@@ -66,40 +61,9 @@ def printing_to(log: pathlib.Path | None = None, *, keep: bool = False) -> Itera
         print(f'stagetrain: what TensorFlow and other libraries printed is in {path}', file=sys.stderr)
         raise
     finally:
+        os.close(descriptor)
         if is_temporary:
             path.unlink(missing_ok=True)
-
-
-def write_to_person(message: bytes) -> None:
-    """Writes to the real standard error, inside a block too; may be called from a signal handler."""
-    os.write(_real, message)
-
-
-@contextlib.contextmanager
-def _leading_to(descriptor: int) -> Iterator[None]:
-    """Has file descriptor 2 be `descriptor`, which is closed, and then what it was."""
-    global _real
-    former = _real
-    sys.stderr.flush()
-    saved = os.dup(STANDARD_ERROR)
-    _real = saved if former == STANDARD_ERROR else former
-    os.dup2(descriptor, STANDARD_ERROR)
-    os.close(descriptor)
-    tells_of_crashes = not faulthandler.is_enabled()
-    if tells_of_crashes:
-        faulthandler.enable(_real, all_threads=False)
-    try:
-        with warnings.catch_warnings():
-            if not sys.warnoptions:
-                warnings.resetwarnings()
-            yield
-    finally:
-        if tells_of_crashes:
-            faulthandler.disable()
-        sys.stderr.flush()
-        os.dup2(saved, STANDARD_ERROR)
-        os.close(saved)
-        _real = former
 
 
 def _opened(log: pathlib.Path | None, keep: bool) -> tuple[int, pathlib.Path]:

@@ -17,6 +17,7 @@ from tests.fakes.project import ROOT
 SCRIPT = """
 import logging, os, pathlib, signal, sys, warnings
 from stagetrain.errors import DataError
+from stagetrain.pipeline import stopping
 from stagetrain.workers import quiet
 
 log = pathlib.Path(sys.argv[1]) if sys.argv[1] else None
@@ -91,15 +92,15 @@ def test_a_crash_in_native_code_leaves_a_traceback(tmp_path: pathlib.Path) -> No
     assert text.startswith('Fatal Python error: Aborted\n') and 'cuInit' not in text
 
 
-def test_a_signal_handler_reaches_the_person_inside_blocks_and_behind(tmp_path: pathlib.Path) -> None:
+def test_what_a_signal_has_us_say_reaches_the_person_inside_blocks_and_behind(tmp_path: pathlib.Path) -> None:
     body = """
 with quiet.printing_to(log):
     with quiet.printing_to(log, keep=True):
-        quiet.write_to_person(b'inside\\n')
+        stopping.say('inside')
     libraries()
-quiet.write_to_person(b'behind\\n')
+stopping.say('behind')
 """
-    assert said(tmp_path / 'log', body=body) == (0, 'inside\nbehind\n')
+    assert said(tmp_path / 'log', body=body) == (0, 'stagetrain: inside\nstagetrain: behind\n')
 
 
 def test_computing_sets_what_tensorflow_reads(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
