@@ -10,6 +10,8 @@ A job: `{"config": FILE, "stage": NAME, "records": FILE, "num_images", "num_step
 "checkpoint": PATH, "result": FILE}`; the result is the job's seconds by part.
 """
 
+# ruff: noqa: E402 - TensorFlow reads the environment while it is imported.
+
 from __future__ import annotations
 
 import pathlib
@@ -17,6 +19,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from stagetrain.workers.environment import prepare_environment
+
+prepare_environment()
 
 import tensorflow as tf
 from official.vision.configs import maskrcnn as maskrcnn_config

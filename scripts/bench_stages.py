@@ -8,6 +8,8 @@ Rows `step_1` to `step_4` and `end_to_end` are single training steps on batches 
 process. `pipeline`, `peak_memory` and `evaluation` run both sides whole, from files; `docs/performance.md` says what each holds.
 """
 
+# ruff: noqa: E402 - TensorFlow reads the environment while it is imported.
+
 from __future__ import annotations
 
 import argparse
@@ -24,13 +26,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from stagetrain.workers.environment import prepare_environment
+
+prepare_environment()
+
 import bench_model_garden
 import rich.console
 import rich.table
 import tensorflow as tf
 
 from stagetrain import files
-from stagetrain.config import load
+from stagetrain.config import load, onednn, versions
 from stagetrain.config.stages import live_losses
 from stagetrain.data import synthetic
 from stagetrain.data.annotation import Dataset
@@ -52,6 +58,7 @@ from stagetrain.stores.proposals import PADDING, PROPOSALS
 from stagetrain.training import cost, optimizers
 from stagetrain.training.input import TrainingInput
 from stagetrain.weights import assign
+from stagetrain.workers import quiet
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEP_ROWS: Mapping[str, str] = {
@@ -484,7 +491,7 @@ def machine() -> dict[str, Any]:
         'cores': len(os.sched_getaffinity(0)),
         'system': f'{platform.system()} {platform.release()}',
         'python': platform.python_version(),
-        'versions': {name: metadata.version(name) for name in PACKAGES},
+        'versions': {**{name: metadata.version(name) for name in PACKAGES}, versions.ONEDNN: onednn.value(os.environ)},
     }
 
 
@@ -559,11 +566,7 @@ def run(kind: str, settings: Settings, wanted: Sequence[str]) -> dict[str, Any]:
         rows = {}
         for name, row in measure(bench, wanted):
             rows[name] = row.to_json()
-            print(
-                f'{name}: {rows[name]["ours"]:.4g} against {rows[name]["model_garden"]:.4g} {row.unit}',
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f'{name}: {rows[name]["ours"]:.4g} against {rows[name]["model_garden"]:.4g} {row.unit}', flush=True)
         described_settings = {
             **dataclasses.asdict(settings),
             'data': kind,
@@ -590,7 +593,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = QUICK if given.quick else FULL
         if given.steps:
             settings = dataclasses.replace(settings, num_steps=given.steps)
-        report = run(given.data, settings, given.rows or (QUICK_ROWS if given.quick else ROWS))
+        with quiet.printing_to():
+            report = run(given.data, settings, given.rows or (QUICK_ROWS if given.quick else ROWS))
     except StagetrainError as error:
         print(error, file=sys.stderr)
         return error.exit_code
