@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 from pydantic.fields import FieldInfo
 
+from stagetrain.config import documentation
 from stagetrain.errors import known_names, suggestion
 
 Value = TypeVar('Value')
@@ -36,16 +37,24 @@ def is_cosmetic(field: FieldInfo) -> bool:
 class Strict(pydantic.BaseModel):
     """A part of a pipeline file: unknown keys and wrong types are refused, values do not change after loading."""
 
-    model_config = pydantic.ConfigDict(
-        extra='forbid', strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, protected_namespaces=()
-    )
+    model_config = pydantic.ConfigDict(extra='forbid', strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: pydantic.GetJsonSchemaHandler) -> dict[str, Any]:
+        """Adds the documentation of the fields."""
+        described = handler(core_schema)
+        texts, properties = documentation.of_fields(cls), handler.resolve_ref_schema(described).get('properties', {})
+        for name, field in cls.model_fields.items():
+            if name in texts:
+                properties[field.alias or name].setdefault('description', texts[name])
+        return described
 
 
 class ModelGardenConfig(Strict):
-    """A config class of the Model Garden, generated. It has no documentation to look for, which would take 2 ms a class, and no
-    validator of its own until it is asked for one: the pipeline's does its work."""
+    """A config class of the Model Garden, generated. It has no validator of its own until it is asked for one, for the pipeline's
+    does its work."""
 
-    model_config = pydantic.ConfigDict(use_attribute_docstrings=False, defer_build=True)
+    model_config = pydantic.ConfigDict(defer_build=True)
 
 
 def defaults() -> Any:

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from stagetrain.config import options, schema
+from stagetrain.config import documentation, options, schema
 from stagetrain.config.builtin import experiment
 from stagetrain.errors import DataError, WeightsError
 from stagetrain.pipeline import fingerprint
@@ -31,7 +31,8 @@ def test_cosmetic_keys_are_marked_and_their_documentation_says_so() -> None:
         'budget_gib',
         'require',
     }
-    assert all(options.is_cosmetic(field) == (field.description or '').startswith('Cosmetic.') for _, field in found)
+    texts = [documentation.of_fields(kind).get(name, '') for kind in types for name in kind.model_fields]
+    assert all(options.is_cosmetic(field) == text.startswith('Cosmetic.') for (_, field), text in zip(found, texts, strict=True))
     assert not options.is_cosmetic(schema.Train.model_fields['batch_size'])
 
 

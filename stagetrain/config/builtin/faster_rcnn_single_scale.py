@@ -89,8 +89,6 @@ class RoiAligner(options.Strict):
 class Parser(two_stage.Parser):
     """How images and targets are prepared."""
 
-    model_config = pydantic.ConfigDict(use_attribute_docstrings=True)
-
     shorter_side: Positive | None = None
     """Pixels that the shorter side of an image is scaled to, as far as the longer one then fits into `input_size` (the paper: 600
     and 1000); `null` scales images to fit."""

@@ -15,9 +15,10 @@ from stagetrain.config.options import defaults
 
 
 class Parser(AugmentedParser, networks.MaskRcnnParser):
-    """How images and targets are prepared; masks do not follow the operations of `aug_type` that move an image."""
+    """How images and targets are prepared."""
 
     aug_type: None = None
+    """None: masks do not follow the operations that move an image."""
 
 
 class MaskRcnn(networks.MaskRcnn, DetectorOptions):
