@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stagetrain.api import preparation
+from stagetrain.api.listening import Listeners
 from stagetrain.config import load
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.events import Listener, Planned
@@ -41,5 +42,6 @@ def run(
     with directory.writing():
         plan = preparation.planned(loaded, directory, select, tell)
         directory.create_or_open(loaded)
-        listen(Planned(None, plan, directory.path))
-        runner.run(plan, directory, start_worker, listen, stopper)
+        listeners = Listeners(loaded, directory, listen)
+        listeners(Planned(None, plan, directory.path))
+        runner.run(plan, directory, start_worker, listeners, stopper)

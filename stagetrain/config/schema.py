@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import artefacts, bounds, losses, specs
+from stagetrain.config import artefacts, bounds, callbacks, losses, specs
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
@@ -436,6 +436,10 @@ def pipeline_type() -> type[PipelineBase]:
     }
     source: Any = pydantic.create_model('Source', __base__=Source, __doc__=Source.__doc__, **kinds)
     fields['sources'] = (dict[Name, source], Field(default_factory=dict, description='Weight files by name.'))
+    if callbacks.kinds():
+        known: dict[str, Any] = {spec.name: (spec.settings | None, None) for spec in callbacks.kinds()}
+        listening = pydantic.create_model('Callbacks', __base__=Strict, __doc__='What listens to a run, by name.', **known)
+        fields['callbacks'] = (listening, Field(default_factory=listening, description=listening.__doc__))
     return pydantic.create_model('Pipeline', __base__=PipelineBase, __doc__=PipelineBase.__doc__, **fields)
 
 
