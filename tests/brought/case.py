@@ -10,11 +10,8 @@ before has changed or is gone, unless the step allows it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
-import hashlib
-import os
 import pathlib
 import re
 import shlex
@@ -26,6 +23,7 @@ import pytest
 
 from stagetrain.cli import main
 from stagetrain.workers import process
+from tests.brought.folder import contents
 from tests.fakes import project
 
 RUN_FILES = ('run/*', 'calls.jsonl', 'checks.jsonl')
@@ -123,25 +121,6 @@ def in_a_process(arguments: Sequence[str], folder: pathlib.Path, environ: Mappin
     environment = project.environ_of({'COLUMNS': '200', **environ})
     done = subprocess.run(command, capture_output=True, cwd=folder, env=environment, check=False, timeout=120)
     return done.returncode, (done.stdout + done.stderr).decode(errors='backslashreplace')
-
-
-def contents(folder: pathlib.Path) -> dict[str, str]:
-    """Returns relative path -> what a file holds, or where a link leads."""
-    return {str(path.relative_to(folder)): _content(path) for path in _files(folder)}
-
-
-def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    for root, folders, names in os.walk(folder):
-        links = [name for name in folders if os.path.islink(os.path.join(root, name))]
-        yield from (pathlib.Path(root, name) for name in [*names, *links])
-
-
-def _content(path: pathlib.Path) -> str:
-    if path.is_symlink():
-        return f'-> {os.readlink(path)}'
-    with contextlib.suppress(PermissionError):
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else 'no file'
-    return 'not readable'
 
 
 def _wrong_words(step: Step, code: int, said: str) -> Iterator[str]:
