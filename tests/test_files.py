@@ -30,6 +30,16 @@ def committed(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / 'step-1'
 
 
+def test_names_that_are_not_utf8_are_written_and_read_equal(tmp_path: pathlib.Path) -> None:
+    value = {'path': os.fsdecode(b'/data/K\xe4fer'), 'other': 'Käfer'}
+    files.write_json(tmp_path / 'a.json', value)
+    files.write_sealed_json(tmp_path / 'b.json', value)
+    files.append_json_line(tmp_path / 'c.jsonl', value)
+    assert files.read_json(tmp_path / 'a.json') == files.read_sealed_json(tmp_path / 'b.json') == value
+    assert files.read_json_lines(tmp_path / 'c.jsonl') == [value]
+    assert b'K\xc3\xa4fer' in (tmp_path / 'a.json').read_bytes() and b'K\\udce4fer' in (tmp_path / 'a.json').read_bytes()
+
+
 def test_atomic_write_replaces_and_leaves_no_temporary(tmp_path: pathlib.Path) -> None:
     files.atomic_write(tmp_path / 'x', 'old')
     files.atomic_write(tmp_path / 'x', b'new')

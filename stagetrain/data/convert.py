@@ -91,6 +91,7 @@ def plan(
     require_format(to)
     if not re.fullmatch(r'\w[\w.-]*', split):
         raise BadInput(f"split '{split}': expected letters, digits, '_', '-' and '.' only: files are named after it")
+    _require_text(dataset)
     if to != 'tfrecord':
         _require_file_names(dataset)
         if num_shards is not None:
@@ -163,6 +164,14 @@ def without_ignored(dataset: Dataset) -> tuple[tuple[Example, ...], int]:
         names = ('boxes_yxyx_px', 'classes', 'difficult', 'is_crowd')
         examples.append(dataclasses.replace(example, **{name: getattr(example, name)[kept] for name in names}))
     return tuple(examples), dataset.num_boxes - sum(len(example.classes) for example in examples)
+
+
+def _require_text(dataset: Dataset) -> None:
+    """A file name of another encoding is lone surrogates in Python, which no format has letters for."""
+    names = [*((example.path, example.image_id) for example in dataset.examples), *(('a class', name) for name in dataset.classes)]
+    for place, name in names:
+        if not name.isascii() and name.encode('utf-8', 'replace').decode() != name:
+            raise BadInput(f"{place}: the name '{name}' is not UTF-8 text, so no format can hold it; rename it")
 
 
 def _require_file_names(dataset: Dataset) -> None:

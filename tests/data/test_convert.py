@@ -168,6 +168,15 @@ def test_an_id_that_is_no_file_name_is_refused(dataset: Dataset, image_id: str, 
         convert.plan(odd, to, 'train')
 
 
+@pytest.mark.parametrize('to', FORMATS)
+def test_a_name_that_is_not_utf8_is_refused_in_every_format(dataset: Dataset, to: str) -> None:
+    odd = dataclasses.replace(dataset, examples=(dataclasses.replace(dataset.examples[0], image_id='K\udce4fer'),))
+    with pytest.raises(BadInput, match=r"the name 'K\udce4fer' is not UTF-8 text, so no format can hold it; rename it"):
+        convert.plan(odd, to, 'train')
+    with pytest.raises(BadInput, match="a class: the name '.' is not UTF-8 text"):
+        convert.plan(dataclasses.replace(dataset, classes=('\udce4', 'dog')), to, 'train')
+
+
 def test_a_format_that_cannot_be_written_is_refused(dataset: Dataset) -> None:
     with pytest.raises(BadInput, match=r"--to: found 'cocoa', expected one of coco, .*Did you mean 'coco'\?"):
         convert.plan(dataset, 'cocoa', 'train')
