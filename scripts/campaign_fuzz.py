@@ -7,7 +7,9 @@ A case is a valid file changed at random (bits, bytes, pieces, numbers, keys), o
 names, links, stray files, thin images, objects that do not count, exporters that are wrong throughout. It is used in a process of
 its own, with at most 10 s of computing and 2 GB more memory than before. The bombs (huge pictures, entities, aliases, deep
 nesting, false shapes) are among the cases. What ends in a traceback, a signal, the time limit or the memory limit, is refused
-without the file's name, or changes a file that was there has failed. Prints one JSON object; the exit code is 1 when a case failed.
+without the file's name, or changes a file that was there has failed.
+
+Prints one JSON object; the exit code is 1 when a case failed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # Run from a clone, nothing need be installed.
 
-from scripts.fuzz import brought, data_sets, pipeline_files, processes, run_files, templates, weight_files
+from scripts.fuzz import data_sets, pipeline_files, places, processes, run_files, scenes, templates, weight_files
 from scripts.fuzz.kind import Bomb, Kind, Scene
 from scripts.fuzz.mutations import mutate
 from stagetrain.config import load, specs
@@ -37,7 +39,8 @@ KINDS: dict[str, Kind | Scene] = {
     **data_sets.KINDS,
     **weight_files.KINDS,
     **run_files.KINDS,
-    **brought.SCENES,
+    **scenes.SCENES,
+    **places.SCENES,
 }
 
 

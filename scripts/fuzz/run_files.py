@@ -9,8 +9,8 @@ from collections.abc import Callable
 from scripts.fuzz import templates
 from scripts.fuzz.kind import Kind
 from stagetrain.errors import EXIT_BAD_INPUT, StagetrainError
-from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.file_checks import verify
+from stagetrain.pipeline.rundir import RunDirectory
 
 
 def make_run_file(pattern: str) -> Callable[[pathlib.Path], pathlib.Path]:

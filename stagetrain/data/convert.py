@@ -168,7 +168,10 @@ def without_ignored(dataset: Dataset) -> tuple[tuple[Example, ...], int]:
 
 def _require_text(dataset: Dataset) -> None:
     """A file name of another encoding is lone surrogates in Python, which no format has letters for."""
-    names = [*((example.path, example.image_id) for example in dataset.examples), *(('a class', name) for name in dataset.classes)]
+    names = [
+        *((example.path, example.image_id) for example in dataset.examples),
+        *(('a class', name) for name in dataset.classes),
+    ]
     for place, name in names:
         if not name.isascii() and name.encode('utf-8', 'replace').decode() != name:
             raise BadInput(f"{place}: the name '{name}' is not UTF-8 text, so no format can hold it; rename it")

@@ -27,7 +27,7 @@ BOX = (10, 5, 40, 30)
 def pixels(name: str, width: int = WIDTH, height: int = HEIGHT, kind: str = 'JPEG') -> bytes:
     """Returns an encoded image; other names, other pixels."""
     buffer = io.BytesIO()
-    noise = np.random.default_rng(list(name.encode())).integers(0, 255, (height, width, 3), np.uint8)
+    noise = np.random.default_rng(list(name.encode('utf-8', 'replace'))).integers(0, 255, (height, width, 3), np.uint8)
     PIL.Image.fromarray(noise).save(buffer, kind)
     return buffer.getvalue()
 
