@@ -53,6 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN if arguments is None else handler)
 
 
+_OF_THE_PLACE = {
+    errno.ENAMETOOLONG: 'no disk has a name as long as this; expected parts of at most 255 bytes, 4,095 in all',
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOSPC, errno.EDQUOT)),
+}
+"""What a path that a person named, or the disk below it, does not allow; verbs explain it better where they expect it."""
+
+
 def _carry_out(options: argparse.Namespace) -> int:
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
     try:
@@ -64,10 +71,10 @@ def _carry_out(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in _OF_THE_PLACE:
             raise
-        text = f'{error.filename}: no disk has a name as long as this; expected parts of at most 255 bytes, 4,095 in all'
-        print(f'stagetrain {options.command}: {text}', file=sys.stderr)
+        text = _OF_THE_PLACE[error.errno] or error.strerror
+        print(f'stagetrain {options.command}: {error.filename or "a file"}: {text}', file=sys.stderr)
         return EXIT_BAD_INPUT
 
 

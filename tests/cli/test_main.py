@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -92,6 +93,22 @@ def test_an_unexpected_exception_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(main.json, 'dumps', lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main.main(['schema'])
+
+
+@pytest.mark.parametrize(('number', 'is_told'), [(errno.EACCES, True), (errno.ENOSPC, True), (errno.EBADF, False)])
+def test_what_a_path_does_not_allow_is_told_and_other_errors_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, is_told: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), '/data/x')
+
+    monkeypatch.setattr(main.json, 'dumps', fail)
+    if is_told:
+        assert main.main(['schema']) == 2
+        assert capsys.readouterr().err == f'stagetrain schema: /data/x: {os.strerror(number)}\n'
+    else:
+        with pytest.raises(OSError, match='/data/x'):
+            main.main(['schema'])
 
 
 def test_ctrl_c_outside_of_a_stage_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
