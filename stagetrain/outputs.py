@@ -75,7 +75,7 @@ def write_json(option: str, place: pathlib.Path, value: Any) -> None:
     """Writes a JSON value to what `file` returned; raises `BadInput` when that fails, as with a disk that is full by now."""
     with explained(option, place):
         if _is_device(place):
-            place.write_bytes(files.utf8(files.json_text(value)))
+            place.write_bytes(files.as_bytes(files.json_text(value)))
         else:
             files.write_json(place, value)
 

@@ -123,7 +123,7 @@ def _digests(classes: Sequence[str], examples: Sequence[Example]) -> tuple[str, 
             boxes = example.boxes_yxyx_px.astype('<f4').tobytes() + example.classes.astype('<i4').tobytes()
             flags = example.difficult.astype('u1').tobytes() + example.is_crowd.astype('u1').tobytes()
             masks = b'' if example.masks is None else _length_framed(json.dumps(example.masks).encode())
-            digest.update(_length_framed(example.image_id.encode()))
+            digest.update(_length_framed(example.image_id.encode('utf-8', 'surrogatepass')))
             digest.update(np.asarray([example.height, example.width, len(example.classes)], '<i8').tobytes())
             digest.update(boxes + flags + content + masks)
             annotation = hashlib.sha256(boxes + flags + masks).hexdigest()

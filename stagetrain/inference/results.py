@@ -28,8 +28,8 @@ def write(request: Request, found: Detections) -> list[pathlib.Path]:
     out, dataset = request.out, request.dataset
     with outputs.explained('--out', out.path):
         pictures = [out.write(name, _picture(request, found, index)) for index, name in enumerate(request.pictures)]
-        out.write(IMAGES_FILE, files.json_text(request.numbering.skeleton(dataset)).encode())
-        out.write(DETECTIONS_FILE, files.json_text(found.to_coco(dataset, request.numbering)).encode())
+        out.write(IMAGES_FILE, files.as_bytes(files.json_text(request.numbering.skeleton(dataset))))
+        out.write(DETECTIONS_FILE, files.as_bytes(files.json_text(found.to_coco(dataset, request.numbering))))
     return pictures
 
 

@@ -67,14 +67,14 @@ class Ledger:
 
 
 def _check(before: bytes, line: Mapping[str, Any]) -> str:
-    return hashlib.sha256(before + b'\n' + files.canonical_json(line).encode()).hexdigest()[:16]
+    return hashlib.sha256(before + b'\n' + files.as_bytes(files.canonical_json(line))).hexdigest()[:16]
 
 
 def _is_whole(before: bytes, line: bytes) -> bool:
     try:
         value = json.loads(line)
         check = value.pop('check')
-        return check == _check(before, value) and line == files.canonical_json({**value, 'check': check}).encode()
+        return check == _check(before, value) and line == files.as_bytes(files.canonical_json({**value, 'check': check}))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 

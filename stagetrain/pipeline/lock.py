@@ -105,7 +105,7 @@ def write_lock(path: pathlib.Path, lock: Lock) -> None:
 
 def _render(body: Mapping[str, Any]) -> bytes:
     value = {'digest': files.digest_of(body), **body}
-    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n').encode()
+    return files.as_bytes(json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n')
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:

@@ -9,8 +9,10 @@ from tests.brought import sets
 from tests.brought.case import RUN_FILES, Case, Hold, Step, each
 from tests.fakes import project
 
-NAMES = ('lr[0.1]*?', "my o'run %d{1,2}$HOME", '实验\n[bold]x')
-"""What means something to patterns, shells, formats, terminals and markup."""
+NAMES = ('lr[0.1]*?', "my o'run %d{1,2}$HOME", '实验\n[bold]x', 'K\udce4fer')
+"""What means something to patterns, shells, formats, terminals and markup, or is not UTF-8."""
+
+LONG = 'n' * 300
 
 
 def _project(folder: pathlib.Path) -> None:
@@ -76,7 +78,10 @@ def _data_named(name: str) -> Case:
         Step(f'data check {quoted("a.json")}', says=['images 1;', '0 faults']),
         Step(f'data check {quoted("boxes.csv")}', says=['images 1;', '0 faults']),
         Step(f'data check {quoted("a.tfrecord")} --class_file {quoted("label_map.pbtxt")}', says=['images 1;', '0 faults']),
-        Step(f'data convert {quoted("voc")} --to tfrecord --out {quoted("out")}', says=['written and read back equal']),
+        Step(
+            f'data convert {quoted("voc")} --to tfrecord --out {quoted("out")} --processes 1',
+            says=['written and read back equal'],
+        ),
     )
 
 
@@ -113,10 +118,19 @@ REFUSED = [
         _coco_and('out/mine.txt'),
         Step('data convert a.json --to csv --out out', code=2, says=[r'\bout\b']),
     ),
+    Case('convert over itself', _coco, Step('data convert a.json --to coco --out .', code=2, says=['is there already'])),
     Case('run at a file', _project, Step('run four.yaml --run_dir four.yaml', code=2, says=['four.yaml'])),
     Case('run below a file', _project, Step('run four.yaml --run_dir four.yaml/run', code=2, says=['four.yaml'])),
     Case('run into /proc', _project, Step('run four.yaml --run_dir /proc/run', code=2, says=['/proc/run'])),
     Case('run into a folder with something', _project, Step('run four.yaml --run_dir data', code=2, says=['data'])),
+    Case(
+        'a name too long',
+        _project,
+        *(
+            Step(f'{verb} {LONG}', code=2, says=['nnn', 'too long|as long as'])
+            for verb in ('run four.yaml --run_dir', 'status', 'clean', 'verify', 'check', 'plan')
+        ),
+    ),
     Case('status of a file', _project, Step('status four.yaml', code=2, says=['four.yaml'])),
     Case('clean of a data set', _project, Step('clean data', code=2, says=['data', 'run directory'])),
     Case('detections at a file', _finished, Step('detect run data/JPEGImages/a.jpg --out four.yaml', code=2, says=['four.yaml'])),
