@@ -9,8 +9,9 @@ from stagetrain import files
 from stagetrain.api import preparation
 from stagetrain.config import artefacts
 from stagetrain.config.artefacts import ArtefactSpec
-from stagetrain.pipeline import plan as planning
-from stagetrain.pipeline.plan import Plan, Selection, assess
+from stagetrain.pipeline import planned
+from stagetrain.pipeline.plan import assess
+from stagetrain.pipeline.planned import Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
 
 MAKING = '.making'
@@ -40,7 +41,7 @@ def _remove_unread(directory: RunDirectory, kind: ArtefactSpec, plan: Plan) -> I
     What a stage makes for itself is not needed once it is finished; while one is half-done all is kept.
     """
     needed = {artefact.fingerprint for stage in plan.stages for artefact in stage.artefacts if artefact.kind == kind.name}
-    if not kind.has_job and any(stage.step and stage.action == planning.RESUME for stage in plan.stages):
+    if not kind.has_job and any(stage.step and stage.action == planned.RESUME for stage in plan.stages):
         return
     for store in _unread(directory.store(kind.name), needed):
         if kind.has_job:

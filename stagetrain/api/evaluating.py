@@ -12,10 +12,9 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.inference import choice
-from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.events import Listener
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import EVALUATE, Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.stopping import Stopper
 from stagetrain.workers.environment import prepare_environment
@@ -58,11 +57,10 @@ def on_validation(
             raise ConfigError(f'{directory.path}: no stage is finished; run the pipeline first')
         select = Selection(evaluate=(stage,) if stage else tuple(finished))
         plan = preparation.planned(loaded, directory, select, tell)
-        for planned in plan.stages:
-            if planned.selected and planned.action != planning.EVALUATE:
-                raise ConfigError(
-                    f'stage {planned.id} is not up to date ({planned.reason}); run it first, or evaluate others with --stage'
-                )
+        for stage_plan in plan.stages:
+            if stage_plan.selected and stage_plan.action != EVALUATE:
+                lack = f'stage {stage_plan.id} is not up to date ({stage_plan.reason})'
+                raise ConfigError(f'{lack}; run it first, or evaluate others with --stage')
         runner.run(plan, directory, start_worker, listen, stopper)
         results = directory.lock().stages
     return {stage_id: dict(results[stage_id].result['metrics']) for stage_id in plan.graph.nodes if stage_id in select.evaluate}

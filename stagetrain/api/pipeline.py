@@ -17,7 +17,7 @@ from stagetrain.api.run import Run, open_run
 from stagetrain.config import load as loading
 from stagetrain.config.schema import PipelineBase
 from stagetrain.pipeline.events import Listener, nobody
-from stagetrain.pipeline.plan import Plan, Selection
+from stagetrain.pipeline.planned import Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.stopping import Stopper
 from stagetrain.workers import process

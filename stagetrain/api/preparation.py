@@ -13,7 +13,8 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.pipeline import class_lists, fingerprint
 from stagetrain.pipeline.fingerprint import Facts
-from stagetrain.pipeline.plan import Plan, Selection, make_plan
+from stagetrain.pipeline.plan import make_plan
+from stagetrain.pipeline.planned import Plan, Selection
 from stagetrain.pipeline.rundir import EMPTY, RunDirectory
 
 Tell = Callable[[str], None]

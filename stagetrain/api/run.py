@@ -24,7 +24,7 @@ from stagetrain.pipeline import run_files
 from stagetrain.pipeline.events import Listener, nobody
 from stagetrain.pipeline.graph import build_graph
 from stagetrain.pipeline.lock import Entry
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
 from stagetrain.pipeline.stopping import Stopper

@@ -7,7 +7,7 @@ from stagetrain.api.listening import Listeners
 from stagetrain.config import load
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.events import Listener, Planned
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.runner import StartWorker
 from stagetrain.pipeline.stopping import Stopper

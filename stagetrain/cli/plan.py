@@ -10,8 +10,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from stagetrain.pipeline.plan import Plan
-from stagetrain.pipeline.plan_text import plan_lines
+from stagetrain.pipeline.planned import Plan, plan_lines
 
 
 def show(plan: Plan, console: rich.console.Console) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from stagetrain.api import preparation
 from stagetrain.config import load
-from stagetrain.pipeline.plan import Plan, Selection
+from stagetrain.pipeline.planned import Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory
 
 

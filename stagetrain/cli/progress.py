@@ -8,7 +8,7 @@ import rich.text
 from rich.markup import escape
 
 from stagetrain.config import metric_names
-from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline import planned
 from stagetrain.pipeline.events import Checking, Ended, Event, Finished, Note, Planned, Progress, Remark, Skipped, Started
 
 
@@ -95,7 +95,7 @@ def _number(value: float | None) -> str:
 def _headline(event: Planned) -> str:
     plan = event.plan
     selected = [stage for stage in plan.stages if stage.selected]
-    waiting = [stage for stage in selected if stage.action != planning.SKIP]
+    waiting = [stage for stage in selected if stage.action != planned.SKIP]
     what = f'{len(waiting)} of {len(selected)} stages to do' if waiting else f'all {len(selected)} stages are up to date'
     bad = plan.facts.num_bad_train + plan.facts.num_bad_validation
     skipped = f', {bad} bad items left out' if bad else ''

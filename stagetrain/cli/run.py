@@ -14,7 +14,7 @@ from stagetrain.cli import prepare, progress, signals, streams
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, ConfigError
 from stagetrain.evaluation import compare
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.workers import process, quiet
 

@@ -18,7 +18,7 @@ from stagetrain.cli import prepare, progress, signals
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names
 from stagetrain.pipeline import runner
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.workers import process, quiet
 

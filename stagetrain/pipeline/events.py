@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stagetrain.pipeline.plan import Plan
+from stagetrain.pipeline.planned import Plan
 
 
 @dataclasses.dataclass(frozen=True)

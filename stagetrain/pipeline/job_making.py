@@ -14,7 +14,7 @@ from stagetrain.config.stages import spec_of
 from stagetrain.pipeline import class_lists, other_runs
 from stagetrain.pipeline.graph import StageNode
 from stagetrain.pipeline.jobs import ArtefactJob, CheckJob, ModuleOrigin, StageJob
-from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
+from stagetrain.pipeline.planned import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory
 
 

@@ -18,123 +18,31 @@ from stagetrain import files
 from stagetrain.config import artefacts, check, load, losses, schema
 from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import class_lists, data_items, fingerprint, gates, judging, reasons
+from stagetrain.pipeline import class_lists, data_items, fingerprint, judging, reasons
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
 from stagetrain.pipeline.lock import Entry
+from stagetrain.pipeline.planned import (
+    EVALUATE,
+    EVERYTHING,
+    REFUSE,
+    RESUME,
+    RUN,
+    SKIP,
+    ArtefactPlan,
+    Plan,
+    Selection,
+    StagePlan,
+    counted_steps,
+)
 from stagetrain.pipeline.reasons import Because, Reason
 from stagetrain.pipeline.rundir import EMPTY, Partial, RunState
 
-RUN = 'run'
-RESUME = 'resume'
-EVALUATE = 'evaluate'
-SKIP = 'skip'
-REFUSE = 'refuse'
 NUM_DIFFERENCES_SHOWN = 5
 
 Begun = TypeVar('Begun', Entry, Partial)
 Tell = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 """Former parts and present ones -> what differs, in words."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which stages a command is about; each stage by its id (`rpn_1`, or `end_to_end.joint` in a variant)."""
-
-    only: str | None = None
-    """This stage alone."""
-    from_: str | None = None
-    """This stage and those behind it."""
-    until: str | None = None
-    """This stage and those before it."""
-    force: tuple[str, ...] = ()
-    """Start these again from their sources, up to date or not."""
-    variants: bool = False
-    """The stages of `compare` too."""
-    evaluate: tuple[str, ...] = ()
-    """These alone, and of them only the evaluation, again."""
-
-
-EVERYTHING = Selection()
-
-
-@dataclasses.dataclass(frozen=True)
-class ArtefactPlan:
-    """What a stage reads of another. The fingerprint is None while the stage that it is made of has yet to run."""
-
-    kind: str
-    from_stage: str
-    action: str
-    reason: Reason
-    fingerprint: str | None
-    parts: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class StagePlan:
-    """What happens to one stage."""
-
-    node: StageNode
-    selected: bool
-    action: str
-    """`run`, `resume` (at `step`), `evaluate` (trained, but its metrics are stale), `skip`, `refuse` (half-done and changed)."""
-    reason: Reason
-    step: int
-    """Steps done already."""
-    fingerprint: str | None
-    """None while a stage that it starts from has yet to run; `parts` lack the digests of its sources then."""
-    parts: Mapping[str, Any]
-    evaluation_parts: Mapping[str, Any]
-    artefacts: tuple[ArtefactPlan, ...]
-    losses: Mapping[str, float]
-    masked: tuple[str, ...]
-    """Loss terms of the detector that are not built."""
-    idle: tuple[str, ...]
-    """Modules that are carried along and that no live loss reaches."""
-    num_steps: int
-    num_images: int
-    mixed_versions: tuple[str, ...] = ()
-    """Which packages changed while it was half-done, and at which step."""
-    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What was measured of it, while that is up to date."""
-
-    @property
-    def lacking(self) -> str:
-        """Which of the bounds that it must keep do not hold, in words; empty when all do or nothing was measured yet."""
-        return gates.unmet(gates.judge(self.node.stage.require, self.metrics)) if self.metrics else ''
-
-    @property
-    def id(self) -> str:
-        """The stage's id."""
-        return self.node.id
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """A pipeline with what happens to each of its stages, in order."""
-
-    loaded: load.Loaded
-    facts: Facts
-    graph: Graph
-    select: Selection
-    stages: tuple[StagePlan, ...]
-
-    def remarks(self) -> list[str]:
-        """Returns what a person should know of the data before the selected stages run, a line each."""
-        selected = [stage for stage in self.stages if stage.selected]
-        found = judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
-        return [*self.facts.left_out, *found, *check.beyond_the_end(self.loaded, _counted_steps(selected))[1]]
-
-    def __str__(self) -> str:
-        """Returns what `stagetrain plan` prints."""
-        from stagetrain.pipeline import plan_text  # It reads plans.
-
-        return '\n'.join(line.head + line.text for line in plan_text.plan_lines(self))
-
-    def jobs(self) -> int:
-        """Returns how many child processes the plan needs at most."""
-        busy = [stage for stage in self.stages if stage.selected and stage.action != SKIP]
-        return len(busy) + sum(artefact.action == RUN for stage in busy for artefact in stage.artefacts)
 
 
 def make_plan(loaded: load.Loaded, facts: Facts, state: RunState = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
@@ -315,14 +223,9 @@ def _refuse_before_the_first_step(plan: Plan, state: RunState) -> None:
     new = [stage for stage in plan.stages if stage.selected and stage.action == RUN and stage.id not in begun]
     faults = [fault for stage in new for fault in judging.faults(pipeline, stage.id, stage.node.stage, facts)]
     faults += [fault for stage in new for fault in class_lists.faults(pipeline, stage.id, stage.node.stage, facts.source_classes)]
-    faults += check.beyond_the_end(plan.loaded, _counted_steps(new))[0]
+    faults += check.beyond_the_end(plan.loaded, counted_steps(new))[0]
     if faults:
         raise ConfigError('\n'.join(faults))
-
-
-def _counted_steps(stages: Iterable[StagePlan]) -> dict[str, int]:
-    """Returns the steps of the stages whose file says epochs; `check` has looked at the others."""
-    return {stage.id: stage.num_steps for stage in stages if stage.node.stage.train.epochs is not None}
 
 
 def _artefact_plan(graph: Graph, node: StageNode, kind: str, facts: Facts, state: RunState, first: list[str]) -> ArtefactPlan:

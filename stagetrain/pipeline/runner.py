@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import fingerprint, gates, job_making, run_files, stopping
+from stagetrain.pipeline import fingerprint, gates, job_making, planned, run_files, stopping
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
-from stagetrain.pipeline.plan import ArtefactPlan, Plan, StagePlan
+from stagetrain.pipeline.planned import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.pipeline.stopping import Stopper, Work
 
@@ -74,12 +74,12 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, listen: 
     workers = _Workers(start_worker, stopper)
     directory.keep_data_items(plan.facts.items)
     with workers.closing(), stopper.passing_to(workers.stop):
-        if any(stage.selected and stage.action in (planning.RUN, planning.RESUME) for stage in plan.stages):
+        if any(stage.selected and stage.action in (planned.RUN, planned.RESUME) for stage in plan.stages):
             _record_remarks(plan, directory, listen)
             _check_model(plan, directory, workers, listen)
         for number, stage in enumerate(plan.stages):
             if stage.selected:
-                left = [later for later in plan.stages[number + 1 :] if later.selected and later.action != planning.SKIP]
+                left = [later for later in plan.stages[number + 1 :] if later.selected and later.action != planned.SKIP]
                 _Stage(plan, directory, workers, listen, more_jobs=bool(left)).carry_out(stage.id)
     return EXIT_DONE
 
@@ -227,25 +227,25 @@ class _Stage:
         """Decides again, now that all sources are there, and does what was decided."""
         self.workers.stop_if_asked()
         stage = planning.decide(self.plan, stage_id, self.directory.state())
-        if stage.action == planning.SKIP:
+        if stage.action == planned.SKIP:
             self._record('skipped', stage_id, str(stage.reason))
             self.listen(Skipped(stage_id, str(stage.reason)))
         else:
             for artefact in stage.artefacts:
-                if artefact.action == planning.RUN:
+                if artefact.action == planned.RUN:
                     self._make(stage, artefact)
             self._train(stage)
         self._pass_gate(stage)
 
     def _train(self, stage: StagePlan) -> None:
         folder = self.directory.stage(stage.id)
-        if stage.action == planning.RUN:
+        if stage.action == planned.RUN:
             self.directory.forget_stage(stage.id)
         if stage.mixed_versions:
             self._warn_of_mixed_versions(stage)
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name in _STALE_EVALUATION if stage.action == planning.EVALUATE else ():
+            for name in _STALE_EVALUATION if stage.action == planned.EVALUATE else ():
                 (folder / name).unlink(missing_ok=True)
             files.write_json(folder / run_files.JOB, job_making.stage_job(self.plan, stage, self.directory).to_json())
         assert stage.fingerprint is not None

@@ -10,10 +10,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline import planned
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry
-from stagetrain.pipeline.plan import Plan, StagePlan
+from stagetrain.pipeline.planned import Plan, StagePlan
 from stagetrain.pipeline.reasons import NOT_RUN
 from stagetrain.pipeline.rundir import Partial, RunState
 
@@ -51,10 +51,10 @@ def unjudged_statuses(stage_ids: Sequence[str], state: RunState) -> tuple[StageS
 def _status(stage: StagePlan, state: RunState, failure: str | None) -> StageStatus:
     entry, partial = state.lock.stages.get(stage.id), state.partial.get(stage.id)
     if entry is not None:
-        text = stage.lacking if stage.action == planning.SKIP else stage.reason.changes or str(stage.reason)
-        return _finished(stage.id, entry, DONE if stage.action == planning.SKIP else STALE, text)
+        text = stage.lacking if stage.action == planned.SKIP else stage.reason.changes or str(stage.reason)
+        return _finished(stage.id, entry, DONE if stage.action == planned.SKIP else STALE, text)
     if partial is not None and partial.step:
-        since = str(stage.reason) if stage.action == planning.REFUSE else ', '.join(_new_versions(stage, partial))
+        since = str(stage.reason) if stage.action == planned.REFUSE else ', '.join(_new_versions(stage, partial))
         changed = f'changed since: {since}' if since else ''
         failed = f'failed: {failure}' if failure else ''
         text = _joined(f'at step {partial.step} of {stage.num_steps}', mixed(partial.mixed_versions), changed, failed)

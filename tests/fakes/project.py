@@ -20,7 +20,7 @@ from stagetrain import files
 from stagetrain.cli import prepare, progress
 from stagetrain.config import load
 from stagetrain.pipeline import runner
-from stagetrain.pipeline.plan import EVERYTHING, Plan, Selection
+from stagetrain.pipeline.planned import EVERYTHING, Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.workers import process
 from tests.fakes import worker

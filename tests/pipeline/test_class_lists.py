@@ -9,7 +9,7 @@ import pytest
 
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline import class_lists
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from tests.fakes.project import Project, make_project
 
 FROM = 'stages.detector_1.init.detection_head'

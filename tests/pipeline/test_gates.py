@@ -10,7 +10,8 @@ import rich.console
 from stagetrain.cli import plan as plan_verb
 from stagetrain.errors import ConfigError, StageFailed
 from stagetrain.pipeline import gates
-from stagetrain.pipeline.plan import Selection, assess
+from stagetrain.pipeline.plan import assess
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.status import stage_statuses
 from tests.fakes.project import Project
 

@@ -10,7 +10,7 @@ from stagetrain.config import load
 from stagetrain.config.stages import all_stages, spec_of
 from stagetrain.errors import ConfigError, StageFailed
 from stagetrain.pipeline import judging
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from tests.fakes.project import ROOT, Project
 
 CLASSES = 'data.classes=[thing, bird]'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stagetrain.errors import ConfigError
-from stagetrain.pipeline.plan import Selection, assess
+from stagetrain.pipeline.plan import assess
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.reasons import Because
 from tests.fakes.project import Project
 

@@ -14,7 +14,7 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import DamagedFile, RunDirectoryError
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from tests.fakes.project import ROOT, Project
 

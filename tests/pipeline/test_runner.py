@@ -15,7 +15,7 @@ import pytest
 from stagetrain import files
 from stagetrain.errors import BadInput, ConfigError, Interrupted, StageFailed
 from stagetrain.pipeline.jobs import ModuleOrigin, job_from_json
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from tests.fakes.project import ROOT, Project, make_project
 
 STAGES = ['rpn_1', 'detector_1', 'rpn_2', 'detector_2']

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stagetrain.errors import StageFailed
-from stagetrain.pipeline.plan import Selection, assess
+from stagetrain.pipeline.plan import assess
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
 from tests.fakes.project import Project
 

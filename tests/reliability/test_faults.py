@@ -16,7 +16,7 @@ from stagetrain import files
 from stagetrain.cli.main import main
 from stagetrain.errors import ConfigError, RunDirectoryError
 from stagetrain.pipeline.file_checks import verify
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from tests.fakes.project import ROOT, Project, environ_of, make_project
 

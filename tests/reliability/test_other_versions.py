@@ -12,7 +12,7 @@ from stagetrain import files
 from stagetrain.cli.main import main
 from stagetrain.errors import ConfigError, StageFailed
 from stagetrain.pipeline.file_checks import verify
-from stagetrain.pipeline.plan import Selection
+from stagetrain.pipeline.planned import Selection
 from tests.fakes.project import Project, make_project
 
 OLD = {'tensorflow': '2.19.0', 'tf-models-official': '2.19.1', 'tf_keras': '2.19.0'}
