@@ -21,6 +21,9 @@ SHARED = ['backbone/.*', 'decoder/.*']
 FLIPS = {'aug_rand_hflip': True, 'aug_rand_vflip': True, 'max_num_instances': 8}
 JITTER = {**FLIPS, 'aug_scale_min': 0.8, 'aug_scale_max': 1.5}
 NUM_STEPS = 20
+ROUNDING = 1e-5
+"""Relative difference of losses; the front was computed in batches of another size, for which kernels may round otherwise."""
+Losses = Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +49,15 @@ class Stage:
         settings = {'seed': self.views.seed, 'batch_size': 2, 'terms': terms, 'views': self.views, 'extra': extra}
         return TrainingInput(self.images, self.built.network, needs_images=read is None, **settings).batches(0, num_steps)
 
-    def losses(self, read: Any = None) -> list[dict[str, float]]:
-        """Returns every loss of the first steps."""
-        results = [self.step(batch) for batch in self.batches(NUM_STEPS, read)]
-        return [{name: float(value) for name, value in result.items()} for result in results]
+    def losses_both_ways(self, read: Any) -> list[tuple[Losses, Losses]]:
+        """Trains the first steps on stored features; returns each step's losses with the front computed, and with it read.
+
+        Both are taken at the same weights: a difference of rounding, however small, grows from step to step.
+        """
+        pairs = []
+        for images, stored in zip(self.batches(NUM_STEPS), self.batches(NUM_STEPS, read), strict=True):
+            pairs.append((_plain(self.step.try_out(images)), _plain(self.step(stored))))
+        return pairs
 
 
 def stage(folder: pathlib.Path, data: pathlib.Path, parser: Mapping[str, Any] = FLIPS, **keys: Any) -> Stage:
@@ -62,6 +70,10 @@ def stage(folder: pathlib.Path, data: pathlib.Path, parser: Mapping[str, Any] = 
     views = Views(images.geometry, randomness.stage_seed(context.seed, 'rpn'), context.stage.features.views)
     decision = features.decide(context.stage.features, built.network, list(built.roles.trained), images, views)
     return Stage(context, built, step, images, views, decision)
+
+
+def _plain(result: Mapping[str, Any]) -> Losses:
+    return {name: float(value) for name, value in sorted(result.items())}
 
 
 def nothing(done: int, total: int) -> None:
