@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from stagetrain.config import load
-from stagetrain.config.stages import as_seen_by, spec_of
-from stagetrain.training import job_files
+from stagetrain.config.stages import spec_of
+from stagetrain.stages.network import build_network
 from stagetrain.weights import names
 from tests import tiny
 
@@ -45,7 +45,7 @@ def shapes(model: dict[str, Any], term: str, classes: list[str]) -> tuple[Any, d
     document = tiny.pipeline(pathlib.Path('data'), [tiny.stage('one', {term: 1.0})])
     pipeline = load.load_resolved({**document, 'model': model, 'data': {**document['data'], 'classes': classes}}).pipeline
     stage = pipeline.stages[0]
-    detector = job_files.build_detector(as_seen_by(pipeline, stage), spec_of(pipeline, stage).modules, 0)
+    detector = build_network(pipeline, stage, spec_of(pipeline, stage).modules)
     variables = names.named_variables(detector.modules)
     return spec_of(pipeline, stage), {name: tuple(variable.shape) for name, variable in variables.items()}
 
