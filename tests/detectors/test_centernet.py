@@ -15,6 +15,7 @@ from stagetrain.detectors.centernet import OUTPUTS, CenterNet
 from stagetrain.detectors.detector import Batch, feature_key
 from tests import tiny
 
+pytestmark = pytest.mark.numbers
 TERMS = tuple(OUTPUTS)
 SIZE = (64, 96)
 PLACES = (16, 24)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from stagetrain.detectors import roi_sampler
+
+pytestmark = pytest.mark.numbers
 
 
 def class_loss(detector: Any, weights: Sequence[float] | None) -> float:

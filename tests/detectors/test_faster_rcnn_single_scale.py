@@ -20,6 +20,7 @@ from stagetrain.images.geometry import geometry_of, plain_view
 from stagetrain.images.loading import Images
 from stagetrain.weights import assign, names
 
+pytestmark = pytest.mark.numbers
 RECIPE = pathlib.Path(__file__).parents[2] / 'configs' / 'voc07' / 'four_step_vgg16.yaml'
 ALL = ('backbone', 'rpn_head', 'roi_head', 'detection_head')
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 
 from stagetrain.detectors import frozen_front
 from stagetrain.weights import names, sources
+
+pytestmark = pytest.mark.numbers
 
 Layers = tf_keras.layers
 

@@ -18,6 +18,7 @@ from stagetrain.images.normalization import normalize
 from stagetrain.stages import roles
 from stagetrain.weights import assign, names
 
+pytestmark = pytest.mark.numbers
 APPLICATIONS = tf_keras.applications
 SHAPE = (64, 64, 3)
 CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {

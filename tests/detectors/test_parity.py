@@ -30,7 +30,7 @@ CASCADE = {
     'detection_head': {'num_convs': 0, 'fc_dims': 32, 'class_agnostic_bbox_pred': True, 'cascade_class_ensemble': True},
 }
 MASK = {'type': 'mask_rcnn', 'mask_head': {'num_convs': 1, 'num_filters': 16}, 'mask_sampler': {'num_sampled_masks': 8}}
-pytestmark = pytest.mark.usefixtures('deterministic_ops')
+pytestmark = [pytest.mark.numbers, pytest.mark.usefixtures('deterministic_ops')]
 each = pytest.mark.parametrize('detector', [{}, CASCADE, MASK], ids=['plain', 'cascade', 'mask'], indirect=True)
 
 

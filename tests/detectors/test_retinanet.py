@@ -20,6 +20,7 @@ from stagetrain.weights.names import named_variables
 from tests import tiny
 from tests.same_detections import assert_same_detections, of_model_garden
 
+pytestmark = pytest.mark.numbers
 ALL = ('backbone', 'decoder', 'head')
 NUM_OBJECTS = 3
 

@@ -9,7 +9,7 @@ from official.vision.modeling.layers import roi_aligner
 
 from stagetrain.detectors.roi_align import align
 
-pytestmark = pytest.mark.usefixtures('deterministic_ops')
+pytestmark = [pytest.mark.numbers, pytest.mark.usefixtures('deterministic_ops')]
 
 
 @pytest.fixture

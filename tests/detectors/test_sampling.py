@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from stagetrain.detectors.sampling import sample_indices, sample_labels
 
+pytestmark = pytest.mark.numbers
 POSITIVE = tf.constant([True] * 10 + [False] * 90)
 NEGATIVE = tf.constant([False] * 20 + [True] * 80)
 

@@ -9,6 +9,8 @@ from official.vision.modeling.layers import roi_generator
 
 from stagetrain.detectors.suppression import multilevel_proposals
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.mark.parametrize('num_proposals, min_size', [(50, 0.0), (300, 0.0), (300, 12.0)])
 def test_equals_the_padded_form(detector, num_proposals, min_size):

@@ -15,6 +15,8 @@ from stagetrain.errors import ConfigError, WeightsError
 from stagetrain.weights import assign, names
 from tests.detectors.test_keras_backbones import SHAPE, build, scramble
 
+pytestmark = pytest.mark.numbers
+
 Published = tuple[tf_keras.Model, pathlib.Path]
 NARROW = {'width': 0.0625}
 CONV5X5 = {'type': 'Conv2D', 'name': 'block1_conv5x5', 'filters': 4, 'kernel_size': 5, 'activation': 'relu'}

@@ -17,6 +17,7 @@ from stagetrain.images.augment import Augmentation, Operation
 from stagetrain.images.geometry import View
 from tests import tiny
 
+pytestmark = pytest.mark.numbers
 SIZE = (48, 64)
 BOX = [14.0, 20.0, 30.0, 44.0]
 SEEDS = [tf.constant([7, number], tf.int32) for number in range(12)]

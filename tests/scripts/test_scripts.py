@@ -51,6 +51,43 @@ def test_ci_fails_without_the_data(tmp_path: pathlib.Path) -> None:
     assert f'missing {tmp_path}/ImageSets/Main/trainval.txt' in done.stderr
 
 
+FAKE_TESTS = """#!/bin/sh
+echo "$TF_ENABLE_ONEDNN_OPTS/$ONEDNN_MAX_CPU_ISA: $*" >> "$CALLS"
+case "$*" in *numbers*) exit "$FAIL_NUMBERS" ;; *) exit "$FAIL_ALL" ;; esac
+"""
+
+
+@pytest.mark.parametrize(('fail_numbers', 'fail_all', 'code'), [('0', '0', 0), ('1', '0', 1), ('0', '1', 1), ('2', '1', 1)])
+@pytest.mark.parametrize(
+    ('given', 'calls'),
+    [('', ['0/AVX2: -m numbers', '/: ']), ('1', ['0/AVX2: -m numbers', '1/: ']), ('False', ['1/: -m numbers', 'False/: '])],
+)
+def test_ci_runs_what_compares_numbers_with_other_kernels_and_then_all(
+    tmp_path: pathlib.Path, fail_numbers: str, fail_all: str, code: int, given: str, calls: list[str]
+) -> None:
+    for path, text in (('.ci/run', (ROOT / '.ci' / 'run').read_text()), ('scripts/test.sh', FAKE_TESTS)):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(text)
+        (tmp_path / path).chmod(0o755)
+    for path in ('bccd/ImageSets/Main/trainval.txt', 'bccd/ImageSets/Main/test.txt', 'mobilenet_2_5_224_tf_no_top.h5'):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    places = {'BCCD': str(tmp_path / 'bccd'), 'WEIGHTS': str(tmp_path), 'CALLS': str(tmp_path / 'calls')}
+    kernels = {'TF_ENABLE_ONEDNN_OPTS': given, 'ONEDNN_MAX_CPU_ISA': ''}
+    done = run(str(tmp_path / '.ci' / 'run'), FAIL_NUMBERS=fail_numbers, FAIL_ALL=fail_all, **places, **kernels)
+    assert (done.returncode, (tmp_path / 'calls').read_text().splitlines()) == (code, calls)
+    assert ('fail with other kernels' in done.stderr) is (fail_numbers != '0')
+
+
+@pytest.mark.parametrize('folder', ['detectors', 'stores', 'images', 'training', 'weights'])
+def test_files_that_compare_numbers_of_kernels_are_marked(folder: str) -> None:
+    """Those of experiments and of weight files compare a task with itself and arrays that no kernel computed."""
+    excepted = {'test_experiment.py', 'test_oversampling.py'}
+    texts = {path: path.read_text() for path in sorted((ROOT / 'tests' / folder).glob('test_*.py')) if path.name not in excepted}
+    unmarked = [path.name for path, text in texts.items() if 'assert_allclose' in text and 'pytest.mark.numbers' not in text]
+    assert texts and not unmarked
+
+
 def test_the_synthetic_maker_says_what_it_did(tmp_path: pathlib.Path) -> None:
     command = (sys.executable, 'scripts/make_synthetic.py', str(tmp_path / 'a'), '--num_train=2', '--num_validation=1')
     first, second, other = run(*command), run(*command), run(*command, '--seed=5')

@@ -18,7 +18,7 @@ from stagetrain.weights import names
 from tests import tiny
 from tests.stores.frozen_front import FLIPS, JITTER, ROUNDING, Stage, nothing, stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.numbers, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from stagetrain.weights import names
 from tests import tiny
 from tests.stores.frozen_front import FLIPS, NUM_STEPS, ROUNDING, Stage, nothing, stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.numbers, pytest.mark.slow]
 # Level 3 of MobileNet v1 is behind conv_pw_5: the pyramid reads it, and so does the rest of the backbone.
 BORDER = 'conv_pw_5_relu'
 

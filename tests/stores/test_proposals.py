@@ -22,7 +22,7 @@ from tests import tiny
 from tests.tiny import Trained
 
 PROPOSING = ('backbone', 'decoder', 'rpn_head')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.numbers, pytest.mark.slow]
 
 
 def proposals_job(joint: Trained, folder: pathlib.Path) -> dict[str, Any]:

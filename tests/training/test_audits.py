@@ -16,6 +16,7 @@ from stagetrain.training.averages import Averages
 from stagetrain.training.step import build_step
 from tests.training import small
 
+pytestmark = pytest.mark.numbers
 STRATEGY = tf.distribute.get_strategy
 STEPS = 3
 MATRIX = list(itertools.product(small.OPTIMIZERS, (False, True), (False, True), (0.0, 0.1), (None, 1e-3)))

@@ -18,6 +18,7 @@ from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import names
 from tests import tiny
 
+pytestmark = pytest.mark.numbers
 CLASSES = ['RBC', 'WBC', 'Platelets']
 LOSSES = tiny.RPN | tiny.HEAD
 NUM_IMAGES, NUM_STEPS = 8, 4

@@ -23,6 +23,7 @@ from stagetrain.images.geometry import Geometry, View, plain_view
 from stagetrain.images.loading import Images
 from tests import tiny
 
+pytestmark = pytest.mark.numbers
 ALL = [*tiny.RPN, *tiny.HEAD]
 
 

@@ -14,6 +14,8 @@ from stagetrain.pipeline import run_files
 from stagetrain.training import checkpoint
 from tests.training import small
 
+pytestmark = pytest.mark.numbers
+
 
 def steps_of(folder: pathlib.Path) -> list[int]:
     return [run_files.step_of(path) for path in run_files.checkpoint_folders(folder / run_files.CHECKPOINTS)]

@@ -26,6 +26,7 @@ def interrupted(joint: Trained, folder: pathlib.Path, step: int) -> dict:
     return job
 
 
+@pytest.mark.numbers
 @pytest.mark.slow
 def test_a_stopped_and_resumed_stage_ends_with_the_same_bits(joint: Trained, tmp_path: pathlib.Path) -> None:
     job = interrupted(joint, tmp_path, 3)

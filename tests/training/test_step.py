@@ -20,6 +20,7 @@ from stagetrain.training.step import Task, build_step
 from stagetrain.weights import assign, names
 from tests import tiny
 
+pytestmark = pytest.mark.numbers
 MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head')
 
 

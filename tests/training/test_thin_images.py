@@ -20,6 +20,7 @@ from stagetrain.images.loading import Images
 from stagetrain.stores import proposals
 from tests import tiny
 
+pytestmark = pytest.mark.numbers
 PLAIN = Geometry(64, 64, 16, 'imagenet_mean_std', False, False, 1.0, 1.0, 8)
 JITTERED = dataclasses.replace(PLAIN, flip_vertical=True, scale_min=0.1, scale_max=2.0)
 SHORTER_SIDE = dataclasses.replace(PLAIN, shorter_side=40)

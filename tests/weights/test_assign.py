@@ -23,6 +23,8 @@ from stagetrain.weights import assign, names
 from tests.tiny import Trained
 from tests.weights.test_names import MODULES, build
 
+pytestmark = pytest.mark.numbers
+
 H5 = 'mobilenet_2_5_224_tf_no_top.h5'
 
 
