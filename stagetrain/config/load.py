@@ -13,15 +13,13 @@ import os
 import pathlib
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-import pydantic
 
 from stagetrain.config import artefacts, document, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
-from stagetrain.config.validation import describe, raise_problems, validate
+from stagetrain.config.validation import Invalid, Problem, raise_problems, validated
 from stagetrain.errors import ConfigError
 
 MAX_BASES = 10
@@ -118,25 +116,22 @@ def dump_resolved(loaded: Loaded, *, allow_unicode: bool = True) -> str:
     return document.dump(loaded.resolved, allow_unicode=allow_unicode)
 
 
-def _finish(root: Node, path: pathlib.Path | None, problems: Iterable[str] = (), more_keys: Iterable[str] = ()) -> Loaded:
+def _finish(root: Node, path: pathlib.Path | None, common: Sequence[Problem] = (), more_keys: Iterable[str] = ()) -> Loaded:
     root = _long_init(root)
-    try:
-        pipeline = validate(root, schema.pipeline_type(), more_keys)
-    except ConfigError as error:
-        raise_problems([*problems, *_not_told(str(error).splitlines(), problems)], error.__cause__)
-    if problems:
-        raise_problems(problems)
-    return Loaded(pipeline, document.plain(root), document.places(root), path)
+    result = validated(root, schema.pipeline_type(), more_keys)
+    if isinstance(result, Invalid):
+        # A mistake in the top-level `train` shows again in every stage: it is told once, where it stands.
+        others = [problem for problem in result.problems if not any(_is_repeated(problem, known) for known in common)]
+        raise_problems(map(str, [*common, *others]), result.error)
+    if common:
+        raise_problems(map(str, common))
+    return Loaded(result, document.plain(root), document.places(root), path)
 
 
-def _not_told(lines: Iterable[str], problems: Iterable[str]) -> list[str]:
-    """A mistake in the top-level `train` shows again in every stage: it is told once, where it stands."""
-    return [line for line in lines if not any(_same_mistake(line, problem) for problem in problems)]
-
-
-def _same_mistake(line: str, problem: str) -> bool:
-    place, _, rest = problem.partition(': train')
-    return line.startswith(f'{place}: ') and line.endswith(f'].train{rest}')
+def _is_repeated(problem: Problem, common: Problem) -> bool:
+    """Whether a stage repeats a mistake in the top-level `train`."""
+    inside = problem.path[problem.path.index('train') :] if 'train' in problem.path else ()
+    return (inside, problem.place, problem.text) == (common.path, common.place, common.text)
 
 
 def _read_with_bases(path: pathlib.Path, shown_as: str, environ: Mapping[str, str], above: tuple[str, ...]) -> Node:
@@ -169,7 +164,7 @@ def _shown(path: pathlib.Path) -> str:
     return str(path) if relative.startswith(os.pardir + os.sep + os.pardir) else relative
 
 
-def _spread_train(root: Node) -> tuple[Node, list[str]]:
+def _spread_train(root: Node) -> tuple[Node, list[Problem]]:
     """Takes the top-level `train` out and puts it under every stage's own; also returns what is wrong in it."""
     if 'train' not in root.value:
         return root, []
@@ -182,15 +177,11 @@ class _Defaults(schema.Strict):
     train: schema.Train
 
 
-def _train_problems(default: Node) -> list[str]:
-    node = Node({'train': default}, default.place)
-    try:
-        _Defaults.model_validate(document.plain(node))
-    except pydantic.ValidationError as error:
-        # What a stage adds is no mistake here; what is of a wrong type or name is, even where every stage replaces it.
-        lines = zip(error.errors(include_url=False), describe(error, node, _Defaults), strict=True)
-        return [line for detail, line in lines if detail['type'] not in ('missing', 'value_error')]
-    return []
+def _train_problems(default: Node) -> list[Problem]:
+    result = validated(Node({'train': default}, default.place), _Defaults)
+    # What a stage adds is no mistake here; what is of a wrong type or name is, even where every stage replaces it.
+    problems = result.problems if isinstance(result, Invalid) else []
+    return [problem for problem in problems if problem.kind not in ('missing', 'value_error')]
 
 
 def _with_train(stage: Node, default: Node) -> Node:

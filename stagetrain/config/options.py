@@ -10,15 +10,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import pydantic
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from stagetrain.config import documentation
 from stagetrain.errors import known_names, suggestion
 
 Value = TypeVar('Value')
+UNKNOWN_BRANCH: Final = 'unknown_branch'
+"""What pydantic calls a choice whose `type` is none of its branches."""
 
 
 class _CosmeticMark:
@@ -78,7 +81,8 @@ class OneOf(ModelGardenConfig):
         branches = set(type(self).model_fields) - {'type'}
         chosen = self.type
         if chosen is not None and chosen not in branches:
-            raise ValueError(f"type: found '{chosen}', expected one of {known_names(branches)}.{suggestion(chosen, branches)}")
+            text = f"found '{chosen}', expected one of {known_names(branches)}.{suggestion(chosen, branches)}"
+            raise PydanticCustomError(UNKNOWN_BRANCH, '{text}', {'text': text})
         for name in sorted((self.model_fields_set & branches) - {chosen}):
             found = f"type is '{chosen}'" if chosen else 'type is not given'
             raise ValueError(f"options of '{name}' are given, but {found}: remove them or set type: {name}")

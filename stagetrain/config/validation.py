@@ -9,12 +9,13 @@ import pathlib
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any, TypeVar, Union
+from typing import Annotated, Any, NamedTuple, TypeVar, Union
 
 import pydantic
 
 from stagetrain.config import document
 from stagetrain.config.document import Node, Place
+from stagetrain.config.options import UNKNOWN_BRANCH
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 Model = TypeVar('Model', bound=pydantic.BaseModel)
@@ -37,40 +38,57 @@ _MISSING = 'missing, and has no default'
 _KINDS = {bool: 'true/false', int: 'integer', float: 'number', str: 'text'}
 
 
+class Problem(NamedTuple):
+    """What is wrong at a place of a file."""
+
+    path: Path
+    place: Place
+    text: str
+    kind: str
+    """Pydantic's word for it."""
+
+    def __str__(self) -> str:
+        return f'{self.place}: {document.show_path(self.path) or "the file"}: {self.text}'
+
+
+class Invalid(NamedTuple):
+    """Why values do not have a type."""
+
+    problems: list[Problem]
+    error: pydantic.ValidationError
+
+
 def validate(node: Node, model: type[Model], more_keys: Iterable[str] = ()) -> Model:
-    """Returns `node` as `model`.
+    """Returns `node` as `model`; see `validated`.
+
+    Raises:
+      ConfigError: Everything that is wrong, each with file, line, path, what was found and what was expected.
+    """
+    result = validated(node, model, more_keys)
+    if isinstance(result, Invalid):
+        raise_problems(map(str, result.problems), result.error)
+    return result
+
+
+def validated(node: Node, model: type[Model], more_keys: Iterable[str] = ()) -> Model | Invalid:
+    """Returns `node` as `model`, or what is wrong in it.
 
     Args:
       node: The values, with places.
       model: The type they must have.
       more_keys: Keys that may stand at top level besides the model's own; shown among the known ones.
-
-    Raises:
-      ConfigError: Everything that is wrong, each with file, line, path, what was found and what was expected.
     """
     try:
         return model.model_validate(document.plain(node))
     except pydantic.ValidationError as error:
-        raise_problems(describe(error, node, model, more_keys), error)
-
-
-def describe(
-    error: pydantic.ValidationError, node: Node, model: type[pydantic.BaseModel], more_keys: Iterable[str] = ()
-) -> list[str]:
-    """Returns one line for each of `error.errors()`, in order: `file:line: path: what is wrong`."""
-    found = [_problem(detail, node, model, tuple(more_keys)) for detail in error.errors(include_url=False)]
-    return [f'{place}: {document.show_path(path) or "the file"}: {text}' for path, place, text in found]
+        details = error.errors(include_url=False)
+        return Invalid([Problem(*_problem(detail, node, model, tuple(more_keys)), detail['type']) for detail in details], error)
 
 
 def problems_of(value: Mapping[str, Any], model: type[pydantic.BaseModel]) -> list[tuple[Path, str]]:
     """Returns what is wrong in a plain value that should be a `model`, each as its path inside the value and a text."""
-    node = document.from_plain(dict(value), Place('', None, pathlib.Path()))
-    try:
-        model.model_validate(value)
-    except pydantic.ValidationError as error:
-        found = [_problem(detail, node, model, ()) for detail in error.errors(include_url=False)]
-        return [(path, text) for path, _, text in found]
-    return []
+    result = validated(document.from_plain(dict(value), Place('', None, pathlib.Path())), model)
+    return [(problem.path, problem.text) for problem in result.problems] if isinstance(result, Invalid) else []
 
 
 def raise_problems(problems: Iterable[str], cause: BaseException | None = None) -> typing.NoReturn:
@@ -92,13 +110,15 @@ def _problem(
         known = {*_known_keys(model, detail['loc'][:-1]), *(more_keys if len(path) == 1 else ())}
         return path, node.place, f'unknown key. Known here: {known_names(known)}.{suggestion(last, known)}'
     if detail['type'] == 'value_error':
-        return _value_problem(detail['msg'].removeprefix('Value error, '), path, node)
+        return path, node.place, detail['msg'].removeprefix('Value error, ')
+    if detail['type'] == UNKNOWN_BRANCH:
+        return _type_problem(detail['msg'], path, node)
     if detail['type'] == 'union_tag_not_found':
         return _missing_type(path, node)
     if detail['type'] == 'union_tag_invalid':
         tags = {tag.strip("'") for tag in detail['ctx']['expected_tags'].split(', ')}
         found = f'found {_show(detail["ctx"]["tag"])}, expected one of {known_names(tags)}.'
-        return _value_problem(f'type: {found}{suggestion(detail["ctx"]["tag"], tags)}', path, node)
+        return _type_problem(f'{found}{suggestion(detail["ctx"]["tag"], tags)}', path, node)
     expected = _EXPECTED.get(detail['type']) or detail['msg'].removeprefix('Input should be ').removeprefix('a valid ')
     if detail['type'] == 'too_short':
         expected = f'at least {detail["ctx"]["min_length"]}'
@@ -106,11 +126,9 @@ def _problem(
     return path, node.place, f'found {_show(detail["input"])}; expected {expected}{"." if nearest else ""}{nearest}'
 
 
-def _value_problem(message: str, path: Path, node: Node) -> tuple[Path, Place, str]:
-    # A choice reports on its mapping; the reader looks at the line with the wrong `type`.
-    if message.startswith('type: ') and 'type' in node.value:
-        return (*path, 'type'), node.value['type'].place, message.removeprefix('type: ')
-    return path, node.place, message
+def _type_problem(text: str, path: Path, node: Node) -> tuple[Path, Place, str]:
+    """A choice reports on its mapping; the reader looks at the line with the wrong `type`."""
+    return (*path, 'type'), node.value['type'].place, text
 
 
 def _missing_type(path: Path, node: Node) -> tuple[Path, Place, str]:

@@ -36,6 +36,7 @@ RACY_NS = 2_000_000_000
 """A file as young as this can change again within the same tick of a coarse clock: its digest is not cached."""
 _MISSING = '(none)'
 _VERSION = 'versions.'
+_WEIGHTS = 'weights'
 _LATER_VERSIONS = (f'{_VERSION}{versions.ONEDNN}',)
 """Those that older run directories lack."""
 
@@ -120,7 +121,7 @@ def stage_fingerprint(
         parts |= _artefact_parts(artefacts.artefact(kind), settings, facts, made_of.get(kind, {}))
     for term, settings in losses.added_by(stage).items():
         parts |= {key: value for key, value in flatten(f'losses.{term}', settings) if key != f'losses.{term}.origin'}
-        parts |= _origin_parts(f'losses.{term}.weights', teachers.get(term, {}))
+        parts |= _origin_parts(f'losses.{term}.{_WEIGHTS}', teachers.get(term, {}))
     return files.digest_of(parts), parts
 
 
@@ -200,6 +201,12 @@ def differences(
         + (f': {details[name]}' if name in details else '')
         for name in differing(old, new)
     ]
+
+
+def is_origin(part: str) -> bool:
+    """Returns whether a part of a fingerprint tells of weights that come from elsewhere: `init.*` and `*.weights.*`."""
+    first, *inner = part.split('.')
+    return first == 'init' or _WEIGHTS in inner[:-1]
 
 
 def is_version(part: str) -> bool:
@@ -316,7 +323,7 @@ def _artefact_parts(
     left_out = {f'{kind.name}.{name}' for name in ('origin', *kind.paths)}
     parts = {key: value for key, value in flatten(kind.name, settings) if key not in left_out}
     parts |= {f'{kind.name}.input[{number}]': facts.inputs[pattern] for number, pattern in enumerate(kind.inputs(settings))}
-    return parts | _origin_parts(f'{kind.name}.weights', weights)
+    return parts | _origin_parts(f'{kind.name}.{_WEIGHTS}', weights)
 
 
 def _counting_fields(value: pydantic.BaseModel) -> list[str]:

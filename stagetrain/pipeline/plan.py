@@ -194,7 +194,7 @@ def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: T
 
 
 def _is_own(part: str) -> bool:
-    return not part.startswith('init.') and '.weights.' not in part and not fingerprint.is_version(part)
+    return not fingerprint.is_origin(part) and not fingerprint.is_version(part)
 
 
 def _mixed_versions(plan: StagePlan, action: str, state: RunState) -> tuple[str, ...]:
