@@ -120,7 +120,10 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
             r"runtime\.strategy: found 'mirrored'; expected 'one_device', the only one that works: a step applies .*Remove it",
         ),
         ('runtime.strategy=tpu', r"runtime\.strategy: found 'tpu'; .* and no stage was ever tried on a TPU\. Remove it"),
-        ('data.train.masks=true', r"data\.train\.masks: format 'voc' has no masks; remove it\. Formats with masks: coco, labelme, yolo\."),
+        (
+            'data.train.masks=true',
+            r"data\.train\.masks: format 'voc' has no masks; remove it\. Formats with masks: coco, labelme, yolo\.",
+        ),
         ('model.input_size=[64, 64]', r'model\.input_size: found \[64, 64\]; expected \[height, width, 3\]'),
         ('model.input_size=[64, 64, 1]', r'expected \[height, width, 3\]'),
         ('model.input_size=[64, 48, 3]', r'must be multiples of 32 \(2 to the power of max_level, 5\)'),
