@@ -130,3 +130,56 @@ def test_verbs_that_do_not_compute_leave_tensorflow_alone(project: Project, argu
     environ = {**os.environ, 'PYTHONPATH': str(ROOT)}
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 0, done.stderr
+
+
+BAD_ARGUMENTS = (
+    'run {config} --run_dir {config}',
+    'run {config} --run_dir {run} --from rpn_9',
+    'plan {config} --variables --run_dir {data}',
+    'plan {config} --cost --only rpn_9',
+    'check {data}',
+    'status {data}',
+    'clean {data}',
+    'compare {run} {data}',
+    'compare {config} --seeds 2 --run_dir {config}',
+    'eval {data} --data {data}',
+    'eval {run} --stage rpn_9',
+    'eval {run} --stage rpn_9 --data {data} --split test',
+    'eval {run} --stage rpn_1 --data {data} --split test',
+    'eval {run} --data {data} --split none',
+    'eval {run} --data {data}/none --format coco',
+    'eval {run} --data {data} --split test --masks',
+    'eval {run} --data {data} --split test --json {data}',
+    'detect {data} {data}/JPEGImages --out {out}',
+    'detect {run} {data}/JPEGImages --out {config}',
+    'detect {run} {data}/JPEGImages --out {out} --stage rpn_9',
+    'detect {run} {data}/JPEGImages --out {out} --stage rpn_1',
+    'detect {run} {data}/JPEGImages --out {out} --annotations {config}',
+    'detect {run} {data}/Annotations --out {out}',
+    'detect {run} {data}/none.jpg --out {out}',
+    'detect {run} {config} --out {out}',
+    'verify {data}',
+    'verify-resume {config} --stage rpn_9 --at 2',
+    'verify-resume {config} --stage rpn_1 --at 99 --run_dir {out}',
+    'weights show {data}',
+    'weights show {config}',
+    'weights show {config} --scope (',
+    'weights diff {run} {data}',
+    'weights diff {config} {run}',
+    'data check {data}/none',
+    'data convert {data} --to csv --out {data}',
+)
+
+
+def test_arguments_are_looked_at_before_tensorflow_is_imported(project: Project, tmp_path: pathlib.Path) -> None:
+    """One process for all: a second is long enough for each."""
+    places = {'config': project.config, 'run': project.directory.path, 'data': project.folder / 'data', 'out': tmp_path / 'out'}
+    commands = [[word.format(**places) for word in line.split()] for line in BAD_ARGUMENTS]
+    script = (
+        f'import sys\nfrom stagetrain.cli.main import main\nfor words in {commands!r}:\n'
+        f'    assert main(words) == 2, words\n    found = sorted({TENSORFLOW!r} & set(sys.modules))\n    assert not found, words'
+    )
+    environ = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=environ, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / 'out').exists()

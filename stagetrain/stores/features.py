@@ -165,7 +165,7 @@ class FeatureStore:
                 tf.config.threading.get_inter_op_parallelism_threads(),
             ],
         }
-        return hashlib.sha256(files.canonical_json(described).encode()).hexdigest()
+        return hashlib.sha256(files.as_bytes(files.canonical_json(described))).hexdigest()
 
     def in_memory(self, progress: Callable[[int, int], None]) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
         """Computes all features and returns what reads them inside a tf.data function."""
