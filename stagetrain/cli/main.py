@@ -321,7 +321,10 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from stagetrain.config.versions import package_versions
 
-        others = ', '.join(f'{package} {version}' for package, version in package_versions().items())
+        try:
+            others = ', '.join(f'{package} {version}' for package, version in package_versions().items())
+        except ConfigError as error:
+            parser.exit(error.exit_code, f'stagetrain --version: {error}\n')
         print(f'stagetrain {stagetrain.__version__} ({others})')
         parser.exit()
 

@@ -42,13 +42,26 @@ def test_run_then_status_then_run_again(project: Project, capsys: pytest.Capture
     assert again.stdout.count('up to date since') == 4
 
 
-def test_the_version_names_the_packages_that_decide_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(('given', 'is_on'), [('', 'on'), ('1', 'on'), ('false', 'off')])
+def test_the_version_names_the_packages_that_decide_numbers_and_whether_onednn_is_on(
+    given: str, is_on: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', given)
     with pytest.raises(SystemExit) as ended:
         main.main(['--version'])
     assert ended.value.code == 0
-    assert re.fullmatch(
-        r'stagetrain \d+\.\d+\.\d+ \(tensorflow [\d.]+, tf-models-official .+, tf_keras .+\)\n', capsys.readouterr().out
-    )
+    versions = r'stagetrain \d+\.\d+\.\d+ \(tensorflow [\d.]+, tf-models-official .+, tf_keras .+, onednn '
+    assert re.fullmatch(rf'{versions}{is_on}\)\n', capsys.readouterr().out)
+
+
+def test_a_value_that_tensorflow_would_ignore_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', 'yes')
+    with pytest.raises(SystemExit) as ended:
+        main.main(['--version'])
+    refused = "the environment's TF_ENABLE_ONEDNN_OPTS: found 'yes'; expected 1, true, 0 or false"
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith(f'stagetrain --version: {refused}')
 
 
 def test_a_failed_stage_ends_with_1_and_one_paragraph(project: Project) -> None:
