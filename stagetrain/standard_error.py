@@ -33,6 +33,9 @@ def leading_to(descriptor: int) -> Iterator[None]:
     Warnings of Python libraries are written there too. A crash in native code leaves a traceback for the person.
     """
     global _persons
+    if sys.stderr is None:  # Python's word for a standard error that was closed before it started: nobody reads it.
+        yield
+        return
     former = _persons
     sys.stderr.flush()
     saved = os.dup(_DESCRIPTOR)

@@ -103,6 +103,14 @@ stopping.say('behind')
     assert said(tmp_path / 'log', body=body) == (0, 'stagetrain: inside\nstagetrain: behind\n')
 
 
+def test_a_process_without_standard_error_computes_all_the_same(tmp_path: pathlib.Path) -> None:
+    block = BLOCK.replace('{last}', 'pass').replace('{keep}', '').replace('libraries()', 'pass').replace(', file=sys.stderr', '')
+    command = ['sh', '-c', 'exec "$@" 2>&-', 'sh', sys.executable, '-c', SCRIPT.replace('{body}', block), str(tmp_path / 'log')]
+    environ = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, 'done\n')
+
+
 def test_computing_sets_what_tensorflow_reads(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('TF_USE_LEGACY_KERAS', raising=False)
     with quiet.computing(tmp_path / 'log'):
