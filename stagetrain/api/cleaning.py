@@ -9,12 +9,10 @@ from stagetrain import files
 from stagetrain.api import preparation
 from stagetrain.config import artefacts
 from stagetrain.config.artefacts import ArtefactSpec
-from stagetrain.pipeline import planned
+from stagetrain.pipeline import planned, run_files
 from stagetrain.pipeline.plan import assess
 from stagetrain.pipeline.planned import Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory, explained
-
-MAKING = '.making'
 
 
 def clean(directory: RunDirectory, tell: preparation.Tell = preparation.silent) -> list[int]:
@@ -51,7 +49,7 @@ def _remove_unread(directory: RunDirectory, kind: ArtefactSpec, plan: Plan) -> I
 
 def _unread(parent: pathlib.Path, needed: set[str | None]) -> list[pathlib.Path]:
     stores = sorted(path for path in parent.glob('*') if path.is_dir())
-    return [store for store in stores if store.name.removesuffix(MAKING) not in needed]
+    return [store for store in stores if store.name.removesuffix(run_files.MAKING) not in needed]
 
 
 def _forget(directory: RunDirectory, kind: str, store: pathlib.Path) -> None:

@@ -26,6 +26,7 @@ from stagetrain.config.stages import spec_of
 from stagetrain.errors import DataError
 from stagetrain.evaluation import pictures, plots, report
 from stagetrain.evaluation.summary import RunSummary, VariantSummary, load_summaries
+from stagetrain.pipeline import run_files
 
 __all__ = [
     'Comparison',
@@ -195,7 +196,7 @@ def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> path
       OSError: the disk is full or read-only.
       DamagedFile: the detections of a stage cannot be read.
     """
-    folder = run_dir / 'report'
+    folder = run_dir / run_files.REPORT
     folder.mkdir(parents=True, exist_ok=True)
     found = compare_runs(summaries)
     files.write_json(folder / 'compare.json', found.to_json())

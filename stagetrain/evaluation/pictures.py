@@ -16,6 +16,7 @@ from stagetrain.data.numbering import DETECTIONS_FILE, IMAGES_FILE
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.summary import RunSummary
 from stagetrain.images import drawing
+from stagetrain.pipeline.rundir import RunDirectory
 
 NUM_IMAGES = 4
 MIN_SCORE = 0.5
@@ -35,11 +36,11 @@ def detections_sheet(summary: RunSummary, stage_id: str) -> Image.Image | None:
       DataError: the validation set cannot be read any more, or is another one.
       DamagedFile: the stage's detections cannot be read.
     """
-    folder = summary.path / 'stages' / stage_id
+    folder = RunDirectory(summary.path).stage(stage_id)
     if not (folder / DETECTIONS_FILE).is_file():
         return None
     data = summary.pipeline.data
-    dataset = load_dataset(data.validation, data, 'validation', summary.path / 'cache')
+    dataset = load_dataset(data.validation, data, 'validation', RunDirectory(summary.path).cache)
     skeleton = files.read_json(folder / IMAGES_FILE) if (folder / IMAGES_FILE).is_file() else None
     found = Detections.from_coco(files.read_json(folder / DETECTIONS_FILE), dataset, skeleton)
     chosen = np.unique(np.linspace(0, len(dataset.examples) - 1, NUM_IMAGES).round().astype(int))

@@ -20,6 +20,7 @@ from stagetrain.errors import RunDirectoryError
 from stagetrain.pipeline import fingerprint, run_files
 from stagetrain.pipeline.graph import Graph, build_graph
 from stagetrain.pipeline.lock import Lock, read_lock
+from stagetrain.pipeline.rundir import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,14 +132,14 @@ def _load(run_dir: pathlib.Path) -> RunSummary:
         variants=variants_of(pipeline, graph),
         stages={stage_id: _finished(run_dir, stage_id, lock) for stage_id in finished},
         artefacts={key: Artefact(kind, float(entry.result['seconds'])) for kind, key, entry in lock.all_artefacts()},
-        curves={stage_id: read_curves(run_dir / 'stages' / stage_id / run_files.METRICS) for stage_id in finished},
+        curves={stage_id: read_curves(RunDirectory(run_dir).stage(stage_id) / run_files.METRICS) for stage_id in finished},
     )
 
 
 def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> StageSummary:
     entry, known = lock.stages[stage_id], {key for _, key, _ in lock.all_artefacts()}
     result = entry.result
-    job_file = run_dir / 'stages' / stage_id / run_files.JOB
+    job_file = RunDirectory(run_dir).stage(stage_id) / run_files.JOB
     stores = _stores(files.read_json(job_file)) if job_file.is_file() else ()
     return StageSummary(
         steps=int(result['step']),

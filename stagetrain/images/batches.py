@@ -7,13 +7,15 @@ B images of a batch.
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from stagetrain.errors import Interrupted
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
 
@@ -60,3 +62,31 @@ def whole_batches(first: int, last: int, batch_size: int, sample: Callable[[tf.T
 
     end = first + math.ceil((last - first) / batch_size) * batch_size
     return tf.data.Dataset.range(first, end).map(capped, num_parallel_calls=2).batch(batch_size).prefetch(2)
+
+
+def resized_images(images: Images, num_threads: int, should_stop: Callable[[], bool]) -> tf.Tensor:
+    """Returns all images float32 `[N, H, W, 3]`, each resized in one of the threads and put in its place at once.
+
+    Raises:
+      Interrupted: `should_stop` said so meanwhile.
+    """
+    table = _aligned_empty([len(images), *images.geometry.padded, 3])
+
+    def resize(index: int) -> None:
+        if not should_stop():
+            table[index] = images.resized(tf.constant(index, tf.int64))
+
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        list(pool.map(resize, range(len(table))))
+    if should_stop():
+        raise Interrupted('stopped while images were resized, before a further step')
+    # `tf.constant` would hold three copies for a moment; these are the largest arrays of a stage.
+    return tf.experimental.dlpack.from_dlpack(table.__dlpack__())
+
+
+def _aligned_empty(shape: Sequence[int]) -> np.ndarray:
+    """Returns an array float32 of `shape` that begins where TensorFlow can use it as it is: at a multiple of 64 bytes."""
+    num_bytes = 4 * math.prod(shape)
+    buffer = np.empty(num_bytes + 64, np.uint8)
+    first = -buffer.ctypes.data % 64
+    return buffer[first : first + num_bytes].view(np.float32).reshape(shape)

@@ -25,7 +25,7 @@ from stagetrain.pipeline.lock import Entry, Lock
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
 _UNGUARDED = {'.lock', '.lock.json', CHILDREN_FILE}
-_FREE_FOLDERS = ('report', 'tensorboard', 'logs')
+_FREE_FOLDERS = (run_files.REPORT, 'tensorboard', run_files.LOGS)
 _NUM_SHOWN = 3
 
 Variables = Mapping[str, Mapping[str, Any]]
@@ -184,7 +184,7 @@ class _Check:
     def others(self, lock: Lock) -> None:
         """Tells of files that no digest guards."""
         root = self._directory.path
-        begun = {path.name for path in (root / 'stages').glob('*') if path.name not in lock.stages}
+        begun = {path.name for path in (root / run_files.STAGES).glob('*') if path.name not in lock.stages}
         self.remarks += [f'stages.{stage_id}: not finished; its committed checkpoints were checked' for stage_id in sorted(begun)]
         loose = [path.relative_to(root) for path in sorted(root.rglob('*')) if path.is_file() and path not in self.guarded]
         strange = [path for path in loose if path.name not in _UNGUARDED and not _is_free(path, begun)]
@@ -234,8 +234,13 @@ def _shared(lock: Lock) -> Iterator[str]:
 def _is_free(path: pathlib.Path, begun: set[str]) -> bool:
     """Whether a file, by its path in the run directory, is a report, a cache's or of a job that is not finished."""
     parts = path.parts
-    unfinished = parts[0] == 'stages' and len(parts) > 1 and parts[1] in begun
-    return unfinished or parts[0] in ('cache', 'stores') and '.job.' in path.name or any(part in _FREE_FOLDERS for part in parts)
+    unfinished = parts[0] == run_files.STAGES and len(parts) > 1 and parts[1] in begun
+    return (
+        unfinished
+        or parts[0] in (run_files.CACHE, run_files.STORES)
+        and '.job.' in path.name
+        or any(part in _FREE_FOLDERS for part in parts)
+    )
 
 
 def _few(names: Any) -> str:

@@ -15,6 +15,9 @@ CONFIG = 'run.yaml'
 """The resolved config."""
 LOCK = 'pipeline.lock'
 LEDGER = 'ledger.jsonl'
+STAGES, STORES, CACHE, REPORT, LOGS = 'stages', 'stores', 'cache', 'report', 'logs'
+MAKING = '.making'
+"""What stands behind the name of a store while it is made."""
 JOB = 'job.json'
 LINEAGE = 'lineage.json'
 """Canonical name -> where the variable came from."""
@@ -31,6 +34,11 @@ VARIABLES = 'variables.json'
 CLASSES = 'classes.json'
 """The names of the classes that the weights tell apart, in order."""
 _FOLDER = re.compile(r'step-(\d{8})')
+
+
+def log_of(job_file: pathlib.Path) -> pathlib.Path:
+    """Returns where the child that carries out a job writes what it prints."""
+    return job_file.with_suffix('.log')
 
 
 def checkpoint_folder(parent: pathlib.Path, step: int) -> pathlib.Path:

@@ -37,7 +37,7 @@ from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
 _LOCK_FILE = '.lock'
 _OWNER_FILE = '.lock.json'
-_OWN_NAMES = {run_files.CONFIG, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, 'cache'}
+_OWN_NAMES = {run_files.CONFIG, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, run_files.CACHE}
 _DISK_REMEDIES = {
     errno.ENOSPC: 'free some space (stagetrain clean removes stores that no stage needs)',
     errno.EDQUOT: 'free some space, or ask for a larger quota',
@@ -107,7 +107,7 @@ class RunDirectory:
     @property
     def cache(self) -> pathlib.Path:
         """Caches; nothing is lost with them."""
-        return self.path / 'cache'
+        return self.path / run_files.CACHE
 
     @property
     def data(self) -> pathlib.Path:
@@ -116,15 +116,15 @@ class RunDirectory:
 
     def store(self, kind: str) -> pathlib.Path:
         """Returns the folder of all artefacts of a kind."""
-        return self.path / 'stores' / kind
+        return self.path / run_files.STORES / kind
 
     def log(self, verb: str) -> pathlib.Path | None:
         """Returns where what libraries print during a verb goes; None while this is no run directory."""
-        return self.path / 'logs' / f'{verb}.log' if self.exists() else None
+        return self.path / run_files.LOGS / f'{verb}.log' if self.exists() else None
 
     def stage(self, stage_id: str) -> pathlib.Path:
         """Returns the folder of a stage."""
-        return self.path / 'stages' / stage_id
+        return self.path / run_files.STAGES / stage_id
 
     def checkpoint(self, result: Mapping[str, Any]) -> pathlib.Path:
         """Returns the checkpoint folder that a stage's result names, relative to the run directory, which can be moved."""
@@ -227,7 +227,7 @@ class RunDirectory:
           DamagedFile: the lock or a stage's job file cannot be read.
         """
         lock = self.lock()
-        stages = self.path / 'stages'
+        stages = self.path / run_files.STAGES
         begun = sorted(path.parent.name for path in stages.glob(f'*/{run_files.JOB}')) if stages.is_dir() else []
         partial = {stage_id: self._partial(stage_id) for stage_id in begun if stage_id not in lock.stages}
         missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
@@ -292,7 +292,7 @@ class RunDirectory:
         return fingerprint.differences(former, dict(_flat('', loaded.resolved)))
 
     def _sweep(self) -> None:
-        stages = [self.path / 'stages', *self.path.glob('stages/*'), *self.path.glob('stages/*/checkpoints')]
+        stages = [self.path / run_files.STAGES, *self.path.glob('stages/*'), *self.path.glob('stages/*/checkpoints')]
         for parent in (self.path, self.cache, *self.path.glob('stores/*'), *stages):
             files.sweep_temporary(parent)
 

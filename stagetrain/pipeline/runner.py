@@ -293,7 +293,7 @@ class _Stage:
             files.write_json(job_file, job_making.artefact_job(self.plan, stage, artefact, self.directory).to_json())
         name = f'{kind} of {artefact.from_stage}'
         result = self._carry_out(_Job(name, job_file, str(artefact.reason), key, stopping.making, is_followed=True))
-        digests = self.directory.file_digests(job_file, job_file.with_suffix('.log'), folder)
+        digests = self.directory.file_digests(job_file, run_files.log_of(job_file), folder)
         entry = Entry(key, artefact.parts, result, utc_now(), files=digests)
         self.directory.write_lock(self.directory.lock().with_artefact(kind, key, entry))
 

@@ -16,6 +16,7 @@ from stagetrain.data.index import load_dataset
 from stagetrain.devices import setup
 from stagetrain.images.geometry import Geometry, geometry_of
 from stagetrain.images.loading import Images, plain_images
+from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.stages.network import build_network
 
 
@@ -44,7 +45,7 @@ class Context:
     @property
     def folder(self) -> pathlib.Path:
         """The stage's folder."""
-        return self.run_dir / 'stages' / self.id
+        return RunDirectory(self.run_dir).stage(self.id)
 
     @property
     def run_dir(self) -> pathlib.Path:

@@ -19,6 +19,7 @@ import numpy as np
 
 from stagetrain import files
 from stagetrain.errors import Interrupted, RunDirectoryError
+from stagetrain.pipeline import run_files
 
 ROWS_OF_A_PART = 256
 
@@ -46,7 +47,7 @@ def make(
     Raises:
       Interrupted: `should_stop` said so; what was made is kept.
     """
-    making = folder.with_name(folder.name + '.making')
+    making = folder.with_name(folder.name + run_files.MAKING)
     making.mkdir(parents=True, exist_ok=True)
     files.sweep_temporary(making)
     total, done = sum(rows.count for rows in tables.values()), 0

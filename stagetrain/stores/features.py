@@ -25,6 +25,7 @@ from stagetrain.images.batches import whole_batches
 from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images
 from stagetrain.images.views import Views
+from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.stores import arrays
 from stagetrain.weights import assign
 
@@ -242,5 +243,5 @@ def attach(
     if decision.mode == 'memory':
         read = store.in_memory(progress)
     else:
-        read = store.on_disk(run_dir / 'stores' / 'features' / fingerprint, progress, should_stop)
+        read = store.on_disk(RunDirectory(run_dir).store('features') / fingerprint, progress, should_stop)
     return read, {**described, 'seconds': time.monotonic() - started}

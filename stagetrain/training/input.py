@@ -10,18 +10,14 @@ B images, H x W pixels, G ground-truth boxes, A anchors, P proposals.
 
 from __future__ import annotations
 
-import concurrent.futures
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from official.vision.ops import preprocess_ops
 
-from stagetrain.errors import Interrupted
 from stagetrain.images import oversampling
-from stagetrain.images.batches import ReadView
+from stagetrain.images.batches import ReadView, resized_images
 from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images
 from stagetrain.images.randomness import Purpose, at, image_at
@@ -159,25 +155,10 @@ class TrainingInput:
         budget = self._cache_bytes
         image_bytes = len(self._images) * geometry.padded[0] * geometry.padded[1] * 3 * 4
         if self._needs_images and geometry.only_flips and num_samples >= len(self._images) and image_bytes <= budget:
-            self._resized = self._resize_all()
+            self._resized = resized_images(self._images, self._num_threads, self._should_stop)
             budget -= image_bytes
         if self._views.count is not None and num_samples >= len(self._images) * self._num_views:
             self._matched = self._match_all(budget)
-
-    def _resize_all(self) -> tf.Tensor:
-        """Returns all images float32 `[N, H, W, 3]`, each resized in one of the threads and put in its place at once."""
-        table = _aligned_empty([len(self._images), *self._images.geometry.padded, 3])
-
-        def resize(index: int) -> None:
-            if not self._should_stop():
-                table[index] = self._images.resized(tf.constant(index, tf.int64))
-
-        with concurrent.futures.ThreadPoolExecutor(self._num_threads) as pool:
-            list(pool.map(resize, range(len(table))))
-        if self._should_stop():
-            raise Interrupted('stopped while images were resized, before a further step')
-        # `tf.constant` would hold three copies for a moment; these are the largest arrays of a stage.
-        return tf.experimental.dlpack.from_dlpack(table.__dlpack__())
 
     def _match_all(self, budget: float) -> dict[str, tf.Tensor] | None:
         @tf.autograph.experimental.do_not_convert
@@ -192,11 +173,3 @@ class TrainingInput:
         if not row_bytes or row_bytes * num_rows > budget:
             return None
         return dict(dataset.batch(num_rows).get_single_element())
-
-
-def _aligned_empty(shape: Sequence[int]) -> np.ndarray:
-    """Returns an array float32 of `shape` that begins where TensorFlow can use it as it is: at a multiple of 64 bytes."""
-    num_bytes = 4 * math.prod(shape)
-    buffer = np.empty(num_bytes + 64, np.uint8)
-    first = -buffer.ctypes.data % 64
-    return buffer[first : first + num_bytes].view(np.float32).reshape(shape)

@@ -88,7 +88,7 @@ def faults(run_dir: pathlib.Path, results: Mapping[str, Mapping[str, Any]]) -> t
     for stage_id, result in results.items():
         for end in [result, *([result['best']] if result.get('best') else [])]:
             wrong += tensor_faults(run_dir / end['checkpoint'], end['digests'])
-        moved, missing = source_faults(run_dir / 'stages' / stage_id)
+        moved, missing = source_faults(run_dir / run_files.STAGES / stage_id)
         wrong += moved
         remarks += missing
     return wrong, remarks

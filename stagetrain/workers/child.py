@@ -24,7 +24,7 @@ from typing import IO, Any
 from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, Interrupted, StagetrainError
-from stagetrain.pipeline import children, rundir
+from stagetrain.pipeline import children, run_files, rundir
 from stagetrain.workers.environment import prepare_environment
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
@@ -66,7 +66,7 @@ def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
     if not line:
         return EXIT_DONE
     job_file = pathlib.Path(json.loads(line))
-    _print_to(job_file.with_suffix('.log'))
+    _print_to(run_files.log_of(job_file))
     return _answer(job_file, events, implementations)
 
 
@@ -95,7 +95,7 @@ def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[st
         return error.exit_code
     except Exception as error:  # A defect of stagetrain or of a library: its traceback belongs into the log.
         traceback.print_exc()
-        message = f'{type(error).__name__}: {error}. The traceback is in {job_file.with_suffix(".log")}'
+        message = f'{type(error).__name__}: {error}. The traceback is in {run_files.log_of(job_file)}'
         emit({'event': 'failed', 'message': message, 'exit_code': EXIT_FAILED})
         return EXIT_FAILED
 

@@ -23,6 +23,7 @@ from typing import IO, Any
 from stagetrain import files
 from stagetrain.config import onednn
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
+from stagetrain.pipeline import run_files
 from stagetrain.workers import child, memory_kills, quiet
 
 WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.workers.child')
@@ -110,7 +111,7 @@ class ChildWorker:
         )
 
     def _last_words(self) -> str:
-        log = log_file(self._job_file) if self._job_file else None
+        log = run_files.log_of(self._job_file) if self._job_file else None
         self._early_output.seek(0)
         text = self._early_output.read() + (log.read_bytes() if log and log.is_file() else b'')
         lines = text.decode(errors='replace').strip().splitlines()[-_NUM_LAST_WORDS:]
@@ -132,7 +133,7 @@ class InProcessWorker:
           Interrupted: it saved and stopped, or was left where it is.
         """
         onednn.require_decided(os.environ)
-        with quiet.computing(log_file(job_file), keep=True):
+        with quiet.computing(run_files.log_of(job_file), keep=True):
             try:
                 return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
             except KeyboardInterrupt as error:
@@ -182,11 +183,6 @@ def start_child(command: Sequence[str] = WORKER_COMMAND, environ: Mapping[str, s
 def starter(in_process: bool) -> Callable[[], ChildWorker | InProcessWorker]:
     """Returns what the runner calls for each job."""
     return InProcessWorker if in_process else start_child
-
-
-def log_file(job_file: pathlib.Path) -> pathlib.Path:
-    """Returns where the child that carries out `job_file` writes what it prints."""
-    return job_file.with_suffix('.log')
 
 
 def _parsed(line: str) -> dict[str, Any]:

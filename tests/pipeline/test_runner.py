@@ -87,6 +87,7 @@ def test_a_job_file_says_all_that_the_child_needs(project: Project) -> None:
         'skip_mismatch': False,
         'rules': {},
         'require': None,
+        'class_order': {},
     }
     assert files.canonical_json(job_from_json(job).to_json()) == files.canonical_json(job)
     assert job_from_json(job).origins['decoder'] == ModuleOrigin('fresh')
@@ -104,6 +105,7 @@ def test_a_stage_that_starts_from_another_gets_its_checkpoint_and_digest(project
         'skip_mismatch': False,
         'rules': {},
         'require': None,
+        'class_order': {},
     }
 
 
