@@ -80,13 +80,13 @@ def _print(table: rich.table.Table, console: rich.console.Console) -> None:
     console.print(table, width=1000, crop=False)  # One line for each name, whole, however narrow the terminal is.
 
 
-def _found(path: pathlib.Path) -> recognise.Found:
+def _found(path: pathlib.Path) -> recognise.WeightFile:
     if (path / run_files.CONFIG).is_file():
         path = other_runs.finished_stage(str(path), schema.Source(run=str(path))).checkpoint
     return recognise.recognise(path)
 
 
-def _read(found: recognise.Found) -> dict[str, np.ndarray]:
+def _read(found: recognise.WeightFile) -> dict[str, np.ndarray]:
     with quiet.computing():
         return recognise.read(found)
 

@@ -98,8 +98,8 @@ def gives_masks(spec: specs.DetectorSpec, modules: Collection[str]) -> bool:
     return any(set(spec.loss_modules[term]) <= set(modules) for term in spec.mask_losses)
 
 
-class Measured(NamedTuple):
-    """What is measured of a stage."""
+class MeasuredKinds(NamedTuple):
+    """What kinds of metrics are measured of a stage."""
 
     detections: bool
     masks: bool
@@ -108,13 +108,13 @@ class Measured(NamedTuple):
     """Numbers of proposals at which recall is measured; none where the stage gives no proposals."""
 
 
-def measured(pipeline: PipelineBase, stage: Stage) -> Measured:
+def measured(pipeline: PipelineBase, stage: Stage) -> MeasuredKinds:
     """Returns what is measured of a stage with the modules that it holds."""
     held, spec = stage_modules(pipeline, stage), spec_of(pipeline, stage)
     lacking = lacking_for_detections(spec, held, has_proposals=stage.proposals is not None)
     has_detections = bool(spec.detection_modules) and not lacking
     counts = tuple(pipeline.evaluation.num_proposals) if can_propose(spec, held) else ()
-    return Measured(has_detections, has_detections and pipeline.data.validation.masks and gives_masks(spec, held), counts)
+    return MeasuredKinds(has_detections, has_detections and pipeline.data.validation.masks and gives_masks(spec, held), counts)
 
 
 def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:

@@ -128,28 +128,28 @@ def counted_steps(stages: Iterable[StagePlan]) -> dict[str, int]:
     return {stage.id: stage.num_steps for stage in stages if stage.node.stage.train.epochs is not None}
 
 
-class Line(NamedTuple):
+class PlanLine(NamedTuple):
     """A line: `head` is the id of the stage that it introduces, elsewhere empty."""
 
     head: str
     text: str
 
 
-def plan_lines(plan: Plan) -> Iterator[Line]:
+def plan_lines(plan: Plan) -> Iterator[PlanLine]:
     """Yields a plan, stage by stage."""
     facts = plan.facts
     train = _images(facts.num_train, facts.num_bad_train, 'training')
     validation = _images(facts.num_validation, facts.num_bad_validation, 'validation')
-    yield Line('', f'data: {train}, {validation}')
+    yield PlanLine('', f'data: {train}, {validation}')
     for remark in plan.remarks():
-        yield Line('', remark)
+        yield PlanLine('', remark)
     for stage in plan.stages:
         if not stage.selected and stage.node.variant is not None:
             continue
-        yield Line('', '')
-        yield Line(stage.id, f'  {_what(stage)}')
+        yield PlanLine('', '')
+        yield PlanLine(stage.id, f'  {_what(stage)}')
         for label, text in _lines(plan, stage):
-            yield Line('', f'    {label:<12}{text}')
+            yield PlanLine('', f'    {label:<12}{text}')
 
 
 def _what(stage: StagePlan) -> str:

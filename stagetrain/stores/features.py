@@ -46,7 +46,7 @@ class Decision:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """How the tensors of one view (levels, or outputs of layers) lie in a row."""
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -82,7 +82,7 @@ class Layout:
 class Front:
     """What lies in front of a cut: how its outputs are stored, and what computing them takes."""
 
-    layout: Layout
+    layout: RowLayout
     num_multiplications: int
     """For one image."""
 
@@ -99,7 +99,7 @@ def front_of(detector: Detector, cut: Cut, input_size: tuple[int, int], dtype: s
         spec
     )
     outputs = traced.structured_outputs
-    layout = Layout({name: tuple(outputs[name].shape[1:]) for name in sorted(outputs)}, dtype)
+    layout = RowLayout({name: tuple(outputs[name].shape[1:]) for name in sorted(outputs)}, dtype)
     return Front(layout, num_multiplications(traced.graph))
 
 

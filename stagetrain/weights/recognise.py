@@ -26,7 +26,7 @@ _TABLE_END = bytes.fromhex('57fb808b247547db')
 """The magic number of LevelDB's tables, https://github.com/google/leveldb/blob/main/doc/table_format.md."""
 
 
-class Found(NamedTuple):
+class WeightFile(NamedTuple):
     """What weights are (a source's kind, or `stage`), and what is to be read."""
 
     kind: str
@@ -39,7 +39,7 @@ def read_any(path: pathlib.Path) -> tuple[str, dict[str, np.ndarray]]:
     return found.kind, read(found)
 
 
-def read(found: Found) -> dict[str, np.ndarray]:
+def read(found: WeightFile) -> dict[str, np.ndarray]:
     """Returns the arrays of what was recognised, by name.
 
     Raises:
@@ -57,7 +57,7 @@ def read(found: Found) -> dict[str, np.ndarray]:
     return sources.read_checkpoint(place) if _is_object_based(place) else sources.read_tf1_checkpoint(place)
 
 
-def recognise(path: pathlib.Path) -> Found:
+def recognise(path: pathlib.Path) -> WeightFile:
     """Returns what `path` is, by its name, the files in it and its last bytes; TensorFlow is not asked.
 
     Args:
@@ -70,19 +70,19 @@ def recognise(path: pathlib.Path) -> Found:
     if path.suffix in _KERAS_SUFFIXES:
         if path.is_dir():
             raise WeightsError(f'{path}: found a folder; expected a file of Keras, as its name ends in {path.suffix}')
-        return Found(KERAS_H5, path)
+        return WeightFile(KERAS_H5, path)
     if (path / run_files.VARIABLES).is_file():
-        return Found(STAGE, path)
+        return WeightFile(STAGE, path)
     checkpoints = path / run_files.CHECKPOINTS
     if checkpoints.is_dir():
         folders = [folder for folder in run_files.checkpoint_folders(checkpoints) if (folder / run_files.VARIABLES).is_file()]
         if not folders:
             raise WeightsError(f'{path}: this stage has no checkpoint yet; expected checkpoints/step-... in it')
-        return Found(STAGE, folders[-1])
+        return WeightFile(STAGE, folders[-1])
     if (path / 'saved_model.pb').is_file():
-        return Found(SAVED_MODEL, path)
+        return WeightFile(SAVED_MODEL, path)
     if _is_table(path) or _is_table(path.parent / f'{path.name}.index') or _has_checkpoint(path):
-        return Found(CHECKPOINT, path)
+        return WeightFile(CHECKPOINT, path)
     found = 'is none of the weights known here' if path.exists() else 'no such weights'
     raise WeightsError(
         f'{path}: {found}; expected a .h5, .weights.h5 or .keras file, a checkpoint (prefix or folder), the folder of a '
