@@ -10,6 +10,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from stagetrain.cli import streams
 from stagetrain.pipeline.planned import Plan, plan_lines
 
 
@@ -27,4 +28,4 @@ def show_table(rows: Sequence[Mapping[str, Any]], console: rich.console.Console)
         table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(rich.text.Text(str(row[name])) for name in names))
-    console.print(table, width=1000, crop=False)  # One line for each row, however narrow the terminal is.
+    streams.print_rows(table, console)

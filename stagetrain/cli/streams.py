@@ -40,8 +40,7 @@ def fitting(yaml_text: Callable[[bool], str]) -> str:
 
 def print_table(table: rich.table.Table, console: rich.console.Console) -> None:
     """Prints a table whole: as it is where the terminal is wide enough, else each row as lines of `column: value`."""
-    needed = console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum
-    if needed <= console.width:
+    if _width(table, console) <= console.width:
         console.print(table)
         return
     names = [_plain(column.header) for column in table.columns]
@@ -53,6 +52,16 @@ def print_table(table: rich.table.Table, console: rich.console.Console) -> None:
                 console.print(rich.text.Text(f'  {name}: {value}' if name else f'  {value}'), soft_wrap=True)
     if table.caption:
         console.print(rich.text.Text(_plain(table.caption)), soft_wrap=True)
+
+
+def print_rows(table: rich.table.Table, console: rich.console.Console) -> None:
+    """Prints a long table whole, each row in one line for `grep`, however narrow the terminal is."""
+    table.width = _width(table, console)  # `console.print(table, width=...)` takes no more than the terminal has.
+    console.print(table, crop=False)
+
+
+def _width(table: rich.table.Table, console: rich.console.Console) -> int:
+    return console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum
 
 
 def _plain(content: object) -> str:

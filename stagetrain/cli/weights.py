@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import rich.console
 import rich.table
-from rich.markup import escape
+import rich.text
 
+from stagetrain.cli import streams
 from stagetrain.config import schema
 from stagetrain.errors import ConfigError, WeightsError, known_names
 from stagetrain.pipeline import other_runs, run_files
@@ -36,8 +37,8 @@ def show(path: pathlib.Path, scope: str, console: rich.console.Console) -> None:
     chosen = _in_scope(arrays, pattern, path)
     table = _table('name', 'shape', 'type', 'count', 'min', 'max', 'mean', 'deviation')
     for name, array in sorted(chosen.items()):
-        table.add_row(escape(name), _shape(array.shape), str(array.dtype), f'{array.size:,}', *_statistics(array))
-    _print(table, console)
+        table.add_row(rich.text.Text(name), _shape(array.shape), str(array.dtype), f'{array.size:,}', *_statistics(array))
+    streams.print_rows(table, console)
     count = sum(array.size for array in chosen.values())
     console.print(f'{path} ({found.kind}): {len(chosen)} arrays, {count:,} numbers', highlight=False, soft_wrap=True)
 
@@ -64,9 +65,9 @@ def compare(a: pathlib.Path, b: pathlib.Path, module: str | None, console: rich.
             f'A file of one network is compared with a stage by naming its module: --module backbone'
         )
     changes = diff.compare(before, after)
-    _print(_variables_table(changes), console)
+    streams.print_rows(_variables_table(changes), console)
     console.print()
-    _print(_modules_table(changes), console)
+    streams.print_rows(_modules_table(changes), console)
 
 
 def _table(*columns: str) -> rich.table.Table:
@@ -74,10 +75,6 @@ def _table(*columns: str) -> rich.table.Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
-
-
-def _print(table: rich.table.Table, console: rich.console.Console) -> None:
-    console.print(table, width=1000, crop=False)  # One line for each name, whole, however narrow the terminal is.
 
 
 def _found(path: pathlib.Path) -> recognise.WeightFile:
@@ -120,7 +117,7 @@ def _variables_table(changes: list[diff.Change]) -> rich.table.Table:
         if change.verdict != diff.EQUAL:
             shapes = ' -> '.join(dict.fromkeys(_shape(shape) for shape in (change.shape_a, change.shape_b) if shape is not None))
             by = (_number(change.largest), f'{change.relative:.3%}') if change.verdict == diff.CHANGED else ('', '')
-            table.add_row(escape(change.name), shapes, change.verdict, *by)
+            table.add_row(rich.text.Text(change.name), shapes, change.verdict, *by)
     return table
 
 
@@ -128,7 +125,7 @@ def _modules_table(changes: list[diff.Change]) -> rich.table.Table:
     table = _table('module', 'equal', 'changed', 'other', 'largest change', 'relative change')
     for module, found in diff.summaries(changes).items():
         counts = (str(found.num_equal), str(found.num_changed), str(found.num_other))
-        table.add_row(escape(module), *counts, _number(found.largest), f'{found.relative:.3%}')
+        table.add_row(rich.text.Text(module), *counts, _number(found.largest), f'{found.relative:.3%}')
     return table
 
 

@@ -9,12 +9,14 @@ import pathlib
 import subprocess
 import sys
 
+import h5py
+import numpy as np
 import pytest
 import rich.console
 import rich.table
 import yaml
 
-from stagetrain.cli import streams
+from stagetrain.cli import plan, streams, weights
 from tests.fakes.project import ROOT, Project, make_project
 
 CELLS = '细胞'
@@ -110,3 +112,17 @@ def test_a_table_is_a_table_where_it_fits() -> None:
     console = rich.console.Console(file=io.StringIO(), width=40)
     streams.print_table(table, console)
     assert console.file.getvalue().split() == ['stage', 'state', 'rpn_1', 'done']  # type: ignore[attr-defined]
+
+
+def test_long_tables_have_whole_rows_on_any_terminal(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console = rich.console.Console(width=30)
+    name = 'backbone/inverted_bottleneck_block_3/conv0/kernel'
+    plan.show_table([{'variable': name, 'rpn_1': 'fresh: updated by the forward pass'}], console)
+    assert f' {name}   fresh: updated by the forward pass' in capsys.readouterr().out
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        group = file.create_group('layer' * 20)
+        file.attrs['layer_names'] = ['layer' * 20]
+        group.attrs['weight_names'] = ['layer' * 20 + '/kernel:0']
+        group['layer' * 20 + '/kernel:0'] = np.zeros([2, 3])
+    weights.show(tmp_path / 'a.h5', '.*', console)
+    assert f'{"layer" * 20}/kernel  2x3    float64' in capsys.readouterr().out
