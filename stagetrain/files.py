@@ -272,6 +272,41 @@ def remove_folder(folder: pathlib.Path) -> None:
     shutil.rmtree(temporary)
 
 
+def make_folder(final: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
+    """Makes a folder that is there whole or not at all, as `commit_folder` does, but one that may change afterwards: no manifest.
+
+    Raises:
+      OSError: the disk is full or read-only, or `final` is there already.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(final)
+    temporary.mkdir()
+    try:
+        write(temporary)
+        _fsync_tree(temporary)
+        os.rename(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    fsync_folder(final.parent)
+
+
+def replace_folder(folder: pathlib.Path, new: pathlib.Path) -> None:
+    """Puts `new` in the place of `folder`, which need not be there, and deletes what was there.
+
+    A crash leaves `folder`, or neither of the two under that name and `new` under its own, or `new` in its place: repeat the call
+    while `new` is there under its own name.
+    """
+    former = _temporary_name(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        os.rename(folder, former)
+    os.rename(new, folder)
+    fsync_folder(folder.parent)
+    fsync_folder(new.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def sweep_temporary(parent: pathlib.Path) -> list[str]:
     """Deletes what a crash left half-written directly in `parent` and returns the names. Only its one writer may call this."""
     names = sorted(entry.name for entry in os.scandir(parent) if entry.name.startswith(TEMPORARY)) if parent.is_dir() else []

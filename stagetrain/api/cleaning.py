@@ -39,7 +39,7 @@ def _remove_unread(directory: RunDirectory, kind: ArtefactSpec, plan: Plan) -> I
     What a stage makes for itself is not needed once it is finished; while one is half-done all is kept.
     """
     needed = {artefact.fingerprint for stage in plan.stages for artefact in stage.artefacts if artefact.kind == kind.name}
-    if not kind.has_job and any(stage.step and stage.action == planned.RESUME for stage in plan.stages):
+    if not kind.has_job and any(stage.action in (planned.RESUME, planned.EXTEND) for stage in plan.stages):
         return
     for store in _unread(directory.store(kind.name), needed):
         if kind.has_job:

@@ -377,6 +377,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--from', dest='from_', metavar='STAGE', help='this stage and those behind it')
     parser.add_argument('--until', metavar='STAGE', help='this stage and those before it')
     parser.add_argument('--force', action='append', default=[], metavar='STAGE', help='start this stage again; repeatable')
+    parser.add_argument(
+        '--extend',
+        action='append',
+        default=[],
+        metavar='STAGE',
+        help='go on with this stage though its schedule changed; repeatable',
+    )
 
 
 def _add_in_process(parser: argparse.ArgumentParser) -> None:

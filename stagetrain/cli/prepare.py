@@ -24,8 +24,9 @@ def run_directory(given: pathlib.Path | None, config: pathlib.Path) -> RunDirect
 
 
 def selection(options: argparse.Namespace) -> Selection:
-    """Returns what `--only`, `--from`, `--until` and `--force` say."""
-    return Selection(only=options.only, from_=options.from_, until=options.until, force=tuple(options.force))
+    """Returns what `--only`, `--from`, `--until`, `--force` and `--extend` say."""
+    force, extend = tuple(options.force), tuple(options.extend)
+    return Selection(only=options.only, from_=options.from_, until=options.until, force=force, extend=extend)
 
 
 def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection) -> Plan:

@@ -19,6 +19,7 @@ from stagetrain import files
 from stagetrain.config import load, scopes
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.actions import extended
 from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry, Lock
@@ -132,6 +133,8 @@ class _Check:
             self.remarks.append(f'{place}: the lock holds no digests of its files; they were made by an older version')
         if entry.mixed_versions:
             self.remarks.append(f'{place}: {mixed(entry.mixed_versions)}; equal bits with an undisturbed run are not promised')
+        if entry.extended:
+            self.remarks.append(f'{place}: {extended(entry.extended)}; its bits are not those of an undisturbed run')
         for name, digest in entry.files.items():
             path = self._directory.path / name
             self.guarded.add(path)
@@ -185,6 +188,10 @@ class _Check:
         """Tells of files that no digest guards."""
         root = self._directory.path
         begun = {path.name for path in (root / run_files.STAGES).glob('*') if path.name not in lock.stages}
+        again = sorted(path.name for path in (root / run_files.NEXT).glob('*'))
+        self.remarks += [
+            f'stages.{stage_id}: trained again, not finished; its former result stays until then' for stage_id in again
+        ]
         self.remarks += [f'stages.{stage_id}: not finished; its committed checkpoints were checked' for stage_id in sorted(begun)]
         loose = [path.relative_to(root) for path in sorted(root.rglob('*')) if path.is_file() and path not in self.guarded]
         strange = [path for path in loose if path.name not in _UNGUARDED and not _is_free(path, begun)]
@@ -234,7 +241,7 @@ def _shared(lock: Lock) -> Iterator[str]:
 def _is_free(path: pathlib.Path, begun: set[str]) -> bool:
     """Whether a file, by its path in the run directory, is a report, a cache's or of a job that is not finished."""
     parts = path.parts
-    unfinished = parts[0] == run_files.STAGES and len(parts) > 1 and parts[1] in begun
+    unfinished = parts[0] == run_files.NEXT or (parts[0] == run_files.STAGES and len(parts) > 1 and parts[1] in begun)
     return (
         unfinished
         or parts[0] in (run_files.CACHE, run_files.STORES)

@@ -6,6 +6,7 @@ job = stage_job(plan, stage, directory)
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,8 +25,8 @@ def check_job(plan: Plan, directory: RunDirectory) -> CheckJob:
     return CheckJob(str(directory.path.absolute()), plan.loaded.resolved, sources)
 
 
-def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> StageJob:
-    """Returns the job that carries a stage out; all that it reads must be there."""
+def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory, folder: pathlib.Path) -> StageJob:
+    """Returns the job that carries a stage out in a folder; all that it reads must be there."""
     assert stage.fingerprint is not None
     return StageJob(
         run_dir=str(directory.path.absolute()),
@@ -37,6 +38,8 @@ def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory) -> StageJob
         origins={module: _origin(plan, stage, module, directory) for module in stage.node.modules},
         num_steps=stage.num_steps,
         mixed_versions=stage.mixed_versions,
+        extended=stage.extended,
+        folder=str(folder.absolute()),
         artefacts={artefact.kind: _folder(directory, artefact) for artefact in stage.artefacts},
         teachers={term: _teacher(plan, directory, term, stage_id) for term, stage_id in stage.node.teachers.items()},
     )

@@ -89,6 +89,10 @@ class StageJob(_WorkJob):
     num_steps: int
     mixed_versions: tuple[str, ...] = ()
     """Packages that changed while the stage was half-done."""
+    extended: tuple[str, ...] = ()
+    """What an undisturbed run would have done otherwise in steps that were kept."""
+    folder: str = ''
+    """Where the stage is trained, absolute."""
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Kind of artefact -> the committed folder, absolute."""
     teachers: Mapping[str, Mapping[str, ModuleOrigin]] = dataclasses.field(default_factory=dict)
@@ -129,8 +133,8 @@ def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
         if 'teachers' in fields:
             teachers = fields['teachers'].items()
             fields['teachers'] = {term: {name: ModuleOrigin(**origin) for name, origin in own.items()} for term, own in teachers}
-        if 'mixed_versions' in fields:
-            fields['mixed_versions'] = tuple(fields['mixed_versions'])
+        for marks in {'mixed_versions', 'extended'} & set(fields):
+            fields[marks] = tuple(fields[marks])
         return types[value['kind']](**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedFile(

@@ -1,7 +1,7 @@
 """`pipeline.lock`: what every finished stage was made of, and what it gave.
 
     {"digest": ..., "stages": {"rpn_1": {"fingerprint", "parts", "evaluation_parts", "result", "finished",
-                                             "files", "mixed_versions"}},
+                                             "files", "mixed_versions", "extended"}},
      "proposals": {"<fingerprint>": {... the same ...}}}
 
 There is a table for each kind of artefact that was made. The file carries a digest of itself, so that a flipped bit is found
@@ -20,7 +20,7 @@ from stagetrain import files
 from stagetrain.errors import DamagedFile
 
 _KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished'}
-_LATER_KEYS = {'files', 'mixed_versions'}
+_LATER_KEYS = {'files', 'mixed_versions', 'extended'}
 """Those that locks of older versions lack."""
 
 
@@ -41,6 +41,8 @@ class Entry:
     """What the job left, for `verify`: path in the run directory -> SHA-256; of a committed folder its manifest alone."""
     mixed_versions: Sequence[str] = ()
     """Which packages changed while it was half-done, and at which step; equal bits are not promised then."""
+    extended: Sequence[str] = ()
+    """What an undisturbed run would have done otherwise in steps that were kept (`--extend`); its bits are others then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ def read_lock(path: pathlib.Path) -> Lock:
         body = {table: entries for table, entries in value.items() if table != 'digest'}
         if content != _render(body):
             raise ValueError('its bytes do not fit its own digest')
-        tables = {table: {key: _entry(entry) for key, entry in entries.items()} for table, entries in body.items()}
+        tables = {table: {key: entry_from_json(entry) for key, entry in entries.items()} for table, entries in body.items()}
         return Lock(tables.pop('stages'), tables)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFile(
@@ -99,19 +101,25 @@ def write_lock(path: pathlib.Path, lock: Lock) -> None:
       OSError: the disk is full or read-only; the former lock stays.
     """
     tables = {'stages': lock.stages, **lock.artefacts}
-    body = {table: {key: dataclasses.asdict(entry) for key, entry in entries.items()} for table, entries in tables.items()}
+    body = {table: {key: entry_to_json(entry) for key, entry in entries.items()} for table, entries in tables.items()}
     files.atomic_write(path, _render(body))
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """Returns an entry as it stands in the file."""
+    return dataclasses.asdict(entry)
+
+
+def entry_from_json(value: Mapping[str, Any]) -> Entry:
+    """Returns the entry that `entry_to_json` described; raises ValueError for anything else."""
+    if value.keys() - _LATER_KEYS != _KEYS:
+        raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS | _LATER_KEYS)}')
+    return Entry(**{**value, **{name: tuple(value.get(name, ())) for name in ('mixed_versions', 'extended')}})
 
 
 def _render(body: Mapping[str, Any]) -> bytes:
     value = {'digest': files.digest_of(body), **body}
     return files.as_bytes(json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n')
-
-
-def _entry(value: Mapping[str, Any]) -> Entry:
-    if value.keys() - _LATER_KEYS != _KEYS:
-        raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS | _LATER_KEYS)}')
-    return Entry(**{**value, 'mixed_versions': tuple(value.get('mixed_versions', ()))})
 
 
 def _with(entries: Mapping[str, Entry], key: str, entry: Entry | None) -> dict[str, Entry]:

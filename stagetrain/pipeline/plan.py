@@ -11,24 +11,25 @@ cannot be known: it is planned to run, and decided again when its turn comes (`d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from stagetrain import files
 from stagetrain.config import artefacts, check, load, losses, schema
 from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import class_lists, data_items, fingerprint, judging, reasons
+from stagetrain.pipeline import actions, class_lists, data_items, fingerprint, judging, reasons
+from stagetrain.pipeline.actions import Asked, Tell, Wishes
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.planned import (
-    EVALUATE,
     EVERYTHING,
+    EXTEND,
     REFUSE,
-    RESUME,
     RUN,
     SKIP,
+    TRAINS,
     ArtefactPlan,
     Plan,
     Selection,
@@ -41,8 +42,6 @@ from stagetrain.pipeline.rundir import EMPTY, Partial, RunState
 NUM_DIFFERENCES_SHOWN = 5
 
 Begun = TypeVar('Begun', Entry, Partial)
-Tell = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
-"""Former parts and present ones -> what differs, in words."""
 
 
 def make_plan(loaded: load.Loaded, facts: Facts, state: RunState = EMPTY, *, select: Selection = EVERYTHING) -> Plan:
@@ -77,7 +76,7 @@ def assess(loaded: load.Loaded, facts: Facts, state: RunState = EMPTY, *, select
     selected = _selected(graph, select)
     stages: dict[str, StagePlan] = {}
     for stage_id in graph.nodes:
-        busy = {other for other, plan in stages.items() if plan.action in (RUN, RESUME, REFUSE)}
+        busy = {other for other, plan in stages.items() if plan.action in (*TRAINS, REFUSE)}
         stages[stage_id] = _decide(graph, graph.nodes[stage_id], facts, state, busy, select, stage_id in selected)
     return Plan(loaded, facts, graph, select, tuple(stages.values()))
 
@@ -131,10 +130,11 @@ def _decide(
         num_steps=steps,
         num_images=steps * node.stage.train.batch_size,
     )
-    action, step, reason = _action(plan, state, tell, first=first, select=select)
-    metrics = state.lock.stages[node.id].result.get('metrics') if action == SKIP else None
-    mixed = _mixed_versions(plan, action, state)
-    return dataclasses.replace(plan, action=action, step=step, reason=reason, mixed_versions=mixed, metrics=metrics or {})
+    asked = Asked(node.id, whole, parts, plan.evaluation_parts, steps)
+    wishes = Wishes(node.id in select.force, node.id in select.extend, node.id in select.evaluate)
+    decision = actions.decide(asked, state, tell, first=first, wishes=wishes)
+    metrics = state.lock.stages[node.id].result.get('metrics') if decision.action == SKIP else None
+    return dataclasses.replace(plan, **vars(decision), metrics=metrics or {})
 
 
 def _as_recorded_now(state: RunState, facts: Facts) -> RunState:
@@ -149,71 +149,9 @@ def _as_recorded_now(state: RunState, facts: Facts) -> RunState:
     return dataclasses.replace(state, lock=dataclasses.replace(state.lock, stages=stages), partial=partial)
 
 
-def _action(plan: StagePlan, state: RunState, tell: Tell, *, first: list[str], select: Selection) -> tuple[str, int, Reason]:
-    """Returns action, steps done already and reason."""
-    partial, entry = state.partial.get(plan.id), state.lock.stages.get(plan.id)
-    if plan.id in select.force:
-        return RUN, 0, Reason(Because.ASKED, 'asked for with --force')
-    if first:
-        return _pending(plan, partial, first, tell)
-    if entry is not None and plan.id in state.missing:
-        return RUN, 0, Reason(Because.LOST, state.missing[plan.id])
-    if entry is not None and entry.fingerprint == plan.fingerprint:
-        changes = tell(entry.evaluation_parts, plan.evaluation_parts)
-        if plan.id in select.evaluate:
-            return EVALUATE, plan.num_steps, Reason(Because.ASKED, 'evaluated again, as asked for')
-        if changes:
-            return EVALUATE, plan.num_steps, Reason(Because.STALE_METRICS, f'trained, but its metrics are stale: {changes}')
-        mixed = f'; {fingerprint.mixed(entry.mixed_versions)}' if entry.mixed_versions else ''
-        since = f'up to date since {entry.finished}: fingerprint {entry.fingerprint[:12]} is unchanged{mixed}'
-        return SKIP, plan.num_steps, Reason(Because.UP_TO_DATE, since)
-    if entry is not None:
-        return RUN, 0, reasons.stale(tell(entry.parts, plan.parts))
-    if partial is None:
-        return RUN, 0, reasons.NOT_RUN
-    is_same = partial.fingerprint == plan.fingerprint
-    if not partial.step:
-        return RUN, 0, Reason(Because.NOT_RUN, f'was begun{"" if is_same else " under another config"} but saved no step')
-    if is_same:
-        return RESUME, partial.step, Reason(Because.HALF_DONE, f'goes on at step {partial.step}')
-    if all(map(fingerprint.is_version, fingerprint.differing(partial.parts, plan.parts))):
-        changed = fingerprint.versions_changed(partial.parts, plan.parts)
-        return RESUME, partial.step, Reason(Because.HALF_DONE, f'goes on at step {partial.step} with {changed}')
-    return REFUSE, partial.step, Reason(Because.HALF_DONE_AND_CHANGED, tell(partial.parts, plan.parts))
-
-
-def _pending(plan: StagePlan, partial: Partial | None, first: list[str], tell: Tell) -> tuple[str, int, Reason]:
-    """A stage whose sources have yet to run; its own settings can be compared already."""
-    if partial is not None and partial.step:
-        known = {name: value for name, value in partial.parts.items() if _is_own(name)}
-        own = {name: value for name, value in plan.parts.items() if _is_own(name)}
-        changes = tell(known, own)
-        if changes:
-            return REFUSE, partial.step, Reason(Because.HALF_DONE_AND_CHANGED, changes)
-    return RUN, 0, Reason(Because.PENDING, f'decided after {", ".join(first)}, which it starts from')
-
-
-def _is_own(part: str) -> bool:
-    return not fingerprint.is_origin(part) and not fingerprint.is_version(part)
-
-
-def _mixed_versions(plan: StagePlan, action: str, state: RunState) -> tuple[str, ...]:
-    """Returns what is known of other versions in the training that an action keeps, with those that it adds itself."""
-    if action in (SKIP, EVALUATE):
-        return tuple(state.lock.stages[plan.id].mixed_versions)
-    if action != RESUME:
-        return ()
-    partial = state.partial[plan.id]
-    changed = fingerprint.versions_changed(partial.parts, plan.parts)
-    return (*partial.mixed_versions, *([f'{changed} at step {partial.step}'] if changed else []))
-
-
 def _refuse(stage: StagePlan) -> None:
     if stage.action == REFUSE:
-        raise ConfigError(
-            f'stage {stage.id} is half-done (step {stage.step}) and has changed since: {stage.reason}. '
-            f'Going on would mix the two. Start it again with --force {stage.id}, or put back what has changed and it goes on.'
-        )
+        raise ConfigError(f'stage {stage.id} {stage.refusal}')
 
 
 def _refuse_before_the_first_step(plan: Plan, state: RunState) -> None:
@@ -283,6 +221,7 @@ def _selected(graph: Graph, select: Selection) -> set[str]:
         ('--from', select.from_),
         ('--until', select.until),
         *(('--force', name) for name in select.force),
+        *(('--extend', name) for name in select.extend),
     ]
     for option, name in chosen:
         if name is not None and name not in known:
@@ -296,11 +235,13 @@ def _selected(graph: Graph, select: Selection) -> set[str]:
             f'--from {select.from_} --until {select.until}: {select.from_} stands behind {select.until}; nothing would run'
         )
     selected = {select.only} if select.only is not None else set(known[first : last + 1])
-    for name in select.force:
+    for option, name in chosen[3:]:
         if name not in selected:
             raise ConfigError(
-                f'--force {name}: the stage is not among those selected ({", ".join(i for i in known if i in selected)})'
+                f'{option} {name}: the stage is not among those selected ({", ".join(i for i in known if i in selected)})'
             )
+    for name in set(select.force) & set(select.extend):
+        raise ConfigError(f'--force {name} --extend {name}: one starts it again, the other goes on; expected one of them')
     return selected
 
 
@@ -310,7 +251,7 @@ def _require_sources(plan: Plan, stage: StagePlan) -> None:
         [other for other in plan.stages if other.id in stage.node.parents and not other.selected] if stage.action != SKIP else []
     )
     for other in needed:
-        if other.action in (RUN, RESUME, REFUSE):
+        if other.action in (*TRAINS, REFUSE):
             raise ConfigError(
                 f'stage {stage.id} starts from {other.id}, which is {_lack(other)} and is not selected here. '
                 f'Run that first: stagetrain run {plan.loaded.path or "CONFIG"} --until {other.id} (with the same --run_dir)'
@@ -318,7 +259,7 @@ def _require_sources(plan: Plan, stage: StagePlan) -> None:
 
 
 def _lack(stage: StagePlan) -> str:
-    if stage.step:
+    if stage.step and stage.action != EXTEND:
         return f'half-done at step {stage.step}'
     return 'missing' if stage.reason.kind is Because.NOT_RUN else f'not up to date ({stage.reason})'
 

@@ -20,9 +20,11 @@ from stagetrain.pipeline.reasons import Reason
 
 RUN = 'run'
 RESUME = 'resume'
+EXTEND = 'extend'
 EVALUATE = 'evaluate'
 SKIP = 'skip'
 REFUSE = 'refuse'
+TRAINS = (RUN, RESUME, EXTEND)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Selection:
     """This stage and those before it."""
     force: tuple[str, ...] = ()
     """Start these again from their sources, up to date or not."""
+    extend: tuple[str, ...] = ()
+    """Go on with these from the steps that they have, though an undisturbed run would have done those otherwise."""
     variants: bool = False
     """The stages of `compare` too."""
     evaluate: tuple[str, ...] = ()
@@ -65,7 +69,7 @@ class StagePlan:
     node: StageNode
     selected: bool
     action: str
-    """`run`, `resume` (at `step`), `evaluate` (trained, but its metrics are stale), `skip`, `refuse` (half-done and changed)."""
+    """`run` from its sources, `resume` at `step`, `extend` a finished one from `step`, `evaluate` alone, `skip`, or `refuse`."""
     reason: Reason
     step: int
     """Steps done already."""
@@ -83,6 +87,10 @@ class StagePlan:
     num_images: int
     mixed_versions: tuple[str, ...] = ()
     """Which packages changed while it was half-done, and at which step."""
+    extended: tuple[str, ...] = ()
+    """What an undisturbed run would have done otherwise in steps that were kept."""
+    refusal: str = ''
+    """Why it is refused, and the ways on."""
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What was measured of it, while that is up to date."""
 

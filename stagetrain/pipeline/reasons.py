@@ -30,6 +30,8 @@ class Because(enum.Enum):
     """It goes on behind its newest checkpoint."""
     HALF_DONE_AND_CHANGED = enum.auto()
     """Going on would mix two configs."""
+    OTHER_LENGTH = enum.auto()
+    """It is finished, and goes on from what it has to another last step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,6 @@ class Reason:
 NOT_RUN = Reason(Because.NOT_RUN, 'not run yet')
 
 
-def stale(changes: str) -> Reason:
-    """Returns that something was made of other things than now."""
-    return Reason(Because.STALE, f'stale: {changes}', changes)
+def stale(changes: str, offer: str = '') -> Reason:
+    """Returns that something was made of other things than now; `offer` says what else could be done about it."""
+    return Reason(Because.STALE, f'stale: {changes}{offer}', changes)

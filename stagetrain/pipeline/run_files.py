@@ -16,6 +16,8 @@ CONFIG = 'run.yaml'
 LOCK = 'pipeline.lock'
 LEDGER = 'ledger.jsonl'
 STAGES, STORES, CACHE, REPORT, LOGS = 'stages', 'stores', 'cache', 'report', 'logs'
+NEXT = 'next'
+"""Holds, stage by stage, what is trained to take the place of a finished stage's result."""
 MAKING = '.making'
 """What stands behind the name of a store while it is made."""
 JOB = 'job.json'

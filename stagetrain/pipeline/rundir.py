@@ -4,6 +4,7 @@ run.yaml            the resolved config                    ledger.jsonl   what h
 pipeline.lock       per stage: fingerprint, parts, result  report/        tables, plots, page
 data/<digest>.json  which images a data set held           cache/         can be deleted at any time
 stages/<id>/        job.json  checkpoints/step-<8 digits>/  metrics.jsonl  ...
+next/<id>/          the same, while a finished stage is trained again: it takes the other's place when it is whole
 logs/<verb>.log     what TensorFlow and other libraries printed while a verb computed
 stores/<kind of artefact>/<fingerprint>/
 
@@ -31,7 +32,7 @@ import filelock
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import children, data_items, fingerprint, run_files
+from stagetrain.pipeline import children, data_items, fingerprint, replacing, run_files
 from stagetrain.pipeline.ledger import Ledger
 from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
@@ -59,6 +60,10 @@ class Partial:
     step: int
     mixed_versions: tuple[str, ...] = ()
     """As in `lock.Entry`."""
+    kept: tuple[int, ...] = ()
+    """Steps of all its checkpoints."""
+    extended: tuple[str, ...] = ()
+    """As in `lock.Entry`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +72,13 @@ class RunState:
 
     lock: Lock
     partial: Mapping[str, Partial]
-    """Stages that were begun and are not in the lock, by id."""
+    """Stages that were begun, by id; of those in the lock, what is trained to take the place of their result."""
     missing: Mapping[str, str]
     """Finished stages whose checkpoint is gone or damaged, with the reason; stores likewise, by fingerprint."""
     items: Callable[[str], data_items.Items | None] = lambda digest: None
     """Reads the items of a data set, by digest, when a change of it is to be told by names."""
+    kept: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    """Finished stages, by id -> steps of their checkpoints."""
 
     def data_digests(self) -> set[str]:
         """Returns the digests of all data sets that the stages here were begun or finished with."""
@@ -126,6 +133,11 @@ class RunDirectory:
         """Returns the folder of a stage."""
         return self.path / run_files.STAGES / stage_id
 
+    def work(self, stage_id: str, lock: Lock | None = None) -> pathlib.Path:
+        """Returns the folder in which a stage is trained: that of its result, or beside it while there is one to be kept."""
+        finished = (self.lock() if lock is None else lock).stages
+        return replacing.folder_of(self.path, stage_id) if stage_id in finished else self.stage(stage_id)
+
     def checkpoint(self, result: Mapping[str, Any]) -> pathlib.Path:
         """Returns the checkpoint folder that a stage's result names, relative to the run directory, which can be moved."""
         return self.path / str(result['checkpoint'])
@@ -165,6 +177,7 @@ class RunDirectory:
             with explained(self.path):
                 started = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
                 children.wait_for_leftovers(self.path)
+                replacing.finish_all(self.path)
                 files.write_json(self.path / _OWNER_FILE, {'pid': os.getpid(), 'host': socket.gethostname(), 'started': started})
             yield
         finally:
@@ -227,16 +240,21 @@ class RunDirectory:
           DamagedFile: the lock or a stage's job file cannot be read.
         """
         lock = self.lock()
-        stages = self.path / run_files.STAGES
-        begun = sorted(path.parent.name for path in stages.glob(f'*/{run_files.JOB}')) if stages.is_dir() else []
-        partial = {stage_id: self._partial(stage_id) for stage_id in begun if stage_id not in lock.stages}
+        begun = [
+            path.parent
+            for part in (run_files.STAGES, run_files.NEXT)
+            for path in sorted(self.path.glob(f'{part}/*/{run_files.JOB}'))
+        ]
+        # A finished stage that is begun again works beside its result, any other in its own place.
+        partial = {folder.name: _partial(folder) for folder in begun if folder == self.work(folder.name, lock)}
+        kept = {stage_id: _checkpoint_steps(self.stage(stage_id)) for stage_id in lock.stages}
         missing = {stage_id: reason for stage_id, entry in lock.stages.items() if (reason := self._missing(entry))}
         missing |= {
             key: 'its folder is gone'
             for kind, key, _ in lock.all_artefacts()
             if not (self.store(kind) / key / files.MANIFEST).is_file()
         }
-        return RunState(lock, partial, missing, functools.cache(functools.partial(data_items.read, self.data)))
+        return RunState(lock, partial, missing, functools.cache(functools.partial(data_items.read, self.data)), kept)
 
     def file_digests(self, *paths: pathlib.Path) -> dict[str, str]:
         """Returns path in the run directory -> SHA-256 of files and of all files below folders, for the lock.
@@ -254,12 +272,44 @@ class RunDirectory:
         return {path.relative_to(self.path).as_posix(): files.sha256_file(path) for path in counted}
 
     def forget_stage(self, stage_id: str) -> None:
-        """Removes a stage's entry and folder, so that it starts from its sources."""
+        """Removes a stage's entry and all its folders, so that it starts from its sources."""
         with explained(self.path):
             lock = self.lock()
             if stage_id in lock.stages:
                 self.write_lock(lock.with_stage(stage_id, None))
             files.remove_folder(self.stage(stage_id))
+            files.remove_folder(replacing.folder_of(self.path, stage_id))
+
+    def begin_stage(self, stage_id: str) -> None:
+        """Removes what is half-done of a stage, so that it starts from its sources; a result stays until the new one is whole."""
+        with explained(self.path):
+            files.remove_folder(replacing.folder_of(self.path, stage_id))
+            files.remove_folder(self.work(stage_id))
+
+    def extend_stage(self, stage_id: str, step: int, evaluated_every: int | None) -> None:
+        """Begins to train a finished stage again from one of its checkpoints; see `replacing.begin_at`."""
+        with explained(self.path):
+            replacing.begin_at(self.path, stage_id, step, evaluated_every)
+
+    def go_back(self, stage_id: str, step: int) -> None:
+        """Removes a half-done stage's checkpoints of later steps, the newest first."""
+        for folder in reversed(run_files.checkpoint_folders(self.work(stage_id) / run_files.CHECKPOINTS)):
+            if run_files.step_of(folder) > step:
+                with explained(folder):
+                    files.remove_folder(folder)
+
+    def finish_stage(self, stage_id: str, entry: Entry, folder: pathlib.Path) -> None:
+        """Writes a stage's entry; what was trained in `folder` is its result now. A crash leaves the old one or the new one.
+
+        Raises:
+          RunDirectoryError: the disk is full or read-only, or the directory is gone.
+        """
+        self.require_still_there()
+        with explained(self.path):
+            if folder == self.stage(stage_id):
+                write_lock(self.lock_file, self.lock().with_stage(stage_id, entry))
+            else:
+                replacing.commit(self.path, stage_id, entry)
 
     def require_usable(self) -> None:
         """Raises `RunDirectoryError` when a run would not write here: there is a file, or a folder of something else."""
@@ -292,19 +342,25 @@ class RunDirectory:
         return fingerprint.differences(former, dict(_flat('', loaded.resolved)))
 
     def _sweep(self) -> None:
-        stages = [self.path / run_files.STAGES, *self.path.glob('stages/*'), *self.path.glob('stages/*/checkpoints')]
+        parents = (run_files.STAGES, run_files.NEXT)
+        stages = [path for part in parents for below in ('', '/*', '/*/*') for path in self.path.glob(part + below)]
         for parent in (self.path, self.cache, *self.path.glob('stores/*'), *stages):
             files.sweep_temporary(parent)
-
-    def _partial(self, stage_id: str) -> Partial:
-        job = files.read_json(self.stage(stage_id) / run_files.JOB)
-        found = run_files.checkpoint_folders(self.stage(stage_id) / run_files.CHECKPOINTS)
-        step = run_files.step_of(found[-1]) if found else 0
-        return Partial(job['fingerprint'], job['parts'], step, tuple(job.get('mixed_versions', ())))
 
     def _missing(self, entry: Entry) -> str | None:
         folder = self.checkpoint(entry.result)
         return None if (folder / files.MANIFEST).is_file() else f'its checkpoint {folder} is gone'
+
+
+def _partial(folder: pathlib.Path) -> Partial:
+    job, kept = files.read_json(folder / run_files.JOB), _checkpoint_steps(folder)
+    mixed_versions, extended = (tuple(job.get(name, ())) for name in ('mixed_versions', 'extended'))
+    return Partial(job['fingerprint'], job['parts'], max(kept, default=0), mixed_versions, kept, extended)
+
+
+def _checkpoint_steps(folder: pathlib.Path) -> tuple[int, ...]:
+    """Returns the steps of the checkpoints in a stage's folder."""
+    return tuple(map(run_files.step_of, run_files.checkpoint_folders(folder / run_files.CHECKPOINTS)))
 
 
 @contextlib.contextmanager

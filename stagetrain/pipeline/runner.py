@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import fingerprint, gates, job_making, planned, run_files, stopping
+from stagetrain.pipeline import actions, fingerprint, gates, job_making, planned, run_files, stopping
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
 from stagetrain.pipeline.ledger import utc_now
@@ -74,7 +74,7 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, listen: 
     workers = _Workers(start_worker, stopper)
     directory.keep_data_items(plan.facts.items)
     with workers.closing(), stopper.passing_to(workers.stop):
-        if any(stage.selected and stage.action in (planned.RUN, planned.RESUME) for stage in plan.stages):
+        if any(stage.selected and stage.action in planned.TRAINS for stage in plan.stages):
             _record_remarks(plan, directory, listen)
             _check_model(plan, directory, workers, listen)
         for number, stage in enumerate(plan.stages):
@@ -238,30 +238,57 @@ class _Stage:
         self._pass_gate(stage)
 
     def _train(self, stage: StagePlan) -> None:
-        folder = self.directory.stage(stage.id)
-        if stage.action == planned.RUN:
-            self.directory.forget_stage(stage.id)
-        if stage.mixed_versions:
-            self._warn_of_mixed_versions(stage)
-        with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in _STALE_EVALUATION if stage.action == planned.EVALUATE else ():
-                (folder / name).unlink(missing_ok=True)
-            files.write_json(folder / run_files.JOB, job_making.stage_job(self.plan, stage, self.directory).to_json())
         assert stage.fingerprint is not None
+        folder = self._begin(stage)
+        self._warn(stage)
+        self._write_job(stage, folder, folder)
         job = _Job(stage.id, folder / run_files.JOB, str(stage.reason), stage.fingerprint, stopping.training, self.more_jobs)
         result = self._carry_out(job)
-        digests = self.directory.file_digests(folder)
-        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, stage.mixed_versions)
-        self.directory.write_lock(self.directory.lock().with_stage(stage.id, entry))
+        place = self.directory.stage(stage.id)
+        self._write_job(stage, folder, place)
+        renamed = _renaming(*(path.relative_to(self.directory.path).as_posix() for path in (folder, place)))
+        digests = {renamed(name): digest for name, digest in self.directory.file_digests(folder).items()}
+        marks = {'mixed_versions': stage.mixed_versions, 'extended': stage.extended}
+        result = _in_its_place(result, renamed) | ({'extended': list(stage.extended)} if stage.extended else {})
+        entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, **marks)
+        self.directory.finish_stage(stage.id, entry, folder)
 
-    def _warn_of_mixed_versions(self, stage: StagePlan) -> None:
-        text = (
-            f'{fingerprint.mixed(stage.mixed_versions)}. Equal bits with an undisturbed run are no longer promised, and '
-            f'pipeline.lock, status and verify go on saying so. For one version throughout: --force {stage.id}'
-        )
-        self._record('note', stage.id, text, {'mixed_versions': list(stage.mixed_versions)})
-        self.listen(Note(stage.id, text, is_warning=True))
+    def _begin(self, stage: StagePlan) -> pathlib.Path:
+        """Makes the folder in which a stage works, as its action says; returns it."""
+        if stage.action == planned.RUN:
+            self.directory.begin_stage(stage.id)
+        elif stage.action == planned.EXTEND:
+            self.directory.extend_stage(stage.id, stage.step, stage.node.stage.train.validation_interval)
+        elif stage.action == planned.RESUME:
+            self.directory.go_back(stage.id, stage.step)
+        is_evaluated = stage.action == planned.EVALUATE
+        folder = self.directory.stage(stage.id) if is_evaluated else self.directory.work(stage.id)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in _STALE_EVALUATION if is_evaluated else ():
+                (folder / name).unlink(missing_ok=True)
+        return folder
+
+    def _write_job(self, stage: StagePlan, folder: pathlib.Path, place: pathlib.Path) -> None:
+        with explained(folder):
+            files.write_json(folder / run_files.JOB, job_making.stage_job(self.plan, stage, self.directory, place).to_json())
+
+    def _warn(self, stage: StagePlan) -> None:
+        """Says, and keeps, why the bits will not be those of an undisturbed run."""
+        if stage.mixed_versions:
+            text = (
+                f'{fingerprint.mixed(stage.mixed_versions)}. Equal bits with an undisturbed run are no longer promised, and '
+                f'pipeline.lock, status and verify go on saying so. For one version throughout: --force {stage.id}'
+            )
+            self._record('note', stage.id, text, {'mixed_versions': list(stage.mixed_versions)})
+            self.listen(Note(stage.id, text, is_warning=True))
+        if stage.extended:
+            text = (
+                f'{actions.extended(stage.extended)}. Its bits are not those of an undisturbed run, and pipeline.lock, status '
+                f'and verify go on saying so. For one schedule throughout: --force {stage.id}'
+            )
+            self._record('note', stage.id, text, {'extended': list(stage.extended)})
+            self.listen(Note(stage.id, text, is_warning=True))
 
     def _pass_gate(self, stage: StagePlan) -> None:
         """Stops here when the trained stage does not keep what it `require`s.
@@ -332,3 +359,16 @@ class _Stage:
         self.directory.require_still_there()
         with explained(self.directory.path):
             self.directory.ledger.record(event, job, text, details)
+
+
+def _renaming(old: str, new: str) -> Callable[[str], str]:
+    """Returns what renames paths below one folder to where they will be; all are relative to the run directory."""
+    return lambda name: f'{new}/{name.removeprefix(f"{old}/")}' if name.startswith(f'{old}/') else name
+
+
+def _in_its_place(result: Mapping[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
+    """Returns a stage's result with its checkpoints where they will be."""
+    moved: dict[str, Any] = {'checkpoint': renamed(result['checkpoint'])}
+    if best := result.get('best'):
+        moved['best'] = {**best, 'checkpoint': renamed(best['checkpoint'])}
+    return {**result, **moved}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stagetrain.pipeline import planned
+from stagetrain.pipeline.actions import extended
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.planned import Plan, StagePlan
@@ -52,12 +53,13 @@ def _status(stage: StagePlan, state: RunState, failure: str | None) -> StageStat
     entry, partial = state.lock.stages.get(stage.id), state.partial.get(stage.id)
     if entry is not None:
         text = stage.lacking if stage.action == planned.SKIP else stage.reason.changes or str(stage.reason)
-        return _finished(stage.id, entry, DONE if stage.action == planned.SKIP else STALE, text)
+        again = f'trained again, at step {partial.step} of {stage.num_steps}' if partial is not None and partial.step else ''
+        return _finished(stage.id, entry, DONE if stage.action == planned.SKIP else STALE, _joined(text, again))
     if partial is not None and partial.step:
         since = str(stage.reason) if stage.action == planned.REFUSE else ', '.join(_new_versions(stage, partial))
         changed = f'changed since: {since}' if since else ''
         failed = f'failed: {failure}' if failure else ''
-        text = _joined(f'at step {partial.step} of {stage.num_steps}', mixed(partial.mixed_versions), changed, failed)
+        text = _joined(f'at step {partial.step} of {stage.num_steps}', _marks(partial), changed, failed)
         return StageStatus(stage.id, PARTIAL, text, None, None, {})
     return StageStatus(stage.id, MISSING, f'failed: {failure}' if failure else str(stage.reason), None, None, {})
 
@@ -67,14 +69,19 @@ def _from_state(stage_id: str, state: RunState) -> StageStatus:
     if entry is not None:
         return _finished(stage_id, entry, DONE, 'whether it is up to date is not known')
     if partial is not None and partial.step:
-        text = _joined(f'at step {partial.step}', mixed(partial.mixed_versions))
+        text = _joined(f'at step {partial.step}', _marks(partial))
         return StageStatus(stage_id, PARTIAL, text, None, None, {})
     return StageStatus(stage_id, MISSING, str(NOT_RUN), None, None, {})
 
 
 def _finished(stage_id: str, entry: Entry, state: str, text: str) -> StageStatus:
-    text = _joined(text, mixed(entry.mixed_versions))
+    text = _joined(text, _marks(entry))
     return StageStatus(stage_id, state, text, entry.finished, entry.result.get('seconds'), entry.result.get('metrics') or {})
+
+
+def _marks(begun: Entry | Partial) -> str:
+    """Why its bits are not those of an undisturbed run; empty when they are."""
+    return _joined(mixed(begun.mixed_versions), extended(begun.extended))
 
 
 def _new_versions(stage: StagePlan, partial: Partial) -> tuple[str, ...]:

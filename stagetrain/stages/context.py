@@ -44,8 +44,9 @@ class Context:
 
     @property
     def folder(self) -> pathlib.Path:
-        """The stage's folder."""
-        return RunDirectory(self.run_dir).stage(self.id)
+        """The folder that the stage is trained in."""
+        given = self.job.get('folder')
+        return pathlib.Path(given) if given else RunDirectory(self.run_dir).stage(self.id)
 
     @property
     def run_dir(self) -> pathlib.Path:

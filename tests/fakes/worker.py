@@ -19,6 +19,7 @@ from typing import Any
 
 from stagetrain import files
 from stagetrain.errors import ConfigError, Interrupted, StageFailed, WeightsError
+from stagetrain.pipeline import extension
 from stagetrain.workers import child
 
 CHECKPOINT_INTERVAL = 4
@@ -32,7 +33,8 @@ BORN = time.time()
 
 def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Trains from the newest checkpoint on; saves every few steps and when told to stop."""
-    folder = pathlib.Path(job['run_dir'], 'stages', job['id'])
+    folder = pathlib.Path(job['folder'])
+    recipe = files.digest_of({name: value for name, value in job['parts'].items() if name not in extension.LENGTH})
     step, weights = _restore(folder / 'checkpoints', job)
     _remember(job, step)
     metrics = dict.fromkeys(('AP', 'AP50')) if os.environ.get('FAKE_UNMEASURED') else {'AP': 0.25, 'AP50': 0.5}
@@ -42,7 +44,7 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
         if should_stop():
             _save(folder, step, weights, job)
             raise Interrupted(f'{job["id"]}: saved at step {step}')
-        step, weights = step + 1, hashlib.sha256(f'{weights}{step}{job["fingerprint"]}'.encode()).hexdigest()
+        step, weights = step + 1, hashlib.sha256(f'{weights}{step}{recipe}'.encode()).hexdigest()
         _take('step', 'FAKE_SECONDS', job, lambda: False)
         values = {'loss': 1 / step} | ({'AP': metrics['AP']} if step == job['num_steps'] else {})
         emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': values})

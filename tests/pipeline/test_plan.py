@@ -40,7 +40,7 @@ def test_epochs_become_steps_and_a_started_batch_counts(project: Project) -> Non
 @pytest.mark.parametrize(
     ('overrides', 'reason'),
     [
-        (['stages.rpn_1.train.steps=50'], 'stale: train.steps: 8 -> 50'),
+        (['stages.rpn_1.train.batch_size=3'], 'stale: train.batch_size: 2 -> 3'),
         (['stages.rpn_1.train.optimizer.sgd.momentum=0.5'], 'stale: train.optimizer.sgd.momentum: 0.9 -> 0.5'),
         (
             ['stages.rpn_1.train.learning_rate.constant.learning_rate=0.5'],
@@ -153,8 +153,8 @@ def test_selections_that_cannot_be_carried_out_are_refused(project: Project, sel
 
 def test_only_a_stage_whose_source_is_stale_says_so(project: Project) -> None:
     project.run(select=Selection(until='detector_1'))
-    with pytest.raises(ConfigError, match=r'starts from rpn_1, which is not up to date \(stale: train.steps: 8 -> 9\)'):
-        project.plan('stages.rpn_1.train.steps=9', select=Selection(only='detector_1'))
+    with pytest.raises(ConfigError, match=r'starts from rpn_1, which is not up to date \(stale: train.batch_size: 2 -> 3\)'):
+        project.plan('stages.rpn_1.train.batch_size=3', select=Selection(only='detector_1'))
 
 
 def test_a_half_done_stage_is_compared_before_its_sources_have_run(project: Project) -> None:
@@ -165,8 +165,8 @@ def test_a_half_done_stage_is_compared_before_its_sources_have_run(project: Proj
     job = (begun.fingerprint, begun.parts)
     project.directory.write_lock(type(state.lock)(half_done, state.lock.artefacts))
     assert project.directory.state().partial['detector_1'].fingerprint == job[0]
-    overrides = ['stages.rpn_1.train.steps=9', 'stages.detector_1.train.steps=20']
-    with pytest.raises(ConfigError, match=r'detector_1 is half-done \(step 8\) and has changed since: train.steps: 8 -> 20'):
+    overrides = ['stages.rpn_1.train.steps=9', 'stages.detector_1.train.batch_size=3']
+    with pytest.raises(ConfigError, match=r'detector_1 is half-done \(step 8\) and has changed since: train.batch_size: 2 -> 3'):
         project.plan(*overrides)
     refused = assess(project.load(*overrides), project.plan().facts, project.directory.state()).stages[1]
     assert (refused.action, refused.step) == ('refuse', 8)
@@ -175,6 +175,7 @@ def test_a_half_done_stage_is_compared_before_its_sources_have_run(project: Proj
 def test_reasons_can_be_decided_by(project: Project) -> None:
     assert project.plan().stages[0].reason.kind is Because.NOT_RUN
     project.run()
-    plan = project.plan('stages.detector_1.train.steps=9')
+    plan = project.plan('stages.detector_1.train.batch_size=3')
     assert [stage.reason.kind for stage in plan.stages][:2] == [Because.UP_TO_DATE, Because.STALE]
-    assert plan.stages[1].reason.changes == 'train.steps: 8 -> 9'
+    assert plan.stages[1].reason.changes == 'train.batch_size: 2 -> 3'
+    assert project.plan('stages.rpn_1.train.steps=9').stages[0].reason.kind is Because.OTHER_LENGTH

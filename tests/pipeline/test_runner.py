@@ -198,9 +198,9 @@ def test_a_child_that_cannot_import_shows_its_last_words(project: Project) -> No
 def test_a_half_done_stage_that_changed_is_refused_with_both_ways_on(project: Project) -> None:
     with pytest.raises(StageFailed):
         project.run(environ={'FAKE_DIE': 'rpn_1:6:SIGKILL'})
-    with pytest.raises(ConfigError, match=r'rpn_1 is half-done \(step 4\).*train.steps: 8 -> 9.*--force rpn_1, or put back'):
-        project.run('stages.rpn_1.train.steps=9')
-    project.run('stages.rpn_1.train.steps=9', select=Selection(until='rpn_1', force=('rpn_1',)))
+    with pytest.raises(ConfigError, match=r'rpn_1 is half-done \(step 4\).*train.batch_size: 2 -> 3.*--force rpn_1, or put back'):
+        project.run('stages.rpn_1.train.batch_size=3')
+    project.run('stages.rpn_1.train.batch_size=3', select=Selection(until='rpn_1', force=('rpn_1',)))
     assert project.calls()[-1] == ('train', 'rpn_1', 0)
 
 

@@ -83,10 +83,10 @@ def test_every_change_of_versions_is_remembered(machine: Machine, capsys: pytest
     machine.fail('rpn_1', 6)
     machine.install(NEW)
     machine.fail('rpn_1', 5)
-    machine.project.config.write_text(machine.project.config.read_text().replace('steps: 8', 'steps: 12'))
-    with pytest.raises(ConfigError, match=r'train\.steps: 8 -> 12'):
+    machine.project.config.write_text(machine.project.config.read_text().replace('batch_size: 2', 'batch_size: 3'))
+    with pytest.raises(ConfigError, match=r'train\.batch_size: 2 -> 3'):
         machine.project.plan()
-    machine.project.config.write_text(machine.project.config.read_text().replace('steps: 12', 'steps: 8'))
+    machine.project.config.write_text(machine.project.config.read_text().replace('batch_size: 3', 'batch_size: 2'))
     machine.install(NEWEST)
     assert main(['status', str(machine.project.directory.path)]) == 0
     second = 'tensorflow 2.20.0 -> 2.21.0, tf_keras 2.19.0 -> 2.21.0 at step 4'
