@@ -112,6 +112,7 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
     yield from _runtime(pipeline)
     yield from _data(pipeline)
     yield from _models(pipeline)
+    yield from _max_detections(pipeline)
     yield from _sources(pipeline)
     for entry in all_stages(pipeline):
         yield from _losses(pipeline, entry)
@@ -191,6 +192,14 @@ def _models(pipeline: PipelineBase) -> Iterator[Problem]:
     for path, model in places:
         for inside, text in model_rules.problems(model, len(pipeline.data.classes)):
             yield (*path, *inside), text
+
+
+def _max_detections(pipeline: PipelineBase) -> Iterator[Problem]:
+    found = {spec.name: spec for spec in map(specs.spec_of, (pipeline.model, *pipeline.models.values()))}
+    fixed = [name for name, spec in found.items() if spec.detection_modules and not spec.max_detections_option]
+    if pipeline.evaluation.max_detections is not None and fixed:
+        text = f'{known_names(fixed)} does not tell which option limits its detections, so nothing would lift them; remove it'
+        yield ('evaluation', 'max_detections'), text
 
 
 def _sources(pipeline: PipelineBase) -> Iterator[Problem]:

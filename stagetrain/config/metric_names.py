@@ -28,15 +28,29 @@ _SIZES = {'s': 'small', 'm': 'medium', 'l': 'large'}
 _OF_A_SIZE = re.compile(r'A[PR]([sml])')
 
 
-def of_detections(classes: Sequence[str], voc_ap: bool) -> tuple[str, ...]:
-    """Returns the metrics of detections: COCO's, Pascal VOC's when asked for, and those of each class."""
+def of_detections(classes: Sequence[str], voc_ap: bool, max_detections: int | None = None) -> tuple[str, ...]:
+    """Returns the metrics of detections: COCO's, Pascal VOC's when asked for, and those of each class.
+
+    Args:
+      classes: their names.
+      voc_ap: whether Pascal VOC's are measured.
+      max_detections: the number of detections an image at which COCO's are measured too; None: at 100 alone.
+    """
     voc = VOC_METRICS if voc_ap else ()
-    return (*COCO_METRICS, *voc, *(f'{metric}/{name}' for metric in ('AP', *voc) for name in classes))
+    names = (*COCO_METRICS, *voc, *(f'{metric}/{name}' for metric in ('AP', *voc) for name in classes))
+    return (
+        names if max_detections is None else (*names, *at(max_detections), *(f'AP@{max_detections}/{name}' for name in classes))
+    )
 
 
-def of_masks(classes: Sequence[str]) -> tuple[str, ...]:
+def at(max_detections: int) -> tuple[str, ...]:
+    """Returns the names of AP, AP50, AP75 and AR at another number of detections an image than COCO's 100."""
+    return (*(f'{metric}@{max_detections}' for metric in ('AP', 'AP50', 'AP75')), f'AR{max_detections}')
+
+
+def of_masks(classes: Sequence[str], max_detections: int | None = None) -> tuple[str, ...]:
     """Returns the metrics of detections by the overlap of their masks."""
-    return tuple(f'{MASK_PREFIX}{name}' for name in of_detections(classes, voc_ap=False))
+    return tuple(f'{MASK_PREFIX}{name}' for name in of_detections(classes, voc_ap=False, max_detections=max_detections))
 
 
 def of_proposals(counts: Sequence[int]) -> tuple[str, ...]:

@@ -371,6 +371,10 @@ class Evaluation(Strict):
     """Numbers of proposals at which the recall of the RPN is measured."""
     voc_ap: bool = False
     """Measure Pascal VOC's AP at IoU 0.5 too, by 11 points (VOC 2007) and by area (from VOC 2010 on), overall and per class."""
+    max_detections: Annotated[int, Field(gt=100)] | None = None
+    """For images of more than 100 objects: up to so many detections of an image are made, here and in `stagetrain detect`, and AP
+    and AR are measured at that number beside COCO's, which stop at 100:
+    `AP@500`, `AP50@500`, `AP75@500`, `AR500`, `AP@500/cat`."""
 
 
 class PipelineBase(Strict):

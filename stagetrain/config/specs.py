@@ -52,6 +52,8 @@ class DetectorSpec:
     after the other (again for each anchor). What is told here can be taken from weights whose classes have another order."""
     has_background: bool = True
     """Whether the background is the first class of `class_layers`."""
+    max_detections_option: tuple[str, ...] = ()
+    """Path of the option that limits the detections of an image, which `evaluation.max_detections` lifts."""
     fixed_options: tuple[str, ...] = ()
     """Options of the Model Garden that `implementation` does not read; a value other than the default is refused."""
     loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stagetrain.config import losses, metric_names, specs
 from stagetrain.config.options import NetworkOptions
@@ -53,8 +53,26 @@ def seed_of(pipeline: PipelineBase, stage: Stage) -> int:
 
 
 def as_seen_by(pipeline: PipelineBase, stage: Stage) -> PipelineBase:
-    """Returns the pipeline with the stage's network as its `model`."""
-    return pipeline.model_copy(update={'model': model_of(pipeline, stage)})
+    """Returns the pipeline with the stage's network as its `model`, which detects as much as `evaluation` asks for."""
+    model, most = model_of(pipeline, stage), pipeline.evaluation.max_detections
+    limit = detection_limit(model)
+    if most is not None and limit is not None and most > limit:
+        model = _with_option(model, specs.spec_of(model).max_detections_option, most)
+    models = pipeline.models if stage.model is None else {**pipeline.models, stage.model: model}
+    return pipeline.model_copy(update={'model': model, 'models': models})
+
+
+def detection_limit(model: Any) -> int | None:
+    """Returns how many detections of an image a network makes by its own options; None where no option says."""
+    value = model if specs.spec_of(model).max_detections_option else None
+    for key in specs.spec_of(model).max_detections_option:
+        value = getattr(value, key)
+    return value
+
+
+def _with_option(model: Any, path: tuple[str, ...], value: Any) -> Any:
+    first, *rest = path
+    return model.model_copy(update={first: _with_option(getattr(model, first), tuple(rest), value) if rest else value})
 
 
 def stage_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
@@ -122,9 +140,9 @@ def measured_metrics(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     found, data = measured(pipeline, stage), pipeline.data
     names: tuple[str, ...] = ()
     if found.detections:
-        names += metric_names.of_detections(data.classes, pipeline.evaluation.voc_ap)
+        names += metric_names.of_detections(data.classes, pipeline.evaluation.voc_ap, pipeline.evaluation.max_detections)
     if found.masks:
-        names += metric_names.of_masks(data.classes)
+        names += metric_names.of_masks(data.classes, pipeline.evaluation.max_detections)
     return names + (metric_names.of_proposals(found.proposal_counts) if found.proposal_counts else ())
 
 

@@ -171,8 +171,11 @@ class CenterNet(PyramidDetector):
     @functools.cached_property
     def _generator(self) -> detection_generator.CenterNetDetectionGenerator:
         height, width = self.model.input_size[:2]
+        options = self.model.detection_generator.model_dump()
+        num_peaks = (height // self._stride) * (width // self._stride) * self.num_classes
+        options['max_detections'] = min(options['max_detections'], num_peaks)
         return detection_generator.CenterNetDetectionGenerator(
-            input_image_dims=(height, width), net_down_scale=self._stride, **self.model.detection_generator.model_dump()
+            input_image_dims=(height, width), net_down_scale=self._stride, **options
         )
 
     # ---- targets --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import rich.table
 import rich.text
 
 from stagetrain import files
+from stagetrain.config import metric_names
 from stagetrain.config.metric_names import COMPARED, RECALL
 from stagetrain.config.stages import spec_of
 from stagetrain.errors import DataError
@@ -50,8 +51,8 @@ class Row:
 
     name: str
     metrics: Mapping[str, float | None]
-    """`COMPARED` of the variant's result; `recall_0.5` of the last of its stages that has proposals of its own; and all
-    metrics of a result that measures itself (an experiment's)."""
+    """`COMPARED` of the variant's result, and those at `evaluation.max_detections`; `recall_0.5` of the last of its
+    stages that has proposals of its own; and all metrics of a result that measures itself (an experiment's)."""
     steps: float
     images: float
     seconds: float
@@ -237,7 +238,7 @@ def _row(summary: RunSummary, variant: VariantSummary) -> Row:
             parts[part] = parts.get(part, 0.0) + seconds
     for artefact in made:
         parts[artefact.kind] = parts.get(artefact.kind, 0.0) + artefact.seconds
-    result = summary.stages[variant.result].metrics
+    result, most = summary.stages[variant.result].metrics, summary.pipeline.evaluation.max_detections
     measures_itself = spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).own_input
     recalls = [stage.metrics[RECALL] for stage in stages if stage.metrics.get(RECALL) is not None]
     return Row(
@@ -245,6 +246,7 @@ def _row(summary: RunSummary, variant: VariantSummary) -> Row:
         metrics={
             **(result if measures_itself else {}),
             **{name: result.get(name) for name in COMPARED},
+            **{name: result.get(name) for name in (metric_names.at(most) if most is not None else ())},
             RECALL: recalls[-1] if recalls else None,
         },
         steps=sum(stage.steps for stage in stages),

@@ -45,6 +45,7 @@ class Evaluator:
         proposal_counts: tuple[int, ...] = (),
         extra: Mapping[str, Callable[[int], np.ndarray]] = types.MappingProxyType({}),
         voc_ap: bool = False,
+        max_detections: int | None = None,
     ):
         """Stores what is measured; what the detector lacks modules for is not.
 
@@ -57,8 +58,9 @@ class Evaluator:
           extra: key of a batch -> what fills it, given an image's index; `proposals`, float32 `[P, 4]` in pixels of the scaled
             image, stand in for the RPN.
           voc_ap: whether Pascal VOC's AP is measured beside COCO's.
+          max_detections: see `metrics.detection_metrics`.
         """
-        self._voc_ap = voc_ap
+        self._voc_ap, self._max_detections = voc_ap, max_detections
         self._images, self._batch_size, self._can_detect, self._counts = images, batch_size, can_detect, proposal_counts
         self._extra = extra
         self._infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
@@ -82,7 +84,7 @@ class Evaluator:
             values.update(metrics.proposal_recall(self._images.dataset, rows, self._counts))
         if self._can_detect:
             detections = _collect(merged)
-            values.update(metrics.detection_metrics(self._images.dataset, detections))
+            values.update(metrics.detection_metrics(self._images.dataset, detections, self._max_detections))
             if self._voc_ap:
                 values.update(voc_average_precision(self._images.dataset, detections))
         return Outcome(values, detections)
@@ -122,6 +124,7 @@ def evaluator_of(
         proposal_counts=known.proposal_counts,
         extra=extra,
         voc_ap=settings.voc_ap,
+        max_detections=settings.max_detections,
     )
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from stagetrain.config import metric_names
 from stagetrain.config.metric_names import COCO_METRICS, MASK_PREFIX, RECALL
 from stagetrain.data import masks
 from stagetrain.data.annotation import Dataset
@@ -32,6 +33,8 @@ from stagetrain.evaluation.coco_eval import IMAGES_AT_A_TIME, ArrayEvaluation, s
 
 Metrics = dict[str, float | None]
 
+_AT_100 = 2
+"""Where 100 detections an image stand in COCO's `maxDets`: 1, 10, 100."""
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """COCO's, as pycocotools computes them."""
 
@@ -107,12 +110,13 @@ class Detections:
         )
 
 
-def detection_metrics(dataset: Dataset, detections: Detections) -> Metrics:
+def detection_metrics(dataset: Dataset, detections: Detections, max_detections: int | None = None) -> Metrics:
     """COCO metrics of `detections`, over all examples of `dataset`, at most 100 detections an image.
 
     Args:
       dataset: the truth.
       detections: what a detector found; images without a detection count as missed.
+      max_detections: a larger number of detections an image, at which AP and AR are measured too (`metric_names.at`).
 
     Returns:
       `COCO_METRICS` and the AP of each class (`AP/RBC`); None where there is no such object. Where both have masks, the same
@@ -122,13 +126,14 @@ def detection_metrics(dataset: Dataset, detections: Detections) -> Metrics:
       DataError: a box or score is not finite; the message names the image.
     """
     require_finite(dataset, detections)
-    metrics = _coco_metrics(dataset, detections, 'bbox')
+    metrics = _coco_metrics(dataset, detections, 'bbox', max_detections)
     if detections.masks is not None and all(example.masks is not None for example in dataset.examples):
-        metrics |= {f'{MASK_PREFIX}{name}': value for name, value in _coco_metrics(dataset, detections, 'segm').items()}
+        of_masks = _coco_metrics(dataset, detections, 'segm', max_detections)
+        metrics |= {f'{MASK_PREFIX}{name}': value for name, value in of_masks.items()}
     return metrics
 
 
-def _coco_metrics(dataset: Dataset, detections: Detections, kind: str) -> Metrics:
+def _coco_metrics(dataset: Dataset, detections: Detections, kind: str, max_detections: int | None) -> Metrics:
     """Returns COCO's metrics by the overlap, and the areas, of boxes (`bbox`) or masks (`segm`)."""
     truth, found = _truth_annotations(dataset), _annotations(dataset, detections)
     if kind == 'segm':
@@ -137,14 +142,32 @@ def _coco_metrics(dataset: Dataset, detections: Detections, kind: str) -> Metric
     # pycocotools reports every phase by print; its numbers come back as arrays.
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = ArrayEvaluation(_coco(dataset, truth), _coco(dataset, found), kind)
+        if max_detections is not None:
+            evaluator.params.maxDets = [*evaluator.params.maxDets, max_detections]
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
     metrics = {name: _measured(value) for name, value in zip(COCO_METRICS, evaluator.stats, strict=True)}
-    precision = evaluator.eval['precision'][:, :, :, 0, -1]  # [T, recall, class] over all sizes, 100 detections.
+    precision = evaluator.eval['precision'][:, :, :, 0, _AT_100]  # [T, recall, class] over all sizes.
     for position, name in enumerate(dataset.classes):
         metrics[f'AP/{name}'] = _measured(precision[:, :, position].mean())
-    return metrics
+    return metrics if max_detections is None else metrics | _metrics_at(evaluator, dataset.classes, max_detections)
+
+
+def _metrics_at(evaluator: ArrayEvaluation, classes: Sequence[str], max_detections: int) -> Metrics:
+    """Returns what `summarize` computes for 100 detections an image, for the last number of `maxDets`; over all sizes."""
+    precision, recall = evaluator.eval['precision'][:, :, :, 0, -1], evaluator.eval['recall'][:, :, 0, -1]
+    of_threshold = {round(float(iou), 2): row for iou, row in zip(evaluator.params.iouThrs, precision, strict=True)}
+    values = (precision, of_threshold[0.5], of_threshold[0.75], recall)
+    metrics = {name: _mean_measured(value) for name, value in zip(metric_names.at(max_detections), values, strict=True)}
+    of_class = (_mean_measured(precision[:, :, position]) for position in range(len(classes)))
+    return metrics | {f'AP@{max_detections}/{name}': value for name, value in zip(classes, of_class, strict=True)}
+
+
+def _mean_measured(values: NDArray[np.float64]) -> float | None:
+    """The mean of what was measured; classes without objects are -1."""
+    measured = values[values > -1]
+    return float(measured.mean()) if measured.size else None
 
 
 def proposal_recall(

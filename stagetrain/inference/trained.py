@@ -25,5 +25,8 @@ def evaluator(chosen: Chosen, dataset: Dataset) -> Evaluator:
     """Returns what detects on the images of any data set with a finished stage, and measures."""
     detector = load_detector(chosen)
     images = plain_images(dataset, detector.model)
-    batch_size = min(chosen.pipeline.evaluation.batch_size, len(images))
-    return Evaluator(detector, images, batch_size=batch_size, can_detect=True, voc_ap=True)
+    settings = chosen.pipeline.evaluation
+    batch_size = min(settings.batch_size, len(images))
+    return Evaluator(
+        detector, images, batch_size=batch_size, can_detect=True, voc_ap=True, max_detections=settings.max_detections
+    )

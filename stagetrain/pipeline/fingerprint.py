@@ -159,7 +159,8 @@ def evaluation_parts(pipeline: schema.PipelineBase, facts: Facts) -> dict[str, A
         'data.validation': facts.validation_digest,
         'data.validation.include_difficult': pipeline.data.validation.include_difficult,
     }
-    return parts | dict(flatten('evaluation', pipeline.evaluation))
+    # What is not asked for is left out: a run of before there was the option stays up to date.
+    return parts | {key: value for key, value in flatten('evaluation', pipeline.evaluation) if value is not None}
 
 
 def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

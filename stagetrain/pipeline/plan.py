@@ -18,7 +18,7 @@ from stagetrain import files
 from stagetrain.config import artefacts, check, load, losses, schema
 from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
-from stagetrain.pipeline import actions, class_lists, data_items, fingerprint, judging, reasons
+from stagetrain.pipeline import actions, class_lists, crowded, data_items, fingerprint, judging, reasons
 from stagetrain.pipeline.actions import Asked, Tell, Wishes
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
@@ -161,6 +161,7 @@ def _refuse_before_the_first_step(plan: Plan, state: RunState) -> None:
     new = [stage for stage in plan.stages if stage.selected and stage.action == RUN and stage.id not in begun]
     faults = [fault for stage in new for fault in judging.faults(pipeline, stage.id, stage.node.stage, facts)]
     faults += [fault for stage in new for fault in class_lists.faults(pipeline, stage.id, stage.node.stage, facts.source_classes)]
+    faults += crowded.faults(pipeline, [stage.node.stage for stage in new], facts)
     faults += check.beyond_the_end(plan.loaded, counted_steps(new))[0]
     if faults:
         raise ConfigError('\n'.join(faults))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from stagetrain.config import artefacts, check, load, specs
 from stagetrain.config.stages import spec_of
-from stagetrain.pipeline import gates, judging
+from stagetrain.pipeline import crowded, gates, judging
 from stagetrain.pipeline.fingerprint import Facts
 from stagetrain.pipeline.graph import Graph, StageNode
 from stagetrain.pipeline.reasons import Reason
@@ -118,7 +118,8 @@ class Plan:
     def remarks(self) -> list[str]:
         """Returns what a person should know of the data before the selected stages run, a line each."""
         selected = [stage for stage in self.stages if stage.selected]
-        found = judging.remarks(self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
+        given = (self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
+        found = [*judging.remarks(*given), *crowded.remarks(*given)]
         return [*self.facts.left_out, *found, *check.beyond_the_end(self.loaded, counted_steps(selected))[1]]
 
     def __str__(self) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from stagetrain import files
+from stagetrain.config import check, load
+from stagetrain.errors import ConfigError
 from stagetrain.weights import assign
 from tests import tiny
 
@@ -41,6 +43,16 @@ def write_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
         values[f'backbone/down_{level}/bias'] = np.zeros(depth, np.float32)
     np.savez(path, **values)
     return values
+
+
+def test_a_detector_that_tells_no_limit_of_its_detections_cannot_be_lifted(
+    tmp_path: pathlib.Path, tiny_data: pathlib.Path
+) -> None:
+    for plugin in PLUGINS:
+        shutil.copy(OUTSIDE / f'{plugin}.py', tmp_path)
+    config = tiny.write_config(tmp_path / 'outside.yaml', document(tiny_data) | {'evaluation': {'max_detections': 300}})
+    with pytest.raises(ConfigError, match=r'evaluation\.max_detections: places does not tell which option limits its detections'):
+        check.check_pipeline(load.load_pipeline(config))
 
 
 @pytest.mark.slow

@@ -90,6 +90,7 @@ specs.register_detector(
         loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), MODULES),
         implementation='stagetrain.detectors.centernet:CenterNet',
         detection_modules=MODULES,
+        max_detections_option=('detection_generator', 'max_detections'),
         class_modules=('head',),
         class_layers={r'head/ct_heatmaps\d*/conv2/(kernel|bias)': 1},
         has_background=False,

@@ -54,6 +54,7 @@ SPEC = specs.DetectorSpec(
     proposal_modules=_RPN,
     proposal_losses=('frcnn_class', 'frcnn_box'),
     fixed_options=(*FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS),
+    max_detections_option=('detection_generator', 'max_num_detections'),
     class_modules=('detection_head',),
     class_layers={
         r'detection_head/(\d+/)?classifier/(kernel|bias)': 1,

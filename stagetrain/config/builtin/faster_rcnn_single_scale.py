@@ -119,6 +119,7 @@ specs.register_detector(
         detection_modules=_HEAD,
         proposal_modules=_RPN,
         proposal_losses=('frcnn_class', 'frcnn_box'),
+        max_detections_option=('detection_generator', 'max_num_detections'),
         class_modules=('detection_head',),
         class_layers={r'detection_head/cls_score/(kernel|bias)': 1, r'detection_head/bbox_pred/(kernel|bias)': 4},
         fixed_options=(*FIXED_IN_PARSERS, *two_stage.FIXED_OPTIONS, two_stage.CASCADE_OPTIONS[0]),

@@ -33,6 +33,7 @@ specs.register_detector(
         implementation='stagetrain.detectors.retinanet:RetinaNet',
         loss_weights={'box': 50.0},  # The Model Garden's `box_loss_weight`.
         detection_modules=MODULES,
+        max_detections_option=('detection_generator', 'max_num_detections'),
         class_modules=('head',),
         class_layers={r'head/classifier/(kernel|bias)': 1},
         fixed_options=(
