@@ -11,6 +11,7 @@ from stagetrain.config import schema
 from stagetrain.pipeline import fingerprint, rates
 from stagetrain.training.optimizers import Schedule
 
+pytestmark = pytest.mark.numbers
 STEPS = 30
 LINEAR = {'type': 'linear', 'linear': {'warmup_steps': 7, 'warmup_learning_rate': 0.002}}
 POLYNOMIAL = {'type': 'polynomial', 'polynomial': {'warmup_steps': 6, 'power': 2.0}}
