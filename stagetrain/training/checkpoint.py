@@ -111,7 +111,7 @@ def restore_newest(parent: pathlib.Path, state: TrainingState, note: Callable[[s
             files.verify_folder(folder)
             state.read(folder)
             return run_files.step_of(folder)
-        except (StagetrainError, OSError, tf.errors.OpError, ValueError, AssertionError) as error:
+        except (StagetrainError, OSError, tf.errors.OpError, ValueError, AssertionError, MemoryError) as error:
             note(f'{folder}: damaged, passed over ({error}); it is left as it is')
     if found:
         raise WeightsError(

@@ -251,7 +251,7 @@ def read_stage_checkpoint(folder: pathlib.Path) -> dict[str, np.ndarray]:
         described = read_json(folder / run_files.VARIABLES)
         reader = sources.open_checkpoint(folder / run_files.TENSORS)
         values = {name: reader.get_tensor(entry['key']) for name, entry in described.items()}
-    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError, MemoryError) as error:
         raise WeightsError(f'{folder}: cannot be read ({type(error).__name__}: {error}); run the stage again') from error
     changed = [name for name, value in values.items() if digest(value) != described[name]['digest']]
     if changed:

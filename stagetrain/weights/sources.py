@@ -136,7 +136,8 @@ def _explained(prefix: str) -> Iterator[None]:
     """Turns what TensorFlow raises on a damaged checkpoint into an error that names it."""
     try:
         yield
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, OverflowError, message.DecodeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, OverflowError, MemoryError, message.DecodeError) as error:
+        # MemoryError: TensorFlow asks for as many bytes as a damaged index names.
         raise WeightsError(f'{prefix}: cannot be read as a TensorFlow checkpoint ({type(error).__name__}: {error})') from error
 
 

@@ -159,3 +159,17 @@ def test_checkpoints_and_saved_models_lie_in_folders_of_any_name(name: str, tmp_
     np.testing.assert_array_equal(sources.read_checkpoint(newest)['backbone/layer_with_weights-0/bias'], model.layers[0].bias)
     assert load(network(), 'checkpoint', folder / 'several')['backbone/conv_1/kernel']['kind'] == 'checkpoint'
     assert recognise.read_any(folder / 'several' / 'ckpt-1')[0] == 'checkpoint'
+
+
+def test_an_index_that_names_more_bytes_than_there_is_memory_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a campaign of damaged files found: TensorFlow's reader of the index ends in `std::bad_alloc`."""
+    prefix = tf.train.Checkpoint(a=tf.Variable([1.0])).write(str(tmp_path / 'ckpt'))
+
+    def exhausted(_: object) -> None:
+        raise MemoryError('std::bad_alloc')
+
+    monkeypatch.setattr(sources, 'open_checkpoint', exhausted)
+    with pytest.raises(WeightsError, match=r'ckpt: cannot be read as a TensorFlow checkpoint \(MemoryError: std::bad_alloc\)'):
+        sources.read_checkpoint(prefix)
