@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stagetrain.detectors.detector import Detector
+from stagetrain.detectors.detector import Detector, Proposing
 from stagetrain.errors import DamagedFile, Interrupted
 from stagetrain.images.batches import evaluation_batches
 from stagetrain.images.geometry import plain_view
@@ -90,7 +90,7 @@ class BrightestColumn:
 
 def test_a_mirrored_row_holds_the_mirrored_boxes(made: Made) -> None:
     images = tiny.context(made.job).training_images()
-    rows = proposals._rows(BrightestColumn(), images, num_flips=2, pre_nms_top_k=1, nms_iou=0.5, num_proposals=1)
+    rows = proposals._rows(BrightestColumn(), images, 2, Proposing(pre_nms_top_k=1, nms_iou=0.5, num_proposals=1))
     assert rows.count == 24
     boxes = rows.compute(0, 24)[:, 0]
     plain, mirrored = boxes[0::2], boxes[1::2]
