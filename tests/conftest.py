@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -90,3 +92,20 @@ def joint(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> 
     document = tiny.pipeline(tiny_data, [tiny.stage('joint', tiny.RPN | tiny.HEAD)])
     job = tiny.job(tmp_path_factory.mktemp('joint'), document, 'joint')
     return tiny.Trained(job, *tiny.train(job))
+
+
+@pytest.fixture(scope='module')
+def plugins_forgotten() -> Iterator[None]:
+    """Forgets, after a file whose tests load plugins in this process, what those registered: other files count what is known."""
+    from stagetrain.config import artefacts, callbacks, losses, schema
+
+    registries: tuple[dict[str, Any], ...] = (artefacts._specs, callbacks._specs, losses._specs)
+    before, modules = [dict(registry) for registry in registries], set(sys.modules)
+    yield
+    for registry, former in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(former)
+    for name in set(sys.modules) - modules:
+        if '/tests/outside/' in (getattr(sys.modules[name], '__file__', None) or ''):
+            del sys.modules[name]
+    schema.clear_types()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from stagetrain.config.options import Strict
-from stagetrain.errors import ConfigError
+from stagetrain.config.registry import register
 
 if TYPE_CHECKING:
     from stagetrain.config.specs import DetectorSpec
@@ -74,9 +74,7 @@ def register_artefact(spec: ArtefactSpec) -> None:
     Raises:
       ConfigError: another kind has this name.
     """
-    if _specs.get(spec.name, spec) != spec:
-        raise ConfigError(f"'{spec.name}' is registered already, as {_specs[spec.name]}; expected a new name")
-    _specs[spec.name] = spec
+    register(_specs, spec.name, spec)
 
 
 def artefact(name: str) -> ArtefactSpec:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stagetrain.config.options import Strict
-from stagetrain.errors import ConfigError
+from stagetrain.config.registry import register
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,7 @@ def register_callback(spec: CallbackSpec) -> None:
     Raises:
       ConfigError: another callback has this name.
     """
-    if _specs.get(spec.name, spec) != spec:
-        raise ConfigError(f"'{spec.name}' is registered already, as {_specs[spec.name]}; expected a new name")
-    _specs[spec.name] = spec
+    register(_specs, spec.name, spec)
 
 
 def callback(name: str) -> CallbackSpec:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from stagetrain.config.options import Strict
-from stagetrain.errors import ConfigError
+from stagetrain.config.registry import register
 
 if TYPE_CHECKING:
     from stagetrain.config.specs import DetectorSpec
@@ -65,9 +65,7 @@ def register_loss(spec: LossSpec) -> None:
     Raises:
       ConfigError: another loss has this name.
     """
-    if _specs.get(spec.name, spec) != spec:
-        raise ConfigError(f"'{spec.name}' is registered already, as {_specs[spec.name]}; expected a new name")
-    _specs[spec.name] = spec
+    register(_specs, spec.name, spec)
 
 
 def loss(name: str) -> LossSpec:

@@ -18,6 +18,7 @@ import pydantic
 
 from stagetrain.config.backbones import with_backbones
 from stagetrain.config.options import NetworkOptions
+from stagetrain.config.registry import register
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
@@ -124,22 +125,22 @@ _sources: dict[str, SourceSpec] = {}
 
 def register_detector(spec: DetectorSpec) -> None:
     """Makes `model: {type: NAME}` valid."""
-    _register(_detectors, spec.name, spec)
+    register(_detectors, spec.name, spec)
 
 
 def register_backbone(spec: BackboneSpec) -> None:
     """Makes `model: {backbone: {type: NAME}}` valid."""
-    _register(_backbones, spec.name, spec)
+    register(_backbones, spec.name, spec)
 
 
 def register_format(spec: FormatSpec) -> None:
     """Makes `data: {train: {format: NAME}}` valid."""
-    _register(_formats, spec.name, spec)
+    register(_formats, spec.name, spec)
 
 
 def register_source(spec: SourceSpec) -> None:
     """Makes `sources: {x: {NAME: PATH}}` valid."""
-    _register(_sources, spec.name, spec)
+    register(_sources, spec.name, spec)
 
 
 def detector(name: str) -> DetectorSpec:
@@ -198,12 +199,6 @@ def load_implementation(place: str) -> Any:
     """Imports `package.module:attribute`; this is where TensorFlow comes in."""
     module, attribute = place.split(':')
     return getattr(importlib.import_module(module), attribute)
-
-
-def _register(registry: dict[str, Any], name: str, spec: Any) -> None:
-    if registry.get(name, spec) != spec:
-        raise ConfigError(f"'{name}' is registered already, as {registry[name]}; expected a new name")
-    registry[name] = spec
 
 
 def _get(registry: Mapping[str, Any], name: str, place: str) -> Any:

@@ -11,6 +11,7 @@ from stagetrain.errors import ConfigError
 from stagetrain.workers import process
 from tests.fakes.project import Project, in_this_process, make_project
 
+pytestmark = pytest.mark.usefixtures('plugins_forgotten')
 PLUGIN = pathlib.Path(__file__).parents[1] / 'outside' / 'csv_log'
 
 

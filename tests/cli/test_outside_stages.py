@@ -14,6 +14,7 @@ from stagetrain.errors import ConfigError
 from stagetrain.weights import assign
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures('plugins_forgotten')
 OUTSIDE = pathlib.Path(__file__).parents[1] / 'outside'
 EVERYTHING = tiny.RPN | tiny.HEAD
 SHORT = {'steps': 2}
