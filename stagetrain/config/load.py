@@ -25,6 +25,7 @@ from stagetrain.errors import ConfigError
 MAX_BASES = 10
 # Keys that a file may have at top level and that are gone from the resolved pipeline.
 FILE_KEYS = ('base', 'recipe', 'train')
+_plugin_folders: set[str] = set()  # Those on `sys.path` because a pipeline file named a plugin in them.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,12 +315,20 @@ def _import_plugin(name: str, place: Place) -> None:
 
 def _import(module: str, folder: str) -> types.ModuleType:
     """Imports a module; its folder stays importable, for what a plugin registers is imported by name later."""
-    if folder and folder not in sys.path:
-        sys.path.append(folder)
-        importlib.invalidate_caches()
-        try:
-            return importlib.import_module(module)
-        except BaseException:
-            sys.path.remove(folder)
-            raise
-    return importlib.import_module(module)
+    if not folder or folder in sys.path and folder not in _plugin_folders:
+        return importlib.import_module(module)
+    before = list(sys.path)
+    _look_first_in(folder)
+    try:
+        return importlib.import_module(module)
+    except BaseException:
+        sys.path[:] = before
+        raise
+
+
+def _look_first_in(folder: str) -> None:
+    """Puts a plugin's folder after all that is installed, and before the folders of other plugins."""
+    others = [path for path in sys.path if path in _plugin_folders and path != folder]
+    _plugin_folders.add(folder)
+    sys.path[:] = [path for path in sys.path if path not in _plugin_folders] + [folder, *others]
+    importlib.invalidate_caches()

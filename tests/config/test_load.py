@@ -239,6 +239,21 @@ def test_a_plugin_may_not_be_called_like_another_module(write: Any) -> None:
         load_pipeline(write('base: a.yaml\nplugins: [pytest]\n', 'b.yaml'))
 
 
+def test_a_plugin_is_taken_from_its_own_folder_though_another_plugins_folder_holds_that_name(
+    write: Any, tmp_path: pathlib.Path
+) -> None:
+    write()
+    write(PLUGIN.format(name='first_net'), 'first/first_plugin.py')
+    write('1 / 0', 'first/second_plugin.py')
+    write(PLUGIN.format(name='second_net'), 'second/second_plugin.py')
+    model = 'base: ../a.yaml\nplugins: [{0}_plugin]\nmodel: {{backbone: {{type: {0}_net, {0}_net: {{width: 5}}}}}}\n'
+    paths = [write(model.format(name), f'{name}/b.yaml') for name in ('first', 'second')]
+    script = 'import sys; from stagetrain.config.load import *; '
+    script += 'print([load_pipeline(path).resolved["plugins"][0] for path in sys.argv[1:]])'
+    expected = [f'{tmp_path}/first/first_plugin', f'{tmp_path}/second/second_plugin']
+    assert loaded_in_a_process(script, *paths).strip() == str(expected)
+
+
 def test_loaded_does_not_change(load: Any) -> None:
     loaded: Loaded = load()
     with pytest.raises(AttributeError):
