@@ -7,7 +7,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from stagetrain.config import schema, specs
+from stagetrain.config import model_rules, schema, specs
 from stagetrain.config.model_garden import networks
 from stagetrain.config.model_garden.decoders import Decoder
 from stagetrain.errors import ConfigError
@@ -62,6 +62,13 @@ def test_unknown_options_of_the_model_garden_are_refused() -> None:
 def test_masks_and_weights_are_no_options_here() -> None:
     fields = set(specs.detector('faster_rcnn').options.model_fields)
     assert not fields & {'include_mask', 'mask_head', 'num_classes', 'rpn_score_weight'}
+
+
+def test_a_mask_rcnn_has_no_cascade() -> None:
+    cascade = {'type': 'mask_rcnn', 'roi_sampler': {'cascade_iou_thresholds': [0.6]}}
+    model = specs.model_type(specs.detector('mask_rcnn')).model_validate(cascade)
+    refused = {'.'.join(map(str, path)): text for path, text in model_rules.problems(model, num_classes=3)}
+    assert 'only None is supported, so remove it' in refused['roi_sampler.cascade_iou_thresholds']
 
 
 def test_a_spec_is_found_by_name_or_the_known_ones_are_told() -> None:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from stagetrain.cli import prepare
 from stagetrain.config.check import check_pipeline
 from stagetrain.config.load import Loaded, dump_resolved, load_pipeline, load_resolved
 from stagetrain.config.stages import stage_modules
 from stagetrain.errors import ConfigError
+from stagetrain.pipeline.planned import Selection
+from tests.fakes.project import make_project
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 ENVIRON = {
@@ -189,3 +192,13 @@ def test_a_value_of_another_type_is_refused_with_its_line(
     root = copy_of_configs(tmp_path, name, lines)
     with pytest.raises(ConfigError, match=rf'{name}:{number}(: .*{key}|\))'):
         load('bccd/four_step.yaml' if name == BASE else name, root)
+
+
+def test_a_copied_recipe_needs_a_base_classes_data_and_sources_of_its_own(tmp_path: pathlib.Path) -> None:
+    project = make_project(tmp_path)
+    mine = tmp_path / 'mine.yaml'
+    shutil.copy(CONFIGS / 'bccd/four_step.yaml', mine)
+    text = mine.read_text().replace('../models/', f'{CONFIGS}/models/').replace('[RBC, WBC, Platelets]', '[thing]')
+    mine.write_text(text.replace('${BCCD}', 'data').replace('${WEIGHTS}/mobilenet_2_5_224_tf_no_top.h5', 'weights.h5'))
+    plan = prepare.planned(prepare.checked(mine), project.directory, Selection())
+    assert [stage.id for stage in plan.stages if stage.selected] == ['rpn_1', 'detector_1', 'rpn_2', 'detector_2']

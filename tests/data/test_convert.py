@@ -23,6 +23,7 @@ from stagetrain.data.index import dataset_digest, load_dataset
 from stagetrain.data.writers import WRITERS
 from stagetrain.errors import BadInput, DataError
 from tests.conftest import ROOT
+from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
 
 if TYPE_CHECKING:
     from tests.data.conftest import VocFolder
@@ -75,6 +76,17 @@ def test_csv_has_no_place_for_flags(dataset: Dataset) -> None:
         convert.plan(flagged, 'csv', 'train')
     examples, num_dropped = convert.without_ignored(flagged)
     assert (num_dropped, [len(example.classes) for example in examples]) == (2, [0, 1, 0, 1])
+
+
+def test_masks_are_not_carried_over(tmp_path: pathlib.Path) -> None:
+    add_image(tmp_path, 'a.jpg')
+    square = coco_object(1, 5, [30, 10, 15, 10], segmentation=[[30, 10, 45, 10, 45, 20, 30, 20]])
+    file = write_coco(tmp_path / 'a.json', [coco_image(5, 'a.jpg')], [square])
+    given = load(schema.DataSource(format='coco', path=str(file), masks=True))
+    assert given.examples[0].masks is not None
+    convert.convert(convert.plan(load(schema.DataSource(format='coco', path=str(file))), 'coco', 'train'), tmp_path / 'out')
+    written = (tmp_path / 'out' / 'annotations.json').read_text()
+    assert '"bbox"' in written and 'segmentation' not in written
 
 
 @pytest.mark.parametrize('to', FORMATS)

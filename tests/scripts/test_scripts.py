@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -43,6 +44,19 @@ def test_setup_names_what_an_environment_lacks(tmp_path: pathlib.Path) -> None:
     done = run(str(ROOT / 'scripts' / 'setup.sh'), STAGETRAIN_VENV=str(tmp_path))
     assert done.returncode == 2
     assert 'lacks tensorflow official' in done.stderr
+
+
+def test_setup_refuses_another_python(tmp_path: pathlib.Path) -> None:
+    for name in ('scripts/setup.sh', 'constraints.txt', 'pyproject.toml'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    older = tmp_path / 'python3'
+    older.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.10.4 && exit 0\nexit 1\n')
+    older.chmod(0o755)
+    done = run(str(tmp_path / 'scripts' / 'setup.sh'), STAGETRAIN_VENV='', PYTHON=str(older))
+    assert done.returncode == 2
+    assert f'{older} is Python 3.10.4; the pinned versions need Python 3.11 or 3.12: set PYTHON=/path/to/it' in done.stderr
+    assert not (tmp_path / '.venv').exists()
 
 
 def test_ci_fails_without_the_data(tmp_path: pathlib.Path) -> None:
