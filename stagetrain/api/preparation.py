@@ -11,6 +11,7 @@ from stagetrain.config import check, load, schema, versions
 from stagetrain.data import faults, judged, recognise
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
+from stagetrain.errors import ConfigError
 from stagetrain.pipeline import class_lists, fingerprint
 from stagetrain.pipeline.fingerprint import Facts
 from stagetrain.pipeline.plan import make_plan
@@ -41,6 +42,8 @@ def checked(
     """
     loaded = load.load_pipeline(source, overrides)
     check.check_pipeline(loaded)
+    for asked in loaded.unmeasured:
+        raise ConfigError(f'{asked.place}: recipe.budget: times cannot be measured yet; give steps of end-to-end training')
     for remark in check.remarks(loaded):
         tell(f'note: {remark}')
     return loaded

@@ -16,9 +16,10 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from stagetrain.config import artefacts, document, recipe_nodes, schema
+from stagetrain.config import artefacts, document, lengths, recipe_budgets, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
+from stagetrain.config.recipe_nodes import Asked
 from stagetrain.config.validation import Invalid, Problem, raise_problems, validated
 from stagetrain.errors import ConfigError
 
@@ -42,6 +43,8 @@ class Loaded:
     """The file, absolute; None for a dict."""
     common_places: Mapping[tuple[str | int, ...], str] = dataclasses.field(default_factory=dict)
     """Path below the top-level `train`, from `train` on -> `file:line`."""
+    unmeasured: tuple[Asked, ...] = ()
+    """Budgets of time. Their stages have the file's own steps, or one, until the speed is measured; see `with_lengths`."""
 
     def place(self, path: tuple[str | int, ...]) -> str:
         """Returns `file:line` of a value, or of the nearest mapping around it that stands in a file."""
@@ -89,10 +92,41 @@ def load_pipeline(
     root = _with_absolute_paths(expand(root, environ))
     _import_plugins(root)
     expanded = _map_stages(recipe_nodes.expand_recipes(root), _with_absolute_artefact_paths)
-    root, problems = _spread_train(expanded)
-    loaded = _finish(root, path, problems, FILE_KEYS)
+    spread, problems = _spread_train(expanded)
+    asked = recipe_nodes.budgets(root)
+    loaded = _finish(_with_budgets(spread, asked), path, problems, FILE_KEYS)
     common = {path: place for path, place in document.places(expanded).items() if path[:1] == ('train',)}
-    return dataclasses.replace(loaded, common_places=common)
+    unmeasured = tuple(one for one in asked if one.budget.is_time)
+    return dataclasses.replace(loaded, common_places=common, unmeasured=unmeasured)
+
+
+def _with_budgets(root: Node, asked: Iterable[Asked]) -> Node:
+    """Returns a file with the steps that budgets give its stages; a budget of time gives one to those that have no length yet."""
+    deciding = {stage_id: one for one in asked for stage_id in one.stages}
+
+    def changed(stage_id: str, stage: Node) -> Node:
+        one = deciding.get(stage_id)
+        if one is None or (one.budget.is_time and lengths.has_steps(stage)):
+            return stage
+        steps = 1 if one.budget.is_time else recipe_budgets.steps(one.recipe, one.budget)[one.stages[stage_id]]
+        return lengths.with_steps(stage, steps, one.place)
+
+    return _map_stages_by_id(root, changed)
+
+
+def with_lengths(loaded: Loaded, steps: Mapping[str, int]) -> Loaded:
+    """Returns a pipeline in which stages have other steps, and schedules stretched to them (see `lengths`).
+
+    Args:
+      loaded: a checked pipeline.
+      steps: stage id -> its new `train.steps`.
+    """
+    place = Place('resolved pipeline', None, pathlib.Path.cwd())
+    root = _map_stages_by_id(
+        document.from_plain(loaded.resolved, place),
+        lambda stage_id, stage: lengths.with_steps(stage, steps[stage_id], place) if stage_id in steps else stage,
+    )
+    return dataclasses.replace(_finish(root, loaded.path), places=loaded.places, common_places=loaded.common_places)
 
 
 def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
@@ -217,6 +251,24 @@ def _map_stages(root: Node, change: Callable[[Node], Node]) -> Node:
     if compare is None or not isinstance(compare.value, dict):
         return root
     variants = {name: _map_list(variant, change) for name, variant in compare.value.items()}
+    return Node({**root.value, 'compare': Node(variants, compare.place)}, root.place)
+
+
+def _map_stages_by_id(root: Node, change: Callable[[str, Node], Node]) -> Node:
+    """Returns `root` with every well-formed stage changed, given its id too."""
+
+    def named(variant: str) -> Callable[[Node], Node]:
+        def changed(stage: Node) -> Node:
+            name = stage.value.get('name') if isinstance(stage.value, dict) else None
+            return change(f'{variant}{name.value}', stage) if name is not None else stage
+
+        return changed
+
+    root = _map_list(root, named(''))
+    compare = root.value.get('compare')
+    if compare is None or not isinstance(compare.value, dict):
+        return root
+    variants = {name: _map_list(variant, named(f'{name}.')) for name, variant in compare.value.items()}
     return Node({**root.value, 'compare': Node(variants, compare.place)}, root.place)
 
 

@@ -9,9 +9,10 @@ What the recipe brings stands, for errors, where the recipe is named; what refin
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from stagetrain.config import recipes, schema, specs
-from stagetrain.config.document import Node, from_plain
+from stagetrain.config import lengths, recipe_budgets, recipes, schema, specs
+from stagetrain.config.document import Node, Place, from_plain
 from stagetrain.config.merge import merge
 from stagetrain.config.specs import DetectorSpec
 from stagetrain.config.validation import validate
@@ -20,7 +21,35 @@ from stagetrain.errors import ConfigError, known_names, suggestion
 
 def long_form(root: Node) -> Node:
     """Writes `recipe: four_step` as `recipe: {name: four_step}`, so that a child file and `--set` can add to it."""
-    return _map_recipes(root, lambda holder: _with_recipe(holder, _long(holder.value['recipe'])))
+    return _map_recipes(root, lambda holder, _: _with_recipe(holder, _long(holder.value['recipe'])))
+
+
+class Asked(NamedTuple):
+    """A budget that a recipe of the file is given."""
+
+    recipe: str
+    budget: recipe_budgets.Budget
+    stages: dict[str, str]
+    """Id of each stage that the budget decides the steps of -> its name."""
+    place: Place
+
+
+def budgets(root: Node) -> list[Asked]:
+    """Returns the budgets that a file gives its recipes, which `expand_recipes` has found correct."""
+    found: list[Asked] = []
+
+    def look(holder: Node, variant: str | None) -> Node:
+        node = holder.value['recipe']
+        recipe = validate(Node({'recipe': node}, node.place), _Holder).recipe
+        if recipe.budget is not None:
+            own = node.value['stages'].value if 'stages' in node.value else {}
+            names = [name for name in recipe_budgets.DIVISIONS[recipe.name].parts if not lengths.has_own_length(own.get(name))]
+            ids = {f'{variant}.{name}' if variant else name: name for name in names}
+            found.append(Asked(recipe.name, recipe_budgets.parse(recipe.budget), ids, node.value['budget'].place))
+        return holder
+
+    _map_recipes(long_form(root), look)
+    return found
 
 
 def expand_recipes(root: Node) -> Node:
@@ -29,19 +58,22 @@ def expand_recipes(root: Node) -> Node:
     Raises:
       ConfigError: A recipe is mistyped, stands beside stages, or cannot be carried out.
     """
-    return _map_recipes(long_form(root), lambda holder: _expand_holder(root, holder))
+    return _map_recipes(long_form(root), lambda holder, _: _expand_holder(root, holder))
 
 
-def _map_recipes(root: Node, change: Callable[[Node], Node]) -> Node:
-    """Returns `root` with the pipeline and every variant changed that has a recipe; what is malformed stays for validation."""
+def _map_recipes(root: Node, change: Callable[[Node, str | None], Node]) -> Node:
+    """Returns `root` with the pipeline and every variant changed that has a recipe; what is malformed stays for validation.
+
+    `change` is given the holder of the recipe and the variant's name, None for the pipeline.
+    """
     if not isinstance(root.value, dict):
         return root
-    root = change(root) if 'recipe' in root.value else root
+    root = change(root, None) if 'recipe' in root.value else root
     compare = root.value.get('compare')
     if compare is None or not isinstance(compare.value, dict):
         return root
     variants = {
-        name: change(variant) if isinstance(variant.value, dict) and 'recipe' in variant.value else variant
+        name: change(variant, name) if isinstance(variant.value, dict) and 'recipe' in variant.value else variant
         for name, variant in compare.value.items()
     }
     return Node({**root.value, 'compare': Node(variants, compare.place)}, root.place)
@@ -71,6 +103,8 @@ def _expand_holder(root: Node, holder: Node) -> Node:
     spec = _detector(root, node)
     try:
         _require_init(root, recipe, spec)
+        if recipe.budget is not None:
+            recipe_budgets.require_division(recipe.name)
         stages = [from_plain(stage, node.place) for stage in recipes.expand(recipe, spec)]
     except ConfigError as error:
         raise ConfigError(f'{node.place}: recipe.{error}') from error

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import artefacts, bounds, callbacks, losses, specs
+from stagetrain.config import artefacts, bounds, callbacks, losses, recipe_budgets, specs
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
@@ -325,6 +325,10 @@ class Recipe(Strict):
     """Loss term -> its weight in the stages that train it, where it is not the detector's usual one."""
     freeze_up_to: list[str] = Field(default_factory=list)
     """gradual_unfreeze: layers of the backbone, the deepest first; each gives a stage that freezes the backbone up to there."""
+    budget: Annotated[float, Field(gt=0)] | str | None = None
+    """four_step, unshared, end_to_end: what training may cost, divided between the stages: `2400` is as much as so many steps of
+    end-to-end training; `90s`, `20m` and `1.5h` are times, for which `stagetrain run` first measures the steps on this machine.
+    Schedules are stretched from the top-level `train.steps`. A stage that `stages` gives steps of its own keeps them."""
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Stage -> keys of a stage, merged over what the recipe says of it: `{rpn_1: {train: {steps: 300}}}`."""
 
@@ -332,6 +336,13 @@ class Recipe(Strict):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return _long_init(value)
+
+    @pydantic.field_validator('budget')
+    @classmethod
+    def _amount(cls, value: float | str | None) -> float | str | None:
+        if value is not None:
+            recipe_budgets.parse(value)
+        return value
 
 
 class Variant(Strict):
