@@ -3,6 +3,7 @@
     place = outputs.file('--json', path, is_report)    # or BadInput: the place, what is there, what is expected
     outputs.write_json('--json', place, report)
     outputs.folder('--out', folder)
+    place = outputs.whole_folder('--out', path, 'export.json')    # a folder that is written at once, and replaced as a whole
 
 Permissions do not tell all (a full quota, a read-only disk, `/proc`, and root, who has them all): a file is made and removed.
 """
@@ -69,6 +70,54 @@ def folder(option: str, path: pathlib.Path) -> None:
             raise BadInput(f'{option} {path}: {there} is no folder; expected a folder, or a name that is free')
         _refuse_names_that_cannot_be(there, place)
         _try_in(there)
+
+
+def whole_folder(option: str, path: pathlib.Path, mark: str) -> pathlib.Path:
+    """Returns where a folder that `option` names will be written as a whole, by `write_folder`; links are followed.
+
+    Args:
+      option: e.g. `--out`, for messages.
+      path: what the user gave.
+      mark: a file that every such folder holds. A folder that is there may be replaced only where it is empty, or has this file
+        and is byte for byte as it was written.
+
+    Raises:
+      BadInput: it is something else, or nothing can be written there.
+    """
+    folder(option, path)
+    place = pathlib.Path(os.path.realpath(path))
+    with explained(option, path):
+        _try_in(_nearest(place.parent))  # It is written beside what is there.
+        if not place.is_dir() or not any(place.iterdir()):
+            return place
+    remedy = 'name another folder, or move what is there'
+    if not (place / mark).is_file() or not (place / files.MANIFEST).is_file():
+        raise BadInput(f'{option} {path}: found a folder that this command did not write; {remedy}')
+    try:
+        files.verify_folder(place)
+    except DamagedFile as error:
+        raise BadInput(f'{option} {path}: what is there has changed since it was written ({error}); {remedy}') from error
+    return place
+
+
+def write_folder(option: str, place: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
+    """Writes the folder that `whole_folder` returned: beside it, with a manifest, and then in the place of what was there.
+
+    Args:
+      option: as of `whole_folder`.
+      place: what that returned.
+      write: writes files into the folder that it is given.
+
+    Raises:
+      BadInput: it cannot be written; what was there is as it was.
+    """
+    with explained(option, place):
+        if not place.is_dir():
+            files.commit_folder(place, write)
+            return
+        beside = place.with_name(f'{files.TEMPORARY}{secrets.token_hex(8)}')
+        files.commit_folder(beside, write)
+        files.replace_folder(place, beside)
 
 
 def write_json(option: str, place: pathlib.Path, value: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
 import stat
+from collections.abc import Callable
 
 import pytest
 
@@ -157,3 +159,65 @@ def test_a_folder_of_something_else_is_not_converted_into(finished: Project, cap
     for place in ('folder', '.', '..', '/'):
         assert main.main([*words, place]) == 2
         assert f'{place} is there already; expected a new folder, or this conversion finished' in capsys.readouterr().err
+
+
+# ---- folders that are written as a whole -------------------------------------------------------------------------------------
+
+
+def write_marked(text: str) -> Callable[[pathlib.Path], None]:
+    def write(folder: pathlib.Path) -> None:
+        (folder / 'mark.json').write_text('{}')
+        (folder / 'text').write_text(text)
+
+    return write
+
+
+def whole(name: str) -> pathlib.Path:
+    return outputs.whole_folder('--out', pathlib.Path(name), 'mark.json')
+
+
+@pytest.mark.usefixtures('here')
+@pytest.mark.parametrize(
+    ('place', 'message'),
+    [
+        ('file', 'file is no folder; expected a folder'),
+        ('file/out', 'file is no folder'),
+        ('.', 'found a folder that this command did not write; name another folder, or move what is there'),
+        ('/proc/out', 'cannot be written: '),
+        ('x' * 300, 'cannot be written: File name too long'),
+    ],
+)
+def test_a_place_for_a_whole_folder_that_cannot_be_written_is_refused(place: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as refused:
+        whole(place)
+    assert str(refused.value).startswith(f'--out {pathlib.Path(place)}: ')
+
+
+@pytest.mark.parametrize('name', ['new', 'folder', 'a/b/new'])
+def test_a_whole_folder_is_written_and_replaced(here: pathlib.Path, name: str) -> None:
+    for text in ('one', 'two'):
+        outputs.write_folder('--out', whole(name), write_marked(text))
+        assert (here / name / 'text').read_text() == text
+    assert sorted(path.name for path in (here / name).iterdir()) == ['MANIFEST.json', 'mark.json', 'text']
+    assert not list(here.rglob('.tmp-*'))
+
+
+@pytest.mark.parametrize('change', ['edited', 'added', 'removed'])
+def test_a_whole_folder_that_changed_since_is_the_users(here: pathlib.Path, change: str) -> None:
+    outputs.write_folder('--out', whole('new'), write_marked('one'))
+    file = here / 'new' / ('mine' if change == 'added' else 'text')
+    file.unlink() if change == 'removed' else file.write_text('mine')
+    with pytest.raises(BadInput, match=r'what is there has changed since it was written \(.*(text|mine): '):
+        whole('new')
+
+
+def test_a_whole_folder_that_cannot_be_finished_leaves_the_former_one(here: pathlib.Path) -> None:
+    outputs.write_folder('--out', whole('new'), write_marked('one'))
+
+    def fail(folder: pathlib.Path) -> None:
+        (folder / 'half').touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(BadInput, match='--out .*new: cannot be written: No space left on device; free some space'):
+        outputs.write_folder('--out', whole('new'), fail)
+    assert (here / 'new/text').read_text() == 'one' and not list(here.rglob('.tmp-*'))

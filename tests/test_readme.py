@@ -190,6 +190,7 @@ HELD_BY: dict[str, str] = {
         'tests/pipeline/test_plan.py::test_proposal_settings_make_the_reader_stale_and_not_the_maker'
     ),
     'A loss: `LossSpec`': 'tests/cli/test_outside_stages.py::test_a_student_learns_from_a_teacher_and_its_labels',
+    'An exporter: `ExporterSpec`': 'tests/cli/test_export.py::test_a_plugins_format_holds_every_variable_of_the_stage',
     'A callback: `CallbackSpec`': 'tests/api/test_callbacks.py::test_it_sees_every_step_and_makes_no_stage_stale',
     '`tests/outside/` has each of these': (
         'tests/cli/test_outside.py::test_one_file_each_is_enough_to_train_in_stages_and_detect '

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from stagetrain.api import cleaning, evaluating, preparation
 from stagetrain.config import schema
 from stagetrain.errors import DamagedFile, DataError, WeightsError
 from stagetrain.evaluation import compare as comparing
+from stagetrain.inference import export as exporting
 from stagetrain.pipeline import file_checks as verifying
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import run_files
@@ -29,6 +31,7 @@ from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
 from stagetrain.pipeline.stopping import Stopper
 from stagetrain.workers import process
+from stagetrain.workers.environment import prepare_environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +148,31 @@ class Run:
         summaries = comparing.load_summaries(self.path, *(other.path for other in others))
         with explained(self.path):
             return comparing.write_report(self.path, summaries)
+
+    def export(
+        self,
+        format: str,
+        out: str | os.PathLike[str],
+        *,
+        stage: str | None = None,
+        options: Mapping[str, Any] = types.MappingProxyType({}),
+    ) -> pathlib.Path:
+        """Writes a finished stage's network in a form that other programs read, and returns the folder.
+
+        TensorFlow is imported into this process; the run directory does not change.
+
+        Args:
+          format: a registered exporter, such as `saved_model`.
+          out: the folder to make; one that an earlier export left is replaced, anything else is not.
+          stage: the stage's id; by default the pipeline's last.
+          options: the exporter's (`docs/export.md`).
+
+        Raises:
+          BadInput: no such exporter or finished stage, a wrong option, or `out` cannot be written.
+        """
+        asked = exporting.make(self.path, format, pathlib.Path(out), stage, options)
+        prepare_environment()
+        return exporting.carry_out(asked)
 
     def verify(self) -> verifying.Report:
         """Compares every file with its digest and traces every variable to its origin; without TensorFlow."""

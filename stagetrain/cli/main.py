@@ -200,6 +200,19 @@ def _detect(options: argparse.Namespace, console: rich.console.Console) -> int:
     return EXIT_DONE
 
 
+def _export(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.inference import export
+    from stagetrain.pipeline.rundir import RunDirectory
+
+    directory = RunDirectory(options.run_dir)
+    directory.require()
+    asked = export.make(options.run_dir, options.format, options.out, options.stage, options.overrides)
+    with quiet.computing(directory.log('export')):
+        export.carry_out(asked)
+    console.print(f'{asked.chosen.stage_id} is in {options.out}, as {asked.spec.name}', highlight=False, soft_wrap=True)
+    return EXIT_DONE
+
+
 def _verify(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.cli import verify
     from stagetrain.pipeline.rundir import RunDirectory
@@ -296,6 +309,7 @@ def _parser() -> argparse.ArgumentParser:
         '--annotations', type=pathlib.Path, metavar='FILE', help='COCO JSON whose image and category ids the detections get'
     )
     detect.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
+    _add_export(verbs)
     verify = _verb(
         verbs, 'verify', _verify, 'derive again what a run directory claims; exit code 1 and a list when something is wrong'
     )
@@ -340,6 +354,17 @@ def _add_weights(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     diff.add_argument('a', type=pathlib.Path, metavar='A', help=what)
     diff.add_argument('b', type=pathlib.Path, metavar='B')
     diff.add_argument('--module', help="this module only; it is left off names, so that a backbone's own file can be compared")
+
+
+def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = _verb(verbs, 'export', _export, "write a finished stage's network in a form that other programs read")
+    export.add_argument('run_dir', type=pathlib.Path)
+    export.add_argument('--format', required=True, metavar='NAME', help='a registered format: saved_model, ... (docs/export.md)')
+    export.add_argument('--out', type=pathlib.Path, required=True, help='folder to make; an earlier export there is replaced')
+    export.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
+    export.add_argument(
+        '--set', dest='overrides', action='append', default=[], metavar='KEY=VALUE', help='option of the format; repeatable'
+    )
 
 
 def _verb(

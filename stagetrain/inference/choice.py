@@ -17,12 +17,12 @@ from stagetrain.config.schema import PipelineBase, Stage
 from stagetrain.config.stages import all_stages, as_seen_by, lacking_for_detections, spec_of, stage_modules
 from stagetrain.errors import BadInput, ConfigError, known_names, suggestion
 from stagetrain.pipeline import run_files
-from stagetrain.pipeline.lock import read_lock
+from stagetrain.pipeline.lock import Entry, read_lock
 
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """A finished stage whose detector can detect by itself."""
+    """A finished stage, whose detector can detect by itself where that was asked for."""
 
     pipeline: PipelineBase
     """The run's resolved config, with the stage's network as its `model`."""
@@ -30,25 +30,29 @@ class Chosen:
     stage: Stage
     origins: Mapping[str, Mapping[str, Any]]
     """Module -> where its weights are, as in a job file."""
+    finished: Entry
+    """What it was made of, and what it gave."""
 
 
-def choose(run_dir: pathlib.Path, stage: str | None) -> Chosen:
+def choose(run_dir: pathlib.Path, stage: str | None, *, detects: bool = True) -> Chosen:
     """Returns a finished stage of a run, its checkpoint compared byte for byte with what was committed.
 
     Args:
       run_dir: a run directory.
       stage: the stage's id; None: the pipeline's last.
+      detects: whether a stage that cannot detect by itself is refused.
 
     Raises:
       BadInput: it is no run directory, has no such finished stage, or that stage cannot detect by itself.
     """
-    pipeline = load.load_resolved(run_dir / run_files.CONFIG).pipeline
+    pipeline = pipeline_of(run_dir)
     chosen = stage or pipeline.stages[-1].name
     stages = {stage_id: config for stage_id, config, _ in all_stages(pipeline)}
     if chosen not in stages:
         raise ConfigError(f"--stage: no stage '{chosen}'. Known here: {known_names(stages)}.{suggestion(chosen, stages)}")
     config = stages[chosen]
-    _require_all_modules(pipeline, config, chosen)
+    if detects:
+        _require_all_modules(pipeline, config, chosen)
     entry = read_lock(run_dir / run_files.LOCK).stages.get(chosen)
     if entry is None:
         raise BadInput(
@@ -57,7 +61,13 @@ def choose(run_dir: pathlib.Path, stage: str | None) -> Chosen:
     folder = run_dir / entry.result['checkpoint']
     files.verify_folder(folder)
     origin = {'kind': 'stage', 'stage': chosen, 'path': str(folder)}
-    return Chosen(as_seen_by(pipeline, config), chosen, config, dict.fromkeys(stage_modules(pipeline, config), origin))
+    origins = dict.fromkeys(stage_modules(pipeline, config), origin)
+    return Chosen(as_seen_by(pipeline, config), chosen, config, origins, entry)
+
+
+def pipeline_of(run_dir: pathlib.Path) -> PipelineBase:
+    """Returns a run's resolved config; imports the plugins that it names."""
+    return load.load_resolved(run_dir / run_files.CONFIG).pipeline
 
 
 def _require_all_modules(pipeline: PipelineBase, config: Stage, chosen: str) -> None:

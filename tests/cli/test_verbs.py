@@ -19,6 +19,7 @@ RUN_BY = {
     'compare': 'tests/cli/test_main.py::test_compare_runs_the_variants_and_writes_the_report',
     'eval': 'tests/cli/test_main.py::test_eval_prints_the_metrics_and_trains_nothing',
     'detect': 'tests/cli/test_end_to_end.py::test_detect_prints_our_lines_and_nothing_of_the_libraries',
+    'export': 'tests/cli/test_export.py::test_a_plugins_format_holds_every_variable_of_the_stage',
     'verify': 'tests/reliability/test_verify.py::',
     'data': 'tests/cli/test_data.py::test_the_sets_of_a_pipeline_file_are_checked',
     'weights': 'tests/cli/test_weights.py::test_show_lists_names_shapes_and_values',

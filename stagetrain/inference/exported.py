@@ -1,0 +1,68 @@
+"""A finished stage's network as exporters see it.
+
+network = ExportedNetwork(choice.choose(run_dir, None))
+network.variables['backbone/conv1/kernel'], network.classes
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from stagetrain.data.index import load_dataset
+from stagetrain.images.geometry import Geometry, geometry_of
+from stagetrain.images.loading import plain_images
+from stagetrain.inference import trained
+from stagetrain.inference.choice import Chosen
+from stagetrain.stages.undisturbed import undisturbed
+from stagetrain.weights.names import named_variables
+
+
+class ExportedNetwork:
+    """A finished stage's network with its weights."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        """Stores which stage; the network is built when it is asked for."""
+        self._chosen = chosen
+
+    @functools.cached_property
+    def network(self) -> Any:
+        """The `stagetrain.detectors.detector.Detector` of the modules that the stage holds."""
+        with undisturbed():
+            return trained.load_detector(self._chosen)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; the first has id 1."""
+        return tuple(self._chosen.pipeline.data.classes)
+
+    @property
+    def variables(self) -> dict[str, tf.Variable]:
+        """Canonical name -> variable."""
+        return named_variables(self.network.modules)
+
+    @property
+    def geometry(self) -> Geometry:
+        """How pictures become the network's inputs."""
+        return geometry_of(self._chosen.pipeline.model, training=False)
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        """What the run measured of the stage."""
+        return dict(self._chosen.finished.result.get('metrics') or {})
+
+    def training_pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """Yields the first images of the training set, at most `count`: uint8 `[height, width, 3]`, upright.
+
+        Raises:
+          DataError: the run's training set is not there any more, or an image cannot be decoded.
+        """
+        data = self._chosen.pipeline.data
+        images = plain_images(load_dataset(data.train, data, 'train', None), self._chosen.pipeline.model)
+        for index in range(min(count, len(images))):
+            yield images.decode(index)
