@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.workers.environment import prepare_environment
 
 prepare_environment()
@@ -461,7 +462,7 @@ def measure_evaluation(bench: Bench, checkpoint: pathlib.Path) -> Row:
     """Returns the milliseconds an image of a full evaluation on the same trained weights, graphs built before."""
     _, pipeline, stage = bench.pipeline_of('joint')
     detector = build_network(pipeline, stage, bench_model_garden.MODULES)
-    origins = {module: {'kind': 'stage', 'path': str(checkpoint), 'skip_mismatch': False} for module in detector.modules}
+    origins = dict.fromkeys(detector.modules, ModuleOrigin('stage', str(checkpoint)))
     assign.initialise(detector.modules, origins)
     images = Images(bench.validation, geometry_of(pipeline.model, training=False), include_difficult=True)
     evaluator = evaluate.Evaluator(detector, images, batch_size=pipeline.evaluation.batch_size, can_detect=True)

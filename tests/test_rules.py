@@ -15,6 +15,7 @@ from stagetrain import files
 from stagetrain.detectors.faster_rcnn import FasterRcnn, model_garden_config
 from stagetrain.evaluation import evaluate
 from stagetrain.images.batches import evaluation_batches
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign
 from tests import tiny
 
@@ -84,7 +85,7 @@ def finished(run: Any) -> tuple[FasterRcnn, Any]:
     job = stage_file(run, 'detector_2', 'job.json')
     context = tiny.context(job)
     detector = context.build_detector(MODULES)
-    origin = {'kind': 'stage', 'path': str(tiny.last_checkpoint(run.run_dir, 'detector_2'))}
+    origin = ModuleOrigin('stage', str(tiny.last_checkpoint(run.run_dir, 'detector_2')))
     assign.initialise(detector.modules, dict.fromkeys(MODULES, origin))
     return detector, context.validation_images()
 

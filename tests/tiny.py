@@ -17,6 +17,8 @@ from stagetrain.config import load
 from stagetrain.errors import Interrupted
 from stagetrain.images import randomness
 from stagetrain.images.views import Views
+from stagetrain.pipeline.answers import Message, StageResult
+from stagetrain.pipeline.jobs import ArtefactJob, ModuleOrigin, StageJob, WorkJob
 from stagetrain.stages.context import Context, prepare
 from stagetrain.training.input import TrainingInput
 from stagetrain.training.stage import train_stage
@@ -128,33 +130,42 @@ def shipped(name: str, places: Mapping[str, str], *overrides: str) -> dict[str, 
     return load.load_pipeline(config, [*short, *small, *overrides], environ=places).resolved
 
 
-def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **keys: Any) -> dict[str, Any]:
-    """Returns the job file of one of a pipeline's stages; `keys` gives `origins` and `artefacts`."""
+def job(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, **keys: Any) -> StageJob:
+    """Returns the job of one of a pipeline's stages; `keys` gives `origins` and `artefacts`."""
+    given = _work(run_dir, document, stage_id)
+    folder = str(run_dir / 'stages' / stage_id)
+    return StageJob(**{**given, 'num_steps': given['stage']['train']['steps'], 'folder': folder, **keys})
+
+
+def proposals_job(
+    run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str, origins: Mapping[str, ModuleOrigin], folder: pathlib.Path
+) -> ArtefactJob:
+    """Returns the job that makes the proposals that a stage reads."""
+    given = _work(run_dir, document, stage_id)
+    made = {'artefact': 'proposals', 'maker': given['stage'], 'folder': str(folder)}
+    return ArtefactJob(**{**given, 'origins': origins, **made})
+
+
+def elsewhere(one_job: StageJob, run_dir: pathlib.Path) -> StageJob:
+    """Returns the same job in another run directory."""
+    return dataclasses.replace(one_job, run_dir=str(run_dir), folder=str(run_dir / 'stages' / one_job.id))
+
+
+def _work(run_dir: pathlib.Path, document: Mapping[str, Any], stage_id: str) -> dict[str, Any]:
     (run_dir / 'stages' / stage_id).mkdir(parents=True, exist_ok=True)
     (run_dir / 'cache').mkdir(exist_ok=True)
     resolved = load.load_resolved(document).resolved
     chosen = next(stage for stage in resolved['stages'] if stage['name'] == stage_id)
-    return {
-        'kind': 'train',
-        'run_dir': str(run_dir),
-        'id': stage_id,
-        'fingerprint': '0' * 64,
-        'num_steps': chosen['train']['steps'],
-        'pipeline': resolved,
-        'stage': chosen,
-        'origins': {},
-        'artefacts': {},
-        'teachers': {},
-        **keys,
-    }
+    given = {'id': stage_id, 'fingerprint': '0' * 64, 'parts': {}, 'stage': chosen, 'origins': {}}
+    return {'run_dir': str(run_dir), 'pipeline': resolved, **given}
 
 
-def train(one_job: Mapping[str, Any], stop_after: int | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def train(one_job: StageJob, stop_after: int | None = None) -> tuple[StageResult, list[Any]]:
     """Carries a training job out in this process, or stops it at a step. Returns its result and its events."""
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     reached = [0]
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(event: Message) -> None:
         events.append(event)
         if event['event'] == 'progress':
             reached[0] = event['step']
@@ -165,8 +176,8 @@ def train(one_job: Mapping[str, Any], stop_after: int | None = None) -> tuple[di
 
 def resumed(trained: Trained, folder: pathlib.Path, stop_after: int = 2) -> pathlib.Path:
     """Returns the last checkpoint of the same job in another run directory, stopped at a step and resumed."""
-    one_job = {**trained.job, 'run_dir': str(folder)}
-    (folder / 'stages' / one_job['id']).mkdir(parents=True)
+    one_job = elsewhere(trained.job, folder)
+    pathlib.Path(one_job.folder).mkdir(parents=True)
     (folder / 'cache').mkdir()
     with pytest.raises(Interrupted, match=f'stopped and saved at step {stop_after} of'):
         train(one_job, stop_after)
@@ -183,18 +194,18 @@ def train_in_turn(run_dir: pathlib.Path, document: Mapping[str, Any]) -> dict[st
     return finished
 
 
-def _origin(document: Mapping[str, Any], finished: Mapping[str, Trained], name: str) -> dict[str, Any]:
+def _origin(document: Mapping[str, Any], finished: Mapping[str, Trained], name: str) -> ModuleOrigin:
     if name in finished:
-        return {'kind': 'stage', 'stage': name, 'path': str(finished[name].checkpoint)}
-    return {'kind': 'keras_h5', 'path': document['sources'][name]['keras_h5']}
+        return finished[name].origin
+    return ModuleOrigin('keras_h5', document['sources'][name]['keras_h5'])
 
 
-def context(one_job: Mapping[str, Any]) -> Context:
+def context(one_job: WorkJob) -> Context:
     """Returns what a job's code works with."""
     return prepare(one_job)
 
 
-def training_input(one_job: Mapping[str, Any], detector: Any, terms: Sequence[str], **keys: Any) -> TrainingInput:
+def training_input(one_job: WorkJob, detector: Any, terms: Sequence[str], **keys: Any) -> TrainingInput:
     """Returns the batches of a job's stage; `keys` as `TrainingInput` takes them."""
     surroundings = context(one_job)
     seed = randomness.stage_seed(surroundings.seed, surroundings.stage.name)
@@ -214,7 +225,7 @@ def holds(name: str, operation_names: set[str]) -> bool:
     return any(name in operation for operation in operation_names)
 
 
-def views(one_job: Mapping[str, Any], num_fixed: int | None) -> Views:
+def views(one_job: WorkJob, num_fixed: int | None) -> Views:
     """Returns the views that a job's stage draws from."""
     surroundings = context(one_job)
     seed = randomness.stage_seed(surroundings.seed, surroundings.stage.name)
@@ -262,21 +273,26 @@ def run_command(*arguments: object) -> tuple[int, str]:
 class Trained:
     """A finished stage: its job, its result, its events, and where it lies."""
 
-    job: dict[str, Any]
-    result: dict[str, Any]
-    events: list[dict[str, Any]]
+    job: StageJob
+    result: StageResult
+    events: list[Any]
 
     @property
     def run_dir(self) -> pathlib.Path:
         """The run directory."""
-        return pathlib.Path(self.job['run_dir'])
+        return pathlib.Path(self.job.run_dir)
 
     @property
     def folder(self) -> pathlib.Path:
         """The stage's folder."""
-        return self.run_dir / 'stages' / self.job['id']
+        return pathlib.Path(self.job.folder)
 
     @property
     def checkpoint(self) -> pathlib.Path:
         """The folder of the last checkpoint."""
         return self.run_dir / self.result['checkpoint']
+
+    @property
+    def origin(self) -> ModuleOrigin:
+        """The stage, as a later one starts from it."""
+        return ModuleOrigin('stage', str(self.checkpoint), self.job.id)

@@ -23,6 +23,7 @@ from stagetrain.inference import export as exporting
 from stagetrain.pipeline import file_checks as verifying
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.events import Listener, nobody
 from stagetrain.pipeline.graph import build_graph
 from stagetrain.pipeline.lock import Entry
@@ -182,7 +183,7 @@ class Run:
         """Removes stores that no stage needs and returns the bytes freed."""
         return sum(cleaning.clean(self._directory))
 
-    def _record(self, stage_id: str, entry: Entry) -> StageRecord:
+    def _record(self, stage_id: str, entry: Entry[StageResult]) -> StageRecord:
         result = entry.result
         return StageRecord(
             id=stage_id,

@@ -18,6 +18,7 @@ from stagetrain.cli import prepare, progress, signals
 from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names
 from stagetrain.pipeline import runner
+from stagetrain.pipeline.answers import Emit, Message
 from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.workers import process, quiet
@@ -81,10 +82,10 @@ class _KilledAt:
     def __init__(self, worker: process.ChildWorker, stage: str, at: int) -> None:
         self._worker, self._stage, self._at = worker, stage, at
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    def carry_out(self, job_file: pathlib.Path, emit: Emit) -> dict[str, Any]:
         """Carries a job out; the stage's own ends with `Interrupted`."""
 
-        def watch(event: Mapping[str, Any]) -> None:
+        def watch(event: Message) -> None:
             emit(event)
             if job_file.parent.name == self._stage and event['event'] == 'progress' and event['step'] >= self._at:
                 self._worker.kill()

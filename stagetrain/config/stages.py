@@ -52,14 +52,13 @@ def seed_of(pipeline: PipelineBase, stage: Stage) -> int:
     return pipeline.seed if stage.seed is None else stage.seed
 
 
-def as_seen_by(pipeline: PipelineBase, stage: Stage) -> PipelineBase:
-    """Returns the pipeline with the stage's network as its `model`, which detects as much as `evaluation` asks for."""
+def model_as_built(pipeline: PipelineBase, stage: Stage) -> NetworkOptions:
+    """Returns the options that the network of a stage is built from: it detects as much as `evaluation` asks for."""
     model, most = model_of(pipeline, stage), pipeline.evaluation.max_detections
     limit = detection_limit(model)
-    if most is not None and limit is not None and most > limit:
-        model = _with_option(model, specs.spec_of(model).max_detections_option, most)
-    models = pipeline.models if stage.model is None else {**pipeline.models, stage.model: model}
-    return pipeline.model_copy(update={'model': model, 'models': models})
+    if most is None or limit is None or most <= limit:
+        return model
+    return _with_option(model, specs.spec_of(model).max_detections_option, most)
 
 
 def detection_limit(model: Any) -> int | None:

@@ -20,6 +20,7 @@ from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.voc_ap import voc_average_precision
 from stagetrain.images.batches import evaluation_batches
 from stagetrain.images.loading import Images
+from stagetrain.pipeline.answers import ShouldStop
 
 STOPPED = 'stopped in the evaluation, which the same command makes anew; what was trained is saved'
 
@@ -65,7 +66,7 @@ class Evaluator:
         self._extra = extra
         self._infer = build_inference(detector, can_detect, max(proposal_counts, default=0))
 
-    def run(self, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def run(self, should_stop: ShouldStop = lambda: False) -> Outcome:
         """Runs over all images and returns the metrics.
 
         Args:
@@ -89,11 +90,11 @@ class Evaluator:
                 values.update(voc_average_precision(self._images.dataset, detections))
         return Outcome(values, detections)
 
-    def detect(self, should_stop: Callable[[], bool] = lambda: False) -> Detections:
+    def detect(self, should_stop: ShouldStop = lambda: False) -> Detections:
         """Runs over all images and returns the detections, in pixels of the stored images; `should_stop` is as for `run`."""
         return _collect(self._outputs(should_stop))
 
-    def _outputs(self, should_stop: Callable[[], bool]) -> dict[str, np.ndarray]:
+    def _outputs(self, should_stop: ShouldStop) -> dict[str, np.ndarray]:
         """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
         found = []
         for batch in evaluation_batches(self._images, self._batch_size, self._extra):

@@ -17,7 +17,7 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.config.load import load_resolved
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import fingerprint, run_files
+from stagetrain.pipeline import fingerprint, jobs, run_files
 from stagetrain.pipeline.graph import Graph, build_graph
 from stagetrain.pipeline.lock import Lock, read_lock
 from stagetrain.pipeline.rundir import RunDirectory
@@ -140,7 +140,7 @@ def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> StageSummary:
     entry, known = lock.stages[stage_id], {key for _, key, _ in lock.all_artefacts()}
     result = entry.result
     job_file = RunDirectory(run_dir).stage(stage_id) / run_files.JOB
-    stores = _stores(files.read_json(job_file)) if job_file.is_file() else ()
+    stores = jobs.recorded_job(job_file).artefacts if job_file.is_file() else ()
     return StageSummary(
         steps=int(result['step']),
         images=int(result['num_images']),
@@ -148,15 +148,9 @@ def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> StageSummary:
         seconds_by_part=dict(result['seconds_by_part']),
         trained_parameters=int(result['num_trained_parameters']),
         metrics=dict(result['metrics']),
-        stores=tuple(key for key in stores if key in known),
+        stores=tuple(key for key in (pathlib.PurePath(folder).name for folder in stores) if key in known),
         versions=fingerprint.versions_in(entry.parts),
     )
-
-
-def _stores(job: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the fingerprints of what a stage read, after which folders are named; older versions knew proposals only."""
-    folders = job['artefacts'].values() if 'artefacts' in job else [job.get('proposals') or '']
-    return tuple(pathlib.PurePath(folder).name for folder in folders)
 
 
 def read_curves(metrics_file: pathlib.Path) -> Curves:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from stagetrain.errors import Interrupted
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.pipeline.answers import ShouldStop
 
 ReadView = Callable[[tf.Tensor, View], Any]
 """(image index int64 scalar, view) -> tensors of that view; called inside a tf.data function."""
@@ -64,7 +65,7 @@ def whole_batches(first: int, last: int, batch_size: int, sample: Callable[[tf.T
     return tf.data.Dataset.range(first, end).map(capped, num_parallel_calls=2).batch(batch_size).prefetch(2)
 
 
-def resized_images(images: Images, num_threads: int, should_stop: Callable[[], bool]) -> tf.Tensor:
+def resized_images(images: Images, num_threads: int, should_stop: ShouldStop) -> tf.Tensor:
     """Returns all images float32 `[N, H, W, 3]`, each resized in one of the threads and put in its place at once.
 
     Raises:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from stagetrain import files
 from stagetrain.config import load
+from stagetrain.config.options import NetworkOptions
 from stagetrain.config.schema import PipelineBase, Stage
-from stagetrain.config.stages import all_stages, as_seen_by, lacking_for_detections, spec_of, stage_modules
+from stagetrain.config.stages import all_stages, lacking_for_detections, model_as_built, spec_of, stage_modules
 from stagetrain.errors import BadInput, ConfigError, known_names, suggestion
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import StageResult
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.pipeline.lock import Entry, read_lock
 
 
@@ -25,13 +27,18 @@ class Chosen:
     """A finished stage, whose detector can detect by itself where that was asked for."""
 
     pipeline: PipelineBase
-    """The run's resolved config, with the stage's network as its `model`."""
+    """The run's resolved config."""
     stage_id: str
     stage: Stage
-    origins: Mapping[str, Mapping[str, Any]]
-    """Module -> where its weights are, as in a job file."""
-    finished: Entry
+    origins: Mapping[str, ModuleOrigin]
+    """Module -> where its weights are."""
+    finished: Entry[StageResult]
     """What it was made of, and what it gave."""
+
+    @property
+    def model(self) -> NetworkOptions:
+        """The options of the stage's network, as it is built."""
+        return model_as_built(self.pipeline, self.stage)
 
 
 def choose(run_dir: pathlib.Path, stage: str | None, *, detects: bool = True) -> Chosen:
@@ -60,9 +67,8 @@ def choose(run_dir: pathlib.Path, stage: str | None, *, detects: bool = True) ->
         )
     folder = run_dir / entry.result['checkpoint']
     files.verify_folder(folder)
-    origin = {'kind': 'stage', 'stage': chosen, 'path': str(folder)}
-    origins = dict.fromkeys(stage_modules(pipeline, config), origin)
-    return Chosen(as_seen_by(pipeline, config), chosen, config, origins, entry)
+    origins = dict.fromkeys(stage_modules(pipeline, config), ModuleOrigin('stage', str(folder), chosen))
+    return Chosen(pipeline, chosen, config, origins, entry)
 
 
 def pipeline_of(run_dir: pathlib.Path) -> PipelineBase:

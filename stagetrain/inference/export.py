@@ -104,7 +104,7 @@ def card(request: Request) -> dict[str, Any]:
         'step': finished.result['step'],
         'fingerprint': finished.fingerprint,
         'digests': finished.result['digests'],
-        'detector': chosen.pipeline.model.type,
+        'detector': chosen.model.type,
         'classes': list(chosen.pipeline.data.classes),
         'metrics': finished.result.get('metrics') or {},
         'versions': {'stagetrain': stagetrain.__version__, **versions.package_versions()},

@@ -49,7 +49,7 @@ class ExportedNetwork:
     @property
     def geometry(self) -> Geometry:
         """How pictures become the network's inputs."""
-        return geometry_of(self._chosen.pipeline.model, training=False)
+        return geometry_of(self._chosen.model, training=False)
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
@@ -63,6 +63,6 @@ class ExportedNetwork:
           DataError: the run's training set is not there any more, or an image cannot be decoded.
         """
         data = self._chosen.pipeline.data
-        images = plain_images(load_dataset(data.train, data, 'train', None), self._chosen.pipeline.model)
+        images = plain_images(load_dataset(data.train, data, 'train', None), self._chosen.model)
         for index in range(min(count, len(images))):
             yield images.decode(index)

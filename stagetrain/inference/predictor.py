@@ -106,7 +106,7 @@ class Predictor:
 
     @functools.cached_property
     def _geometry(self) -> Geometry:
-        return geometry_of(self._chosen.pipeline.model, training=False)
+        return geometry_of(self._chosen.model, training=False)
 
     def _pixels(self, image: Picture) -> NDArray[np.uint8]:
         if isinstance(image, np.ndarray):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stagetrain.pipeline import extension, fingerprint, reasons
+from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.extension import Change
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.planned import EVALUATE, EXTEND, REFUSE, RESUME, RUN, SKIP
@@ -106,7 +107,7 @@ def _is_own(part: str) -> bool:
     return not fingerprint.is_origin(part) and not fingerprint.is_version(part)
 
 
-def _up_to_date(asked: Asked, entry: Entry, tell: Tell, wishes: Wishes) -> Decision:
+def _up_to_date(asked: Asked, entry: Entry[StageResult], tell: Tell, wishes: Wishes) -> Decision:
     changes = tell(entry.evaluation_parts, asked.evaluation_parts)
     marks = [mark for mark in (fingerprint.mixed(entry.mixed_versions), extended(entry.extended)) if mark]
     if wishes.evaluate:
@@ -151,7 +152,7 @@ def _refused(asked: Asked, partial: Partial, step: int | None, change: Change, t
     return Decision(REFUSE, partial.step, Reason(Because.HALF_DONE_AND_CHANGED, since), refusal=refusal)
 
 
-def _finished(asked: Asked, entry: Entry, kept: Sequence[int], tell: Tell, wishes: Wishes) -> Decision:
+def _finished(asked: Asked, entry: Entry[StageResult], kept: Sequence[int], tell: Tell, wishes: Wishes) -> Decision:
     """A stage that is done and not what is asked for: it goes on, or back, where that gives what is asked for."""
     done, step = int(entry.result['step']), extension.start(kept, asked.num_steps)
     change = extension.compare(entry.parts, asked.parts, done if step is None else step)
@@ -170,7 +171,7 @@ def _finished(asked: Asked, entry: Entry, kept: Sequence[int], tell: Tell, wishe
     return Decision(RUN, 0, reasons.stale(changes, offer))
 
 
-def _extended(asked: Asked, entry: Entry, change: Change, step: int, why: str) -> Decision:
+def _extended(asked: Asked, entry: Entry[StageResult], change: Change, step: int, why: str) -> Decision:
     done, end = int(entry.result['step']), asked.num_steps
     what = f'extends from step {step} to {end}'
     if step < done:

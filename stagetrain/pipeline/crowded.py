@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from stagetrain.config import schema
-from stagetrain.config.stages import as_seen_by, detection_limit, measured
+from stagetrain.config.stages import detection_limit, measured, model_as_built
 from stagetrain.pipeline.fingerprint import Facts
 
 COCO_LIMIT = 100
@@ -45,7 +45,7 @@ def remarks(pipeline: schema.PipelineBase, stages: Iterable[schema.Stage], facts
 
 def _made(pipeline: schema.PipelineBase, stage: schema.Stage) -> int | None:
     """Returns how many detections of an image a stage makes; None for one that makes none, or tells no limit."""
-    return detection_limit(as_seen_by(pipeline, stage).model) if measured(pipeline, stage).detections else None
+    return detection_limit(model_as_built(pipeline, stage)) if measured(pipeline, stage).detections else None
 
 
 def _beyond(objects: Sequence[int], limit: int) -> str:

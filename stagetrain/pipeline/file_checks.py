@@ -18,8 +18,9 @@ from typing import Any
 from stagetrain import files
 from stagetrain.config import load, scopes
 from stagetrain.errors import ConfigError, DamagedFile, RunDirectoryError
-from stagetrain.pipeline import run_files
+from stagetrain.pipeline import jobs, run_files
 from stagetrain.pipeline.actions import extended
+from stagetrain.pipeline.answers import ArtefactResult, StageResult
 from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry, Lock
@@ -65,13 +66,13 @@ def verify(directory: RunDirectory) -> Report:
         check.committed_folder(folder)
     for stage_id, entry in lock.stages.items():
         check.entry(f'stages.{stage_id}', entry)
-    for kind, key, entry in lock.all_artefacts():
-        check.entry(f'{kind} {key[:12]}', entry)
+    for kind, key, made in lock.all_artefacts():
+        check.entry(f'{kind} {key[:12]}', made)
     if not check.wrong:  # What changed bytes claim need not be asked.
         for stage_id, entry in lock.stages.items():
             check.stage(stage_id, entry, lock)
-        for kind, key, entry in lock.all_artefacts():
-            check.artefact(kind, key, entry)
+        for kind, key, made in lock.all_artefacts():
+            check.artefact(kind, key, made)
     check.others(lock)
     return Report(tuple(check.wrong), (*check.remarks, *_shared(lock)), len(check.guarded), check.num_variables)
 
@@ -125,7 +126,7 @@ class _Check:
         self.guarded.update(path for path in folder.rglob('*') if path.is_file())
         self._told(lambda: files.verify_folder(folder))
 
-    def entry(self, place: str, entry: Entry) -> None:
+    def entry(self, place: str, entry: Entry[Any]) -> None:
         """An entry of the lock fits itself, and the files that its job left are still those."""
         if files.digest_of(entry.parts) != entry.fingerprint:
             self.wrong.append(f'{place}: its fingerprint is not that of its parts in pipeline.lock')
@@ -143,24 +144,25 @@ class _Check:
             elif files.sha256_file(path) != digest:
                 self.wrong.append(f'{path}: its bytes have changed since {place} was finished')
 
-    def artefact(self, kind: str, key: str, entry: Entry) -> None:
+    def artefact(self, kind: str, key: str, entry: Entry[ArtefactResult]) -> None:
         """An artefact is the one that the lock names."""
         folder = self._directory.store(kind) / key
         manifest = self._json(folder / files.MANIFEST)
         if entry.fingerprint != key or (manifest and manifest.get('digest') != entry.result['digest']):
             self.wrong.append(f'{folder}: not the {kind} that pipeline.lock describes')
 
-    def stage(self, stage_id: str, entry: Entry, lock: Lock) -> None:
+    def stage(self, stage_id: str, entry: Entry[StageResult], lock: Lock) -> None:
         """A stage's frozen variables are those of its job and have not moved; every variable's origin is still there."""
         folder = self._directory.stage(stage_id)
         variables = self._json(self._directory.checkpoint(entry.result) / run_files.VARIABLES)
-        lineage, frozen, job = (self._json(folder / name) for name in (run_files.LINEAGE, run_files.FROZEN, run_files.JOB))
+        lineage, frozen = (self._json(folder / name) for name in (run_files.LINEAGE, run_files.FROZEN))
+        job = self._told(lambda: jobs.recorded_job(folder / run_files.JOB))
         if None in (variables, lineage, frozen, job):
             return
         self.num_variables += len(variables)
         place = f'stages.{stage_id}'
         self._names(place, [name for name in variables if name not in lineage], 'have no origin in lineage.json')
-        freeze, train = (job['stage'].get(key) for key in ('freeze_variables', 'train_variables'))
+        freeze, train = (job.stage.get(key) for key in ('freeze_variables', 'train_variables'))
         unfrozen = scopes.surely_frozen(list(variables), freeze or (), train) - frozen.keys()
         self._names(place, sorted(unfrozen), 'are frozen by the scopes of the stage but are not in frozen.json')
         moved = [name for name, digest in frozen.items() if name in variables and variables[name]['digest'] != digest]

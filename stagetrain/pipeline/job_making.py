@@ -14,7 +14,7 @@ from stagetrain.config import artefacts, losses
 from stagetrain.config.stages import spec_of
 from stagetrain.pipeline import class_lists, other_runs
 from stagetrain.pipeline.graph import StageNode
-from stagetrain.pipeline.jobs import ArtefactJob, CheckJob, ModuleOrigin, StageJob
+from stagetrain.pipeline.jobs import FRESH, ArtefactJob, CheckJob, ModuleOrigin, StageJob
 from stagetrain.pipeline.planned import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory
 
@@ -37,9 +37,9 @@ def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory, folder: pat
         parts=dict(stage.parts),
         origins={module: _origin(plan, stage, module, directory) for module in stage.node.modules},
         num_steps=stage.num_steps,
+        folder=str(folder.absolute()),
         mixed_versions=stage.mixed_versions,
         extended=stage.extended,
-        folder=str(folder.absolute()),
         artefacts={artefact.kind: _folder(directory, artefact) for artefact in stage.artefacts},
         teachers={term: _teacher(plan, directory, term, stage_id) for term, stage_id in stage.node.teachers.items()},
     )
@@ -89,7 +89,7 @@ def _resolved(plan: Plan, node: StageNode) -> Mapping[str, Any]:
 def _origin(plan: Plan, stage: StagePlan, module: str, directory: RunDirectory) -> ModuleOrigin:
     origin = stage.node.origins[module]
     if origin.kind == 'fresh':
-        return ModuleOrigin('fresh')
+        return FRESH
     if origin.kind == 'stage':
         made = directory.lock().stages[origin.name].result
         path = str(directory.checkpoint(made).absolute())

@@ -1,9 +1,9 @@
-"""Jobs: what the parent tells a child, and what the child answers. The border between the two processes, as types.
+"""Jobs: what the parent asks of a child, as types; `answers` has what the child says.
 
-    files.write_json(folder / 'job.json', jobs.stage_job(plan, stage, directory).to_json())
-    job = jobs.read_job(folder / 'job.json')          # in the child
+    files.write_json(folder / 'job.json', job_making.stage_job(plan, stage, directory, folder).to_json())
+    job = jobs.read_job(folder / 'job.json')          # in the child, once; everything behind it works on this value
 
-A job file holds all that is needed to carry the job out. A child answers with events, one JSON line each, and last with a result.
+A job file holds all that is needed to carry the job out.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ class ModuleOrigin:
     class_order: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """How each class is taken by its name; see `class_lists.taking`."""
 
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is a stage's committed checkpoint: of this run, or of another."""
+        return self.kind in ('stage', 'run')
+
+
+FRESH = ModuleOrigin('fresh')
+"""A module keeps its initial values."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -66,7 +75,7 @@ class CheckJob(Job):
 
 
 @dataclasses.dataclass(frozen=True)
-class _WorkJob(Job):
+class WorkJob(Job):
     """What jobs that compute for a stage have."""
 
     id: str
@@ -81,18 +90,19 @@ class _WorkJob(Job):
 
 
 @dataclasses.dataclass(frozen=True)
-class StageJob(_WorkJob):
+class StageJob(WorkJob):
     """Carries a stage out; one whose last step is done already is evaluated only."""
 
     kind = 'train'
 
     num_steps: int
+    """Optimizer steps from the stage's sources to its end."""
+    folder: str
+    """Where the stage is trained, absolute."""
     mixed_versions: tuple[str, ...] = ()
     """Packages that changed while the stage was half-done."""
     extended: tuple[str, ...] = ()
     """What an undisturbed run would have done otherwise in steps that were kept."""
-    folder: str = ''
-    """Where the stage is trained, absolute."""
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Kind of artefact -> the committed folder, absolute."""
     teachers: Mapping[str, Mapping[str, ModuleOrigin]] = dataclasses.field(default_factory=dict)
@@ -100,7 +110,7 @@ class StageJob(_WorkJob):
 
 
 @dataclasses.dataclass(frozen=True)
-class ArtefactJob(_WorkJob):
+class ArtefactJob(WorkJob):
     """Makes an artefact of the modules in `origins`. `id` and `stage` are of the stage that reads it."""
 
     kind = 'artefact'
@@ -113,6 +123,20 @@ class ArtefactJob(_WorkJob):
     """Where the artefact is committed, absolute."""
 
 
+@dataclasses.dataclass(frozen=True)
+class RecordedJob:
+    """What is read of a stage's job file after it was carried out, also where an older version wrote it."""
+
+    fingerprint: str
+    parts: Mapping[str, Any]
+    stage: Mapping[str, Any]
+    """The resolved stage."""
+    artefacts: tuple[str, ...]
+    """The folders that it read."""
+    mixed_versions: tuple[str, ...]
+    extended: tuple[str, ...]
+
+
 def read_job(path: pathlib.Path) -> Job:
     """Reads a job file.
 
@@ -123,16 +147,28 @@ def read_job(path: pathlib.Path) -> Job:
     return job_from_json(files.read_json(path), str(path))
 
 
+def recorded_job(path: pathlib.Path) -> RecordedJob:
+    """Reads the job file of a stage that was begun, by this version or an older one.
+
+    Raises:
+      RunDirectoryError: it cannot be read.
+    """
+    job = files.read_json(path)
+    # Version 1.0 knew no artefact but proposals.
+    folders = job['artefacts'].values() if 'artefacts' in job else filter(None, [job.get('proposals')])
+    marks = (tuple(job.get(name, ())) for name in ('mixed_versions', 'extended'))
+    return RecordedJob(job['fingerprint'], job['parts'], job['stage'], tuple(folders), *marks)
+
+
 def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
     """Returns the job that `Job.to_json` described; raises `DamagedFile` with `place` for anything else."""
     types = {job.kind: job for job in (CheckJob, StageJob, ArtefactJob)}
     try:
         fields = {name: item for name, item in value.items() if name != 'kind'}
         for name in {'origins', 'sources'} & set(fields):
-            fields[name] = {key: ModuleOrigin(**origin) for key, origin in fields[name].items()}
+            fields[name] = _origins(fields[name])
         if 'teachers' in fields:
-            teachers = fields['teachers'].items()
-            fields['teachers'] = {term: {name: ModuleOrigin(**origin) for name, origin in own.items()} for term, own in teachers}
+            fields['teachers'] = {term: _origins(modules) for term, modules in fields['teachers'].items()}
         for marks in {'mixed_versions', 'extended'} & set(fields):
             fields[marks] = tuple(fields[marks])
         return types[value['kind']](**fields)
@@ -140,3 +176,7 @@ def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
         raise DamagedFile(
             f'{place}: not a job file of this version: {error!r}; run the same command again, which writes it anew'
         ) from error
+
+
+def _origins(given: Mapping[str, Mapping[str, Any]]) -> dict[str, ModuleOrigin]:
+    return {name: ModuleOrigin(**origin) for name, origin in given.items()}

@@ -14,24 +14,26 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from stagetrain import files
 from stagetrain.errors import DamagedFile
+from stagetrain.pipeline.answers import ArtefactResult, StageResult
 
 _KEYS = {'fingerprint', 'parts', 'evaluation_parts', 'result', 'finished'}
 _LATER_KEYS = {'files', 'mixed_versions', 'extended'}
 """Those that locks of older versions lack."""
+Result = TypeVar('Result', bound=Mapping[str, Any])
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(Generic[Result]):
     """One finished job."""
 
     fingerprint: str
     parts: Mapping[str, Any]
     """What the fingerprint was taken of: part -> value or digest."""
-    result: Mapping[str, Any]
+    result: Result
     """What the child answered."""
     finished: str
     """UTC time."""
@@ -49,20 +51,20 @@ class Entry:
 class Lock:
     """The content of `pipeline.lock`: stages by id, artefacts by kind and fingerprint."""
 
-    stages: Mapping[str, Entry] = dataclasses.field(default_factory=dict)
-    artefacts: Mapping[str, Mapping[str, Entry]] = dataclasses.field(default_factory=dict)
+    stages: Mapping[str, Entry[StageResult]] = dataclasses.field(default_factory=dict)
+    artefacts: Mapping[str, Mapping[str, Entry[ArtefactResult]]] = dataclasses.field(default_factory=dict)
 
-    def all_artefacts(self) -> Iterator[tuple[str, str, Entry]]:
+    def all_artefacts(self) -> Iterator[tuple[str, str, Entry[ArtefactResult]]]:
         """Yields (kind, fingerprint, entry) of every artefact."""
         for kind, entries in self.artefacts.items():
             for fingerprint, entry in entries.items():
                 yield kind, fingerprint, entry
 
-    def with_stage(self, stage_id: str, entry: Entry | None) -> Lock:
+    def with_stage(self, stage_id: str, entry: Entry[StageResult] | None) -> Lock:
         """Returns a lock with a stage's entry replaced, or removed for None."""
         return dataclasses.replace(self, stages=_with(self.stages, stage_id, entry))
 
-    def with_artefact(self, kind: str, fingerprint: str, entry: Entry | None) -> Lock:
+    def with_artefact(self, kind: str, fingerprint: str, entry: Entry[ArtefactResult] | None) -> Lock:
         """Returns a lock with an artefact's entry replaced, or removed for None."""
         return dataclasses.replace(
             self, artefacts={**self.artefacts, kind: _with(self.artefacts.get(kind, {}), fingerprint, entry)}
@@ -100,17 +102,17 @@ def write_lock(path: pathlib.Path, lock: Lock) -> None:
     Raises:
       OSError: the disk is full or read-only; the former lock stays.
     """
-    tables = {'stages': lock.stages, **lock.artefacts}
+    tables: dict[str, Mapping[str, Entry[Any]]] = {'stages': lock.stages, **lock.artefacts}
     body = {table: {key: entry_to_json(entry) for key, entry in entries.items()} for table, entries in tables.items()}
     files.atomic_write(path, _render(body))
 
 
-def entry_to_json(entry: Entry) -> dict[str, Any]:
+def entry_to_json(entry: Entry[Any]) -> dict[str, Any]:
     """Returns an entry as it stands in the file."""
     return dataclasses.asdict(entry)
 
 
-def entry_from_json(value: Mapping[str, Any]) -> Entry:
+def entry_from_json(value: Mapping[str, Any]) -> Entry[Any]:
     """Returns the entry that `entry_to_json` described; raises ValueError for anything else."""
     if value.keys() - _LATER_KEYS != _KEYS:
         raise ValueError(f'an entry has the keys {sorted(value)}; expected {sorted(_KEYS | _LATER_KEYS)}')
@@ -122,6 +124,6 @@ def _render(body: Mapping[str, Any]) -> bytes:
     return files.as_bytes(json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + '\n')
 
 
-def _with(entries: Mapping[str, Entry], key: str, entry: Entry | None) -> dict[str, Entry]:
+def _with(entries: Mapping[str, Entry[Result]], key: str, entry: Entry[Result] | None) -> dict[str, Entry[Result]]:
     kept = {other: value for other, value in entries.items() if other != key}
     return kept if entry is None else {**kept, key: entry}

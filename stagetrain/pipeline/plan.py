@@ -20,6 +20,7 @@ from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import actions, class_lists, crowded, data_items, fingerprint, judging, reasons
 from stagetrain.pipeline.actions import Asked, Tell, Wishes
+from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
 from stagetrain.pipeline.lock import Entry
@@ -41,7 +42,7 @@ from stagetrain.pipeline.rundir import EMPTY, Partial, RunState
 
 NUM_DIFFERENCES_SHOWN = 5
 
-Begun = TypeVar('Begun', Entry, Partial)
+Begun = TypeVar('Begun', Entry[StageResult], Partial)
 
 
 def make_plan(loaded: load.Loaded, facts: Facts, state: RunState = EMPTY, *, select: Selection = EVERYTHING) -> Plan:

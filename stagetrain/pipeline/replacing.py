@@ -16,6 +16,7 @@ from typing import Any
 from stagetrain import files
 from stagetrain.errors import DamagedFile
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.lock import Entry, entry_from_json, entry_to_json, read_lock, write_lock
 
 _ENTRY_FILE = 'entry.json'
@@ -53,7 +54,7 @@ def begin_at(run_dir: pathlib.Path, stage_id: str, step: int, evaluated_every: i
     files.make_folder(new, lambda folder: _copy(former, folder, step, evaluated_every))
 
 
-def commit(run_dir: pathlib.Path, stage_id: str, entry: Entry) -> None:
+def commit(run_dir: pathlib.Path, stage_id: str, entry: Entry[StageResult]) -> None:
     """Has a finished training take the place of the former result; raises OSError when the disk is full or read-only."""
     files.write_sealed_json(folder_of(run_dir, stage_id) / _ENTRY_FILE, entry_to_json(entry))
     _install(run_dir, stage_id)

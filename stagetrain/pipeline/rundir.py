@@ -32,7 +32,8 @@ import filelock
 from stagetrain import files
 from stagetrain.config import load
 from stagetrain.errors import RunDirectoryError
-from stagetrain.pipeline import children, data_items, fingerprint, replacing, run_files
+from stagetrain.pipeline import children, data_items, fingerprint, jobs, replacing, run_files
+from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.ledger import Ledger
 from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
@@ -298,7 +299,7 @@ class RunDirectory:
                 with explained(folder):
                     files.remove_folder(folder)
 
-    def finish_stage(self, stage_id: str, entry: Entry, folder: pathlib.Path) -> None:
+    def finish_stage(self, stage_id: str, entry: Entry[StageResult], folder: pathlib.Path) -> None:
         """Writes a stage's entry; what was trained in `folder` is its result now. A crash leaves the old one or the new one.
 
         Raises:
@@ -347,15 +348,14 @@ class RunDirectory:
         for parent in (self.path, self.cache, *self.path.glob('stores/*'), *stages):
             files.sweep_temporary(parent)
 
-    def _missing(self, entry: Entry) -> str | None:
+    def _missing(self, entry: Entry[StageResult]) -> str | None:
         folder = self.checkpoint(entry.result)
         return None if (folder / files.MANIFEST).is_file() else f'its checkpoint {folder} is gone'
 
 
 def _partial(folder: pathlib.Path) -> Partial:
-    job, kept = files.read_json(folder / run_files.JOB), _checkpoint_steps(folder)
-    mixed_versions, extended = (tuple(job.get(name, ())) for name in ('mixed_versions', 'extended'))
-    return Partial(job['fingerprint'], job['parts'], max(kept, default=0), mixed_versions, kept, extended)
+    job, kept = jobs.recorded_job(folder / run_files.JOB), _checkpoint_steps(folder)
+    return Partial(job.fingerprint, job.parts, max(kept, default=0), job.mixed_versions, kept, job.extended)
 
 
 def _checkpoint_steps(folder: pathlib.Path) -> tuple[int, ...]:

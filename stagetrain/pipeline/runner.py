@@ -13,12 +13,13 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
 from stagetrain.pipeline import actions, fingerprint, gates, job_making, planned, run_files, stopping
 from stagetrain.pipeline import plan as planning
+from stagetrain.pipeline.answers import ArtefactResult, Emit, Message, StageResult
 from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
@@ -26,15 +27,13 @@ from stagetrain.pipeline.planned import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.pipeline.stopping import Stopper, Work
 
-Message = Mapping[str, Any]
-"""What a worker says while it works: `{"event": "progress" | "note", ...}`."""
 _STALE_EVALUATION = (run_files.EVALUATION, 'detections.json', 'images.json')
 
 
 class Worker(Protocol):
     """Something that carries out one job: a child process, or this process itself."""
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Message], None]) -> dict[str, Any]:
+    def carry_out(self, job_file: pathlib.Path, emit: Emit) -> dict[str, Any]:
         """Returns the job's result; raises `StagetrainError` when it failed, `Interrupted` when it saved and stopped."""
 
     def interrupt(self) -> None:
@@ -110,7 +109,7 @@ class _Workers:
             self._next = self._start()
 
     def carry_out(
-        self, job_file: pathlib.Path, emit: Callable[[Message], None], work: Callable[[], Work], *, is_short: bool = False
+        self, job_file: pathlib.Path, emit: Emit, work: Callable[[], Work], *, is_short: bool = False
     ) -> dict[str, Any]:
         """Carries out one job in a worker of its own; beside a short one the next worker is started at once.
 
@@ -243,13 +242,15 @@ class _Stage:
         self._warn(stage)
         self._write_job(stage, folder, folder)
         job = _Job(stage.id, folder / run_files.JOB, str(stage.reason), stage.fingerprint, stopping.training, self.more_jobs)
-        result = self._carry_out(job)
+        answer = self._carry_out(job)
         place = self.directory.stage(stage.id)
         self._write_job(stage, folder, place)
         renamed = _renaming(*(path.relative_to(self.directory.path).as_posix() for path in (folder, place)))
         digests = {renamed(name): digest for name, digest in self.directory.file_digests(folder).items()}
         marks = {'mixed_versions': stage.mixed_versions, 'extended': stage.extended}
-        result = _in_its_place(result, renamed) | ({'extended': list(stage.extended)} if stage.extended else {})
+        result = _in_its_place(cast(StageResult, answer), renamed)
+        if stage.extended:
+            result['extended'] = list(stage.extended)
         entry = Entry(stage.fingerprint, stage.parts, result, utc_now(), stage.evaluation_parts, digests, **marks)
         self.directory.finish_stage(stage.id, entry, folder)
 
@@ -319,7 +320,8 @@ class _Stage:
             files.remove_folder(folder)  # Committed just before a crash, or damaged.
             files.write_json(job_file, job_making.artefact_job(self.plan, stage, artefact, self.directory).to_json())
         name = f'{kind} of {artefact.from_stage}'
-        result = self._carry_out(_Job(name, job_file, str(artefact.reason), key, stopping.making, is_followed=True))
+        job = _Job(name, job_file, str(artefact.reason), key, stopping.making, is_followed=True)
+        result = cast(ArtefactResult, self._carry_out(job))
         digests = self.directory.file_digests(job_file, run_files.log_of(job_file), folder)
         entry = Entry(key, artefact.parts, result, utc_now(), files=digests)
         self.directory.write_lock(self.directory.lock().with_artefact(kind, key, entry))
@@ -351,8 +353,8 @@ class _Stage:
             self.listen(Note(job.name, message['text']))
         elif message['event'] == 'progress':
             progress.step, progress.num_steps = message['step'], message['num_steps']
-            self.listen(Progress(job.name, progress.step, progress.num_steps, message.get('values') or {}))
-            if job.is_followed and progress.step * 2 >= progress.num_steps:
+            self.listen(Progress(job.name, message['step'], message['num_steps'], message['values']))
+            if job.is_followed and message['step'] * 2 >= message['num_steps']:
                 self.workers.prepare_next()
 
     def _record(self, event: str, job: str, text: str, details: Mapping[str, Any] | None = None) -> None:
@@ -366,9 +368,9 @@ def _renaming(old: str, new: str) -> Callable[[str], str]:
     return lambda name: f'{new}/{name.removeprefix(f"{old}/")}' if name.startswith(f'{old}/') else name
 
 
-def _in_its_place(result: Mapping[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
+def _in_its_place(result: StageResult, renamed: Callable[[str], str]) -> StageResult:
     """Returns a stage's result with its checkpoints where they will be."""
-    moved: dict[str, Any] = {'checkpoint': renamed(result['checkpoint'])}
+    moved: StageResult = {**result, 'checkpoint': renamed(result['checkpoint'])}
     if best := result.get('best'):
         moved['best'] = {**best, 'checkpoint': renamed(best['checkpoint'])}
-    return {**result, **moved}
+    return moved

@@ -12,6 +12,7 @@ from typing import Any
 
 from stagetrain.pipeline import planned
 from stagetrain.pipeline.actions import extended
+from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.planned import Plan, StagePlan
@@ -74,12 +75,12 @@ def _from_state(stage_id: str, state: RunState) -> StageStatus:
     return StageStatus(stage_id, MISSING, str(NOT_RUN), None, None, {})
 
 
-def _finished(stage_id: str, entry: Entry, state: str, text: str) -> StageStatus:
+def _finished(stage_id: str, entry: Entry[StageResult], state: str, text: str) -> StageStatus:
     text = _joined(text, _marks(entry))
     return StageStatus(stage_id, state, text, entry.finished, entry.result.get('seconds'), entry.result.get('metrics') or {})
 
 
-def _marks(begun: Entry | Partial) -> str:
+def _marks(begun: Entry[StageResult] | Partial) -> str:
     """Why its bits are not those of an undisturbed run; empty when they are."""
     return _joined(mixed(begun.mixed_versions), extended(begun.extended))
 

@@ -1,6 +1,6 @@
 """The losses that a stage adds to its network's own, with the earlier networks that they compare with.
 
-    added = build_added(pipeline, stage, network, job['teachers'])
+    added = build_added(pipeline, stage, network, job.teachers)
     added.losses['imitation'](batch, teacher_batch(batch))
 
 A teacher is built beside the stage's network, loaded from its stage's checkpoint and put into inference mode before anything is
@@ -18,7 +18,7 @@ import tensorflow as tf
 from stagetrain.config import losses, specs
 from stagetrain.config.stages import earlier_stages, spec_of
 from stagetrain.detectors.detector import FEATURE_KEY, Batch, Network
-from stagetrain.stages.network import build_network
+from stagetrain.stages.network import Origins, build_network
 from stagetrain.weights import assign, names
 
 AddedLoss = Callable[[Batch, Batch], tf.Tensor]
@@ -39,9 +39,7 @@ class Added:
 NOTHING = Added({}, {}, {})
 
 
-def build_added(
-    pipeline: Any, stage: Any, stage_id: str, network: Network, teachers: Mapping[str, Mapping[str, Any]] | None
-) -> Added:
+def build_added(pipeline: Any, stage: Any, stage_id: str, network: Network, teachers: Mapping[str, Origins] | None) -> Added:
     """Builds the losses that a stage adds.
 
     Args:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 
 from stagetrain.config import load, schema, specs
-from stagetrain.config.stages import as_seen_by, seed_of
+from stagetrain.config.options import NetworkOptions
+from stagetrain.config.stages import model_as_built, seed_of
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.devices import setup
 from stagetrain.images.geometry import Geometry, geometry_of
 from stagetrain.images.loading import Images, plain_images
-from stagetrain.pipeline.rundir import RunDirectory
+from stagetrain.pipeline.jobs import WorkJob
 from stagetrain.stages.network import build_network
 
 
@@ -24,34 +25,16 @@ from stagetrain.stages.network import build_network
 class Context:
     """A job's surroundings."""
 
-    job: Mapping[str, Any]
+    id: str
+    """The stage's id."""
+    run_dir: pathlib.Path
+    """The run directory, absolute."""
     pipeline: schema.PipelineBase
-    """With the stage's network as its `model`."""
-    whole: Any
-    """The pipeline as it is written."""
+    """As it is written."""
     stage: schema.Stage
+    model: NetworkOptions
+    """The options of the stage's network, as it is built."""
     strategy: tf.distribute.Strategy
-
-    @property
-    def id(self) -> str:
-        """The stage's id."""
-        return str(self.job['id'])
-
-    @property
-    def num_steps(self) -> int:
-        """Optimizer steps of the stage."""
-        return int(self.job['num_steps'])
-
-    @property
-    def folder(self) -> pathlib.Path:
-        """The folder that the stage is trained in."""
-        given = self.job.get('folder')
-        return pathlib.Path(given) if given else RunDirectory(self.run_dir).stage(self.id)
-
-    @property
-    def run_dir(self) -> pathlib.Path:
-        """The run directory."""
-        return pathlib.Path(self.job['run_dir'])
 
     @property
     def seed(self) -> int:
@@ -60,7 +43,7 @@ class Context:
 
     def geometry(self, training: bool) -> Geometry:
         """Returns how images become inputs; without views when not training."""
-        return geometry_of(self.pipeline.model, training)
+        return geometry_of(self.model, training)
 
     def build_detector(self, modules: tuple[str, ...]) -> Any:
         """Builds the stage's network with `modules` and initial values."""
@@ -80,16 +63,16 @@ class Context:
 
     def validation_images(self) -> Images:
         """Loads the validation set; nothing that it shows depends on difficult objects."""
-        return plain_images(self._dataset('validation'), self.pipeline.model)
+        return plain_images(self._dataset('validation'), self.model)
 
     def _dataset(self, name: str) -> Dataset:
         return load_dataset(getattr(self.pipeline.data, name), self.pipeline.data, name, self.run_dir / 'cache')
 
 
-def prepare(job: Mapping[str, Any]) -> Context:
+def prepare(job: WorkJob) -> Context:
     """Reads a job's resolved pipeline and stage and sets TensorFlow up for it."""
-    loaded = load.load_resolved(job['pipeline']).pipeline  # First of all: it imports plugins, which may add keys to stages.
-    stage = schema.stage_type().model_validate(job['stage'])
-    pipeline = as_seen_by(loaded, stage)
-    is_experiment = bool(specs.spec_of(pipeline.model).own_input)
-    return Context(job, pipeline, loaded, stage, setup.configure(pipeline.runtime, has_our_gradients=not is_experiment))
+    pipeline = load.load_resolved(job.pipeline).pipeline  # First of all: it imports plugins, which may add keys to stages.
+    stage = schema.stage_type().model_validate(job.stage)
+    model = model_as_built(pipeline, stage)
+    strategy = setup.configure(pipeline.runtime, has_our_gradients=not specs.spec_of(model).own_input)
+    return Context(job.id, pathlib.Path(job.run_dir), pipeline, stage, model, strategy)

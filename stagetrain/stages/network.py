@@ -15,16 +15,17 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain.config import schema, scopes, specs
-from stagetrain.config.stages import live_losses, model_of, seed_of, stage_modules
+from stagetrain.config.stages import live_losses, model_as_built, seed_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.images import randomness
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.stages.roles import freeze_layers, select_variables, step_multipliers
 from stagetrain.weights import assign, names
 
 NEW = 'new'
 """What a layer starts from that surgery put in, where the rest of its module comes from a published file."""
-Origins = Mapping[str, Mapping[str, Any]]
-"""Module -> where its weights are, as in a job file."""
+Origins = Mapping[str, ModuleOrigin]
+"""Module -> where its weights are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def build_network(pipeline: schema.PipelineBase, stage: schema.Stage, modules: t
       stage: one of its stages; its network and its seed count.
       modules: those to build; by default those that the stage holds.
     """
-    model = model_of(pipeline, stage)
+    model = model_as_built(pipeline, stage)
     build = specs.load_implementation(specs.spec_of(model).implementation)
     seed = randomness.initial_values_seed(seed_of(pipeline, stage))
     return build(model, len(pipeline.data.classes), modules or stage_modules(pipeline, stage), seed)

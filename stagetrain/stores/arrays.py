@@ -20,8 +20,11 @@ import numpy as np
 from stagetrain import files
 from stagetrain.errors import Interrupted, RunDirectoryError
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import ShouldStop
 
 ROWS_OF_A_PART = 256
+Tell = Callable[[int, int], None]
+"""Takes (rows done, rows in all)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +36,13 @@ class Rows:
     """(first row, last row + 1) -> array `[rows, ...]`."""
 
 
-def make(
-    folder: pathlib.Path, tables: Mapping[str, Rows], progress: Callable[[int, int], None], should_stop: Callable[[], bool]
-) -> None:
+def make(folder: pathlib.Path, tables: Mapping[str, Rows], progress: Tell, should_stop: ShouldStop) -> None:
     """Makes a store, going on where an interrupted run stopped.
 
     Args:
       folder: where the store is committed.
       tables: name -> rows.
-      progress: told (rows done, rows in all) after each part.
+      progress: called after each part.
       should_stop: asked before each part.
 
     Raises:

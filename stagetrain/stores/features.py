@@ -12,7 +12,6 @@ import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +24,7 @@ from stagetrain.images.batches import whole_batches
 from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images
 from stagetrain.images.views import Views
+from stagetrain.pipeline.answers import Emit, FeaturesResult, ShouldStop, note, progress
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.stores import arrays
 from stagetrain.weights import assign
@@ -168,7 +168,7 @@ class FeatureStore:
         }
         return hashlib.sha256(files.as_bytes(files.canonical_json(described))).hexdigest()
 
-    def in_memory(self, progress: Callable[[int, int], None]) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
+    def in_memory(self, progress: arrays.Tell) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
         """Computes all features and returns what reads them inside a tf.data function."""
         rows = self._rows()
         parts = []
@@ -179,7 +179,7 @@ class FeatureStore:
         return lambda index, view: self.layout.split(tf.gather(table, self._row(index, view)))
 
     def on_disk(
-        self, folder: pathlib.Path, progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+        self, folder: pathlib.Path, progress: arrays.Tell, should_stop: ShouldStop
     ) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
         """Makes the store at `folder` unless it is there, checks it, and returns what reads it inside a tf.data function.
 
@@ -221,27 +221,21 @@ def attach(
     run_dir: pathlib.Path,
     store: FeatureStore,
     decision: Decision,
-    emit: Callable[[dict[str, Any]], None],
-    should_stop: Callable[[], bool],
-) -> tuple[Callable[[tf.Tensor, View], dict[str, tf.Tensor]], dict[str, Any]]:
-    """Makes or opens a stage's features, and tells what they took.
-
-    Returns:
-      What reads them, and `{"mode", "cut", "bytes", "seconds", "fingerprint"}`.
-    """
+    emit: Emit,
+    should_stop: ShouldStop,
+) -> tuple[Callable[[tf.Tensor, View], dict[str, tf.Tensor]], FeaturesResult]:
+    """Makes or opens a stage's features, and returns what reads them and what they took."""
     started = time.monotonic()
 
-    def progress(done: int, total: int) -> None:
-        emit(
-            {'event': 'note', 'text': f'features: {done} of {total} views'}
-            if done == total
-            else {'event': 'progress', 'step': 0, 'num_steps': total, 'values': {}}
-        )
+    def tell(done: int, total: int) -> None:
+        emit(note(f'features: {done} of {total} views') if done == total else progress(0, total))
 
     fingerprint = store.fingerprint()
-    described = {'mode': decision.mode, 'cut': str(decision.cut), 'bytes': decision.num_bytes, 'fingerprint': fingerprint}
     if decision.mode == 'memory':
-        read = store.in_memory(progress)
+        read = store.in_memory(tell)
     else:
-        read = store.on_disk(RunDirectory(run_dir).store('features') / fingerprint, progress, should_stop)
-    return read, {**described, 'seconds': time.monotonic() - started}
+        read = store.on_disk(RunDirectory(run_dir).store('features') / fingerprint, tell, should_stop)
+    seconds = time.monotonic() - started
+    return read, FeaturesResult(
+        mode=decision.mode, cut=str(decision.cut), bytes=decision.num_bytes, fingerprint=fingerprint, seconds=seconds
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from stagetrain.evaluation import metrics
 from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.pipeline.answers import Emit, ProposalsResult, ShouldStop, progress
+from stagetrain.pipeline.jobs import ArtefactJob
 from stagetrain.stages.context import prepare
 from stagetrain.stages.network import loaded_network
 from stagetrain.stores import arrays
@@ -31,18 +33,13 @@ PROPOSALS = 'proposals'
 PADDING = -1.0
 
 
-def make_proposals(
-    job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
-) -> dict[str, Any]:
+def make_proposals(job: ArtefactJob, emit: Emit, should_stop: ShouldStop) -> ProposalsResult:
     """Makes the store that a job names.
 
     Args:
-      job: a job file's content; `stage` is the stage that asks, `origins` name the checkpoints of the modules that propose.
+      job: `stage` is the stage that asks, `origins` name the checkpoints of the modules that propose.
       emit: told events.
       should_stop: asked between parts.
-
-    Returns:
-      The result as BUILD.md describes.
 
     Raises:
       StagetrainError: the weights or the data cannot be used, or the job was interrupted.
@@ -51,18 +48,16 @@ def make_proposals(
     context = prepare(job)
     settings = context.stage.proposals
     assert settings is not None
-    detector = loaded_network(context.pipeline, context.stage, job['origins'])
+    detector = loaded_network(context.pipeline, context.stage, job.origins)
     train, validation = context.training_images(), context.validation_images()
-    folder = pathlib.Path(job['folder'])
+    folder = pathlib.Path(job.folder)
     num_flips = train.geometry.num_flips
     proposing = Proposing(settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
     train_rows = _rows(detector, train, num_flips, proposing)
     validation_rows = _rows(detector, validation, 1, detector.proposing)
 
-    def progress(done: int, total: int) -> None:
-        emit({'event': 'progress', 'step': done, 'num_steps': total, 'values': {}})
-
-    arrays.make(folder, {'train': train_rows, 'validation': validation_rows}, progress, should_stop)
+    tables = {'train': train_rows, 'validation': validation_rows}
+    arrays.make(folder, tables, lambda done, total: emit(progress(done, total)), should_stop)
     stored = ProposalReader(folder, settings).pixels(validation)
     return {
         'folder': str(folder),

@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 import pathlib
 from collections.abc import Iterable
-from typing import Any
 
 from stagetrain import files
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import BestWeights, Weights
 from stagetrain.weights import assign
 
 
@@ -31,14 +31,14 @@ def prune(stage_folder: pathlib.Path, kept_steps: Iterable[int]) -> None:
             files.remove_folder(older)
 
 
-def result(stage_folder: pathlib.Path, run_dir: pathlib.Path) -> dict[str, Any] | None:
-    """Returns `{"checkpoint", "digests", "step"}` of the best checkpoint, or None when there is none."""
+def result(stage_folder: pathlib.Path, run_dir: pathlib.Path) -> BestWeights | None:
+    """Returns the best checkpoint, or None when there is none."""
     found = run_files.checkpoint_folders(stage_folder / run_files.BEST)
     return {**described(found[-1], run_dir), 'step': run_files.step_of(found[-1])} if found else None
 
 
-def described(folder: pathlib.Path, run_dir: pathlib.Path) -> dict[str, Any]:
-    """Returns `{"checkpoint", "digests"}` of a checkpoint's folder."""
+def described(folder: pathlib.Path, run_dir: pathlib.Path) -> Weights:
+    """Returns the weights in a checkpoint's folder."""
     variables = files.read_json(folder / run_files.VARIABLES)
     digests = assign.module_digests({name: entry['digest'] for name, entry in variables.items()})
     return {'checkpoint': str(folder.relative_to(run_dir)), 'digests': digests}

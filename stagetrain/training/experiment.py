@@ -9,7 +9,7 @@ B images, H x W pixels of a crop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from stagetrain.evaluation.evaluate import STOPPED, Outcome
 from stagetrain.images import randomness
 from stagetrain.images.loading import Images
 from stagetrain.images.randomness import Purpose, at, image_at
+from stagetrain.pipeline.answers import ShouldStop
 from stagetrain.stages.context import Context
 
 
@@ -48,7 +49,7 @@ class ExperimentInput:
         dataset = positions.map(lambda position: crops.drawn(position, size, self._seed), num_parallel_calls=2)
         return dataset.batch(size, drop_remainder=True).prefetch(3).with_options(_in_order())
 
-    def run(self, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def run(self, should_stop: ShouldStop = lambda: False) -> Outcome:
         """Measures the present weights on validation data, as the task does; raises `Interrupted` when asked to stop."""
         task, network = self._detector.task, self._detector.network
         measures = task.build_metrics(training=False)

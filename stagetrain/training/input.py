@@ -10,7 +10,7 @@ B images, H x W pixels, G ground-truth boxes, A anchors, P proposals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -22,6 +22,7 @@ from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images
 from stagetrain.images.randomness import Purpose, at, image_at
 from stagetrain.images.views import Views
+from stagetrain.pipeline.answers import ShouldStop
 
 
 class TrainingInput:
@@ -41,7 +42,7 @@ class TrainingInput:
         extra: Mapping[str, ReadView] | None = None,
         cache_gib: float = 0.0,
         num_threads: int = 2,
-        should_stop: Callable[[], bool] = lambda: False,
+        should_stop: ShouldStop = lambda: False,
     ):
         """Stores what decides the batches.
 

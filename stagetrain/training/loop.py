@@ -17,6 +17,7 @@ from typing import Any
 from stagetrain.config import schema
 from stagetrain.errors import Interrupted, StageFailed
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import Emit, ShouldStop, note, progress
 from stagetrain.training import best, checkpoint
 from stagetrain.training.history import ROLLBACK_FACTOR, History
 from stagetrain.training.optimizers import Schedule
@@ -45,8 +46,8 @@ class Loop:
     image_ids: Callable[[Mapping[str, Any]], Sequence[str]]
     validate: Callable[[int, float], None]
     """Evaluates at a step, given the seconds trained so far; the history knows of it afterwards."""
-    emit: Callable[[dict[str, Any]], None]
-    should_stop: Callable[[], bool]
+    emit: Emit
+    should_stop: ShouldStop
 
     def __post_init__(self) -> None:
         """The clock of a stage goes on where its history ends."""
@@ -133,7 +134,7 @@ class Loop:
             line |= {'losses': losses, 'regularization': mean['regularization']}
         self.history.append(line)
         values = {**losses, 'learning_rate': rate}
-        self.emit({'event': 'progress', 'step': step, 'num_steps': self.num_steps, 'values': values})
+        self.emit(progress(step, self.num_steps, values))
 
     def _evaluated_and_ended(self, step: int) -> bool:
         """Evaluates when it is time to, and returns whether early stopping ends the stage here.
@@ -229,7 +230,7 @@ class Loop:
         return restored
 
     def _note(self, text: str) -> None:
-        self.emit({'event': 'note', 'text': text})
+        self.emit(note(text))
 
 
 def _described(result: Result) -> str:

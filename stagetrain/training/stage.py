@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -26,6 +27,17 @@ from stagetrain.images import randomness
 from stagetrain.images.geometry import View
 from stagetrain.images.views import Views
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.answers import (
+    BestWeights,
+    Emit,
+    FeaturesResult,
+    ShouldStop,
+    StageResult,
+    Weights,
+    note,
+    progress,
+)
+from stagetrain.pipeline.jobs import StageJob
 from stagetrain.stages.added import Added, build_added
 from stagetrain.stages.context import Context, prepare
 from stagetrain.stages.network import StageNetwork, stage_network
@@ -41,29 +53,24 @@ from stagetrain.training.step import StepFunction, build_step, task_of
 from stagetrain.training.validation import Validation
 from stagetrain.weights import assign
 
-Emit = Callable[[dict[str, Any]], None]
 
-
-def train_stage(job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """Trains the stage of a job file to its end.
+def train_stage(job: StageJob, emit: Emit, should_stop: ShouldStop) -> StageResult:
+    """Trains a stage to its end.
 
     Args:
-      job: the job file's content.
-      emit: told `progress` and `note` events.
+      job: the stage, and where it is trained.
+      emit: takes progress and notes.
       should_stop: asked after each step and batch of an evaluation; when true, the state is saved and `Interrupted` raised.
-
-    Returns:
-      The result as BUILD.md describes.
 
     Raises:
       Interrupted: stopped on request, saved.
       StagetrainError: the input cannot be used, or the stage diverged or broke the freeze proof.
     """
     context = prepare(job)
-    built = stage_network(context.pipeline, context.stage, context.id, job['origins'])
-    added = build_added(context.whole, context.stage, context.id, built.network, job['teachers'])
-    files.write_json(context.folder / run_files.LINEAGE, {**built.lineage, **added.lineage})
-    trainer = _Trainer(context, built, added, emit=emit, should_stop=should_stop)
+    built = stage_network(context.pipeline, context.stage, context.id, job.origins)
+    added = build_added(context.pipeline, context.stage, context.id, built.network, job.teachers)
+    files.write_json(pathlib.Path(job.folder) / run_files.LINEAGE, {**built.lineage, **added.lineage})
+    trainer = _Trainer(job, context, built, added, emit=emit, should_stop=should_stop)
     trainer.train()
     return trainer.finish()
 
@@ -72,16 +79,11 @@ class _Trainer:
     """A stage under way: its state, its proofs and its result."""
 
     def __init__(
-        self,
-        context: Context,
-        built: StageNetwork,
-        added: Added,
-        *,
-        emit: Emit,
-        should_stop: Callable[[], bool],
+        self, job: StageJob, context: Context, built: StageNetwork, added: Added, *, emit: Emit, should_stop: ShouldStop
     ):
         self._context, self._built, self._added = context, built, added
-        self._readers = open_readers(context.job['artefacts'], context.stage)
+        self._folder, self._num_steps = pathlib.Path(job.folder), job.num_steps
+        self._readers = open_readers(job.artefacts, context.stage)
         self._images = context.training_images(reader.training_set for reader in self._readers.values())
         self._emit, self._should_stop = emit, should_stop
         self._train = context.stage.train
@@ -92,11 +94,11 @@ class _Trainer:
             self._averages = Averages(built.trained, self._train.ema) if self._train.ema is not None else None
         classes = tuple(context.pipeline.data.classes)
         self._state = checkpoint.TrainingState(built.network.modules, optimizer, step, self._averages, classes)
-        self._checkpoints = context.folder / run_files.CHECKPOINTS
-        self._history = History(context.folder, self._train)
+        self._checkpoints = self._folder / run_files.CHECKPOINTS
+        self._history = History(self._folder, self._train)
         self._seconds = 0.0
         self._evaluation_seconds = self._saving_seconds = self._proof_seconds = 0.0
-        self._features: dict[str, Any] | None = None
+        self._features: FeaturesResult | None = None
         self._outcome: Outcome | None = None
 
     # ---- training -------------------------------------------------------------------------------------------------------
@@ -107,17 +109,17 @@ class _Trainer:
         first = checkpoint.restore_newest(self._checkpoints, self._state, self._note)
         self._prove_frozen('after the checkpoint was restored')
         self._history.keep_until(first)
-        best.forget_after(self._context.folder, first)
+        best.forget_after(self._folder, first)
         self._seconds = self._history.seconds
-        if first == self._context.num_steps or self._history.ends_early:
+        if first == self._num_steps or self._history.ends_early:
             return
         inputs = self._input()
         distribute = self._context.strategy.experimental_distribute_dataset
         loop = Loop(
             stage_id=self._context.id,
-            folder=self._context.folder,
+            folder=self._folder,
             train=self._train,
-            num_steps=self._context.num_steps,
+            num_steps=self._num_steps,
             terms=sorted(self._built.loss_weights),
             state=self._state,
             schedule=self._schedule,
@@ -142,7 +144,7 @@ class _Trainer:
     def _input(self) -> Any:
         """Returns what gives the batches: a `TrainingInput`, or the network's own."""
         data, stage = self._context.pipeline.data, self._context.stage
-        own_input = specs.spec_of(self._context.pipeline.model).own_input
+        own_input = specs.spec_of(self._context.model).own_input
         if own_input:
             return specs.load_implementation(own_input)(self._context, self._built.network)
         seed = randomness.stage_seed(self._context.seed, stage.name)
@@ -192,25 +194,25 @@ class _Trainer:
                 f'defect of stagetrain or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
             )
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> StageResult:
         """Proves that nothing frozen moved, evaluates what is handed over, and returns the stage's result."""
         self._prove_frozen('in training')
-        files.write_json(self._context.folder / run_files.FROZEN, self._frozen)
+        files.write_json(self._folder / run_files.FROZEN, self._frozen)
         step = int(self._state.step.numpy())
-        if self._outcome is None or step == self._context.num_steps:  # Early stopping comes with an evaluation.
+        if self._outcome is None or step == self._num_steps:  # Early stopping comes with an evaluation.
             self._history.forget_evaluation(step)
             self._validate(step, self._seconds)
         self._note_what_was_never_measured(step)
-        kept_best = best.result(self._context.folder, self._context.run_dir)
+        kept_best = best.result(self._folder, self._context.run_dir)
         handed_over = self._hand_over(step, kept_best)
         outcome = self._outcome
         assert outcome is not None
-        files.write_json(self._context.folder / run_files.EVALUATION, outcome.metrics)
+        files.write_json(self._folder / run_files.EVALUATION, outcome.metrics)
         if outcome.detections is not None:
             dataset = self._validation.images.dataset
             ids = numbering.of_dataset(self._context.pipeline.data.validation, dataset)
-            files.write_json(self._context.folder / numbering.IMAGES_FILE, ids.skeleton(dataset))
-            files.write_json(self._context.folder / numbering.DETECTIONS_FILE, outcome.detections.to_coco(dataset, ids))
+            files.write_json(self._folder / numbering.IMAGES_FILE, ids.skeleton(dataset))
+            files.write_json(self._folder / numbering.DETECTIONS_FILE, outcome.detections.to_coco(dataset, ids))
         parts = {
             'training': self._seconds,
             'evaluation': self._evaluation_seconds,
@@ -219,18 +221,19 @@ class _Trainer:
         }
         if self._features is not None:
             parts['features'] = self._features['seconds']
-        return {
-            'step': step,
-            'num_images': step * self._train.batch_size,
-            'seconds': sum(parts.values()),
-            'seconds_by_part': parts,
-            'features': self._features,
-            'num_trained_parameters': int(sum(variable.shape.num_elements() for variable in self._built.trained)),
-            **handed_over,
-            'best': kept_best,
-            'metrics': outcome.metrics,
-            'evaluation_seconds': self._evaluation_seconds,
-        }
+        return StageResult(
+            step=step,
+            num_images=step * self._train.batch_size,
+            seconds=sum(parts.values()),
+            seconds_by_part=parts,
+            features=self._features,
+            num_trained_parameters=int(sum(variable.shape.num_elements() for variable in self._built.trained)),
+            checkpoint=handed_over['checkpoint'],
+            digests=handed_over['digests'],
+            best=kept_best,
+            metrics=outcome.metrics,
+            evaluation_seconds=self._evaluation_seconds,
+        )
 
     def _note_what_was_never_measured(self, step: int) -> None:
         """The rule where `best_metric` was None throughout: nothing is the best, so the last step is what counts."""
@@ -242,8 +245,8 @@ class _Trainer:
             f'it. So nothing was decided by {", ".join(keys)}: the weights of step {step}, the last one, are handed over'
         )
 
-    def _hand_over(self, step: int, kept_best: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Returns checkpoint and digests of the weights that are the stage's result; `_outcome` is theirs afterwards."""
+    def _hand_over(self, step: int, kept_best: BestWeights | None) -> Weights:
+        """Returns the weights that are the stage's result; `_outcome` is theirs afterwards."""
         run_dir = self._context.run_dir
         if self._train.hand_over == 'best' and kept_best is not None:
             if kept_best['step'] != step:
@@ -252,11 +255,11 @@ class _Trainer:
                 self._prove_frozen('when the best checkpoint was read')
                 with self._timed_evaluation():
                     self._outcome = self._validation.run(self._should_stop)
-            return {key: kept_best[key] for key in ('checkpoint', 'digests')}
+            return kept_best
         folder = run_files.checkpoint_folder(self._checkpoints, step)
         if self._averages is not None:
             with self._judged_weights():
-                folder = checkpoint.save(self._context.folder / run_files.AVERAGED, self._state, max_to_keep=1)
+                folder = checkpoint.save(self._folder / run_files.AVERAGED, self._state, max_to_keep=1)
         return best.described(folder, run_dir)
 
     @functools.cached_property
@@ -280,9 +283,9 @@ class _Trainer:
             metrics = self._outcome.metrics
             self._history.append({'step': step, 'seconds': round(seconds, 3), 'evaluation': metrics})
             if self._train.validation_interval is not None and self._history.is_best():
-                checkpoint.save(self._context.folder / run_files.BEST, self._state, max_to_keep=self._context.num_steps)
+                checkpoint.save(self._folder / run_files.BEST, self._state, max_to_keep=self._num_steps)
         shown = {key: metrics[key] for key in metric_names.HEADLINE if key in metrics}
-        self._emit({'event': 'progress', 'step': step, 'num_steps': self._context.num_steps, 'values': shown})
+        self._emit(progress(step, self._num_steps, shown))
 
     def _note(self, text: str) -> None:
-        self._emit({'event': 'note', 'text': text})
+        self._emit(note(text))

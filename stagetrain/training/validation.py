@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from stagetrain.config import specs
 from stagetrain.config.stages import spec_of
 from stagetrain.evaluation.evaluate import Outcome, evaluator_of
+from stagetrain.pipeline.answers import ShouldStop
 from stagetrain.stages.context import Context
 from stagetrain.stores.reader import ArtefactReader
 
@@ -26,6 +27,6 @@ class Validation:
             extra = {key: read for reader in readers.values() for key, read in reader.validation(self.images).items()}
             self._evaluator = evaluator_of(pipeline, stage, network, self.images, extra)
 
-    def run(self, should_stop: Callable[[], bool]) -> Outcome:
+    def run(self, should_stop: ShouldStop) -> Outcome:
         """Returns the metrics of the present weights; raises `Interrupted` when asked to stop meanwhile."""
         return self._evaluator.run(should_stop)

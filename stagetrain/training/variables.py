@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stagetrain.config import load, schema
@@ -10,20 +11,20 @@ from stagetrain.config.stages import all_stages, earlier_stages, spec_of
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
 from stagetrain.errors import ConfigError, WeightsError
+from stagetrain.pipeline.answers import Emit, ShouldStop
+from stagetrain.pipeline.jobs import CheckJob, ModuleOrigin
 from stagetrain.stages.network import build_network, origin_of, roles_of
 from stagetrain.stages.roles import reached_variables
 from stagetrain.weights import assign, names
 
 
-def check_model(
-    job: Mapping[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
-) -> dict[str, Any]:
+def check_model(job: CheckJob, emit: Emit, should_stop: ShouldStop) -> dict[str, int]:
     """Applies every stage's scopes to the model's real names, so that a slip in the last stage does not show after three days.
 
     Names and shapes in every source are held against those of the modules that start from it.
 
     Args:
-      job: `{"pipeline": ..., "sources": {name: as an origin in a job file}}`.
+      job: the pipeline, and where its sources are read from.
       emit: not told anything.
       should_stop: not asked.
 
@@ -31,7 +32,7 @@ def check_model(
       ConfigError: with every stage's fault.
     """
     del emit, should_stop
-    pipeline = load.load_resolved(job['pipeline']).pipeline
+    pipeline = load.load_resolved(job.pipeline).pipeline
     setup.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
     detectors = _whole(pipeline)
     faults = []
@@ -40,7 +41,7 @@ def check_model(
             roles_of(pipeline, stage, stage_id, detectors[stage.model])
         except ConfigError as error:
             faults.append(str(error))
-    faults += [*_faults_of_sources(pipeline, detectors, job['sources']), *_faults_between_networks(pipeline, detectors)]
+    faults += [*_faults_of_sources(pipeline, detectors, job.sources), *_faults_between_networks(pipeline, detectors)]
     if faults:
         raise ConfigError('\n'.join(faults))
     num_variables = sum(len(names.named_variables(detector.modules)) for detector in detectors.values())
@@ -48,7 +49,7 @@ def check_model(
 
 
 def _faults_of_sources(
-    pipeline: Any, detectors: Mapping[str | None, Network], sources: Mapping[str, Mapping[str, Any]]
+    pipeline: Any, detectors: Mapping[str | None, Network], sources: Mapping[str, ModuleOrigin]
 ) -> Iterator[str]:
     """Yields what of the modules that start from weight files, or other runs, cannot be loaded; each file is read once."""
     users: dict[str, dict[tuple[str | None, str, bool], str]] = {}
@@ -63,7 +64,7 @@ def _faults_of_sources(
             yield f'sources.{name}: {error}'
             continue
         for (model, module, skip), stage_id in modules.items():
-            origin = {**sources[name], 'skip_mismatch': skip}
+            origin = dataclasses.replace(sources[name], skip_mismatch=skip)
             yield from _fault(f'stages.{stage_id}.init', module, detectors[model].modules[module], origin, arrays)
 
 
@@ -74,12 +75,12 @@ def _faults_between_networks(pipeline: Any, detectors: Mapping[str | None, Netwo
         for module, init in stage.init.items():
             model = earlier[init.origin].stage.model if init.origin in earlier else stage.model
             if model != stage.model:
-                origin = {'kind': 'stage', 'path': f'stage {init.origin}', 'skip_mismatch': init.skip_mismatch}
+                origin = ModuleOrigin('stage', f'stage {init.origin}', skip_mismatch=init.skip_mismatch)
                 held = names.named_variables({module: detectors[model].modules[module]})
                 yield from _fault(f'stages.{stage_id}.init', module, detectors[stage.model].modules[module], origin, held)
 
 
-def _fault(place: str, module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:
+def _fault(place: str, module: str, root: object, origin: ModuleOrigin, arrays: Mapping[str, Any]) -> Iterator[str]:
     try:
         assign.matched(module, root, origin, arrays)
     except WeightsError as error:

@@ -20,10 +20,9 @@ import tensorflow as tf
 from stagetrain.errors import WeightsError, suggestion
 from stagetrain.files import read_json
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.jobs import FRESH, ModuleOrigin
 from stagetrain.weights import class_order, keras_files, names, renaming, sources
 
-OF_STAGES = ('stage', 'run')
-"""Kinds of origins that are a stage's committed checkpoint: of this run, or of another."""
 Lookup = Callable[[str, tf.Variable], tuple[str, np.ndarray] | None]
 """(name within the module, variable) -> (key in the source, value), or None when the source lacks it."""
 Keys = Callable[[str, tf.Variable], tuple[str, ...]]
@@ -49,13 +48,12 @@ def module_digests(variable_digests: Mapping[str, str]) -> dict[str, str]:
     return {module: value.hexdigest() for module, value in hashes.items()}
 
 
-def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def initialise(modules: Mapping[str, object], origins: Mapping[str, ModuleOrigin]) -> dict[str, dict[str, Any]]:
     """Loads every module from its origin; one without an origin keeps its initial values.
 
     Args:
       modules: module name -> layer or list of layers, already built.
-      origins: module name -> `{"kind", "path", "stage", "skip_mismatch", "rules", "require", "class_order"}` as in a job file;
-        the last three are left out where a source does not give them.
+      origins: module name -> where its weights are.
 
     Returns:
       Canonical name -> `{"kind", "source", "key"}`; `kind` is `fresh` for a variable that keeps its initial value, with
@@ -66,9 +64,9 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, Mapping[str,
     """
     lineage: dict[str, dict[str, Any]] = {}
     for module, root in modules.items():
-        origin = origins.get(module, {'kind': 'fresh'})
+        origin = origins.get(module, FRESH)
         variables = names.named_variables({module: root})
-        if origin['kind'] == 'fresh':
+        if origin.kind == FRESH.kind:
             lineage.update({name: {'kind': 'fresh'} for name in variables})
             continue
         found = matched(module, root, origin, read_origin(origin))
@@ -90,18 +88,17 @@ class Matched:
     """Variables of layers that surgery put in, which the source need not have."""
 
 
-def read_origin(origin: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def read_origin(origin: ModuleOrigin) -> dict[str, np.ndarray]:
     """Returns all that a module's origin, other than `fresh`, holds: canonical name -> value of a stage, key -> value of a file.
 
     Raises:
       WeightsError: it cannot be read.
     """
-    if origin['kind'] in OF_STAGES:
-        return read_stage_checkpoint(pathlib.Path(origin['path']))
-    return sources.read(origin['kind'], origin['path'])
+    assert origin.path is not None
+    return read_stage_checkpoint(pathlib.Path(origin.path)) if origin.is_checkpoint else sources.read(origin.kind, origin.path)
 
 
-def matched(module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> Matched:
+def matched(module: str, root: object, origin: ModuleOrigin, arrays: Mapping[str, Any]) -> Matched:
     """Finds every variable of a module in its source; nothing is assigned.
 
     Args:
@@ -119,8 +116,8 @@ def matched(module: str, root: object, origin: Mapping[str, Any], arrays: Mappin
     new = []
     for name, variable in names.named_variables({module: root}).items():
         found = lookup(_local(name), variable)
-        if found is not None and origin.get('class_order'):
-            found = found[0], class_order.of_variable(name, found[1], origin['class_order'])
+        if found is not None and origin.class_order:
+            found = found[0], class_order.of_variable(name, found[1], origin.class_order)
         if found is None and is_new(root, name):
             new.append(name)
         elif found is None:
@@ -143,15 +140,15 @@ def _local(name: str) -> str:
     return name.partition('/')[2]
 
 
-def _require_enough(module: str, origin: Mapping[str, Any], loaded: int, faults: list[str]) -> None:
-    asked, path = loaded + len(faults), origin['path']
+def _require_enough(module: str, origin: ModuleOrigin, loaded: int, faults: list[str]) -> None:
+    asked, path = loaded + len(faults), origin.path
     shown = '; '.join(faults[:5]) + ('; ...' if len(faults) > 5 else '')
-    if faults and not origin.get('skip_mismatch'):
+    if faults and not origin.skip_mismatch:
         raise WeightsError(
             f'{module}: {len(faults)} of {asked} variables cannot be loaded from {path}: {shown}. Set `skip_mismatch: true` '
             f'beside `from` to leave them at their initial values.'
         )
-    required = origin.get('require') or 0.0
+    required = origin.require or 0.0
     if loaded < required * asked:
         raise WeightsError(
             f'{module}: {loaded} of {asked} variables can be loaded from {path}; its `require` asks for {required:.0%} at least: '
@@ -161,27 +158,28 @@ def _require_enough(module: str, origin: Mapping[str, Any], loaded: int, faults:
         raise WeightsError(f'{module}: no variable at all could be loaded from {path}: {faults[0]}')
 
 
-def _lineage(origin: Mapping[str, Any], found: Matched) -> dict[str, dict[str, Any]]:
-    described = {key: origin[key] for key in ('kind', 'stage', 'step', 'path', 'digest') if origin.get(key) is not None}
+def _lineage(origin: ModuleOrigin, found: Matched) -> dict[str, dict[str, Any]]:
+    given = {'kind': origin.kind, 'stage': origin.stage, 'path': origin.path, 'digest': origin.digest}
+    described = {key: value for key, value in given.items() if value is not None}
     lineage: dict[str, dict[str, Any]] = {name: {'kind': 'fresh', 'new': True} for name in found.new}
     lineage |= {name: {**described, **_ordered(name, origin), 'key': key} for name, (key, _) in found.values.items()}
     return lineage | {name: {'kind': 'fresh', 'skipped': fault} for name, fault in found.faults.items()}
 
 
-def _ordered(name: str, origin: Mapping[str, Any]) -> dict[str, Any]:
-    order = origin.get('class_order')
+def _ordered(name: str, origin: ModuleOrigin) -> dict[str, Any]:
+    order = origin.class_order
     return {'class_order': order} if order and class_order.numbers_of_a_class(name, order) is not None else {}
 
 
-def _lookup(module: str, root: object, origin: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[Lookup, list[str]]:
+def _lookup(module: str, root: object, origin: ModuleOrigin, arrays: Mapping[str, Any]) -> tuple[Lookup, list[str]]:
     """Returns how variables of a module are found in their source, and the names that a person may have meant."""
-    if origin['kind'] in OF_STAGES:
+    if origin.is_checkpoint:
         known = [name.removeprefix(f'{module}/') for name in arrays]
         return _first_key(arrays, lambda local, _: (f'{module}/{local}',)), known
-    if origin.get('rules'):
-        renamed = renaming.apply(origin['rules'], arrays, str(origin['path']))
+    if origin.rules:
+        renamed = renaming.apply(origin.rules, arrays, str(origin.path))
         return _renamed(module, renamed, arrays), [name.removeprefix(f'{module}/') for name in renamed]
-    return _first_key(arrays, _KEYS.get(origin['kind'], _named_keys)(module, root)), list(arrays)
+    return _first_key(arrays, _KEYS.get(origin.kind, _named_keys)(module, root)), list(arrays)
 
 
 def _first_key(arrays: Mapping[str, np.ndarray], keys: Keys) -> Lookup:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.errors import StagetrainError
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign, class_order, sources
 
 _NUM_SHOWN = 3
@@ -57,7 +58,7 @@ def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
     for kind, path in sorted(given):
         names = [name for name in frozen if (lineage[name]['kind'], lineage[name].get('path')) == (kind, path)]
         try:
-            arrays = assign.read_origin({'kind': kind, 'path': path})
+            arrays = assign.read_origin(ModuleOrigin(kind, path))
         except StagetrainError as error:
             remarks.append(f'{stage_folder}: its source cannot be compared: {error}')
             continue

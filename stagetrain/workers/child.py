@@ -18,13 +18,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 
-from stagetrain import files
 from stagetrain.config import specs
 from stagetrain.errors import EXIT_DONE, EXIT_FAILED, Interrupted, StagetrainError
 from stagetrain.pipeline import children, run_files, rundir
+from stagetrain.pipeline.answers import DoneMessage, Emit, FailedMessage, Message, ShouldStop
+from stagetrain.pipeline.jobs import Job, read_job
 from stagetrain.workers.environment import prepare_environment
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
@@ -34,16 +35,14 @@ IMPLEMENTATIONS = {
     'check': 'stagetrain.training.variables:check_model',
 }
 
-Emit = Callable[[Mapping[str, Any]], None]
-
 
 def carry_out(
-    job: Mapping[str, Any], emit: Emit, should_stop: Callable[[], bool], implementations: Mapping[str, str] = IMPLEMENTATIONS
+    job: Job, emit: Emit, should_stop: ShouldStop, implementations: Mapping[str, str] = IMPLEMENTATIONS
 ) -> dict[str, Any]:
     """Carries out a job in this process and returns its result.
 
     Args:
-      job: the content of a job file.
+      job: what is to be done.
       emit: takes progress and notes.
       should_stop: whether to save and stop; asked between steps.
       implementations: kind of job -> `package.module:function`.
@@ -51,7 +50,7 @@ def carry_out(
     Raises:
       StagetrainError: what the job raises.
     """
-    return dict(specs.load_implementation(implementations[job['kind']])(job, emit, should_stop))
+    return dict(specs.load_implementation(implementations[job.kind])(job, emit, should_stop))
 
 
 def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
@@ -73,7 +72,7 @@ def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
 def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[str, str]) -> int:
     stop = threading.Event()
 
-    def emit(event: Mapping[str, Any]) -> None:
+    def emit(event: Message | DoneMessage | FailedMessage) -> None:
         try:
             events.write(json.dumps(event, default=_plain) + '\n')
             events.flush()
@@ -81,8 +80,8 @@ def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[st
             stop.set()
 
     try:
-        job = files.read_json(job_file)
-        with children.attending(pathlib.Path(job['run_dir'])):
+        job = read_job(job_file)
+        with children.attending(pathlib.Path(job.run_dir)):
             # Asked while the lock is held: a next parent waits for that, so a parent that lives now is ours.
             if select.select([0], [], [], 0)[0]:
                 raise Interrupted('the parent was gone before the job began')
@@ -101,14 +100,14 @@ def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[st
 
 
 def _with_disk_errors_explained(
-    job: Mapping[str, Any], emit: Emit, stop: threading.Event, implementations: Mapping[str, str]
+    job: Job, emit: Emit, stop: threading.Event, implementations: Mapping[str, str]
 ) -> dict[str, Any]:
     try:
         return carry_out(job, emit, stop.is_set, implementations)
     except OSError as error:
         if error.errno not in rundir.WRITE_ERRORS:
             raise
-        with rundir.explained(pathlib.Path(job['run_dir'])):
+        with rundir.explained(pathlib.Path(job.run_dir)):
             raise
 
 

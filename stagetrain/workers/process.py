@@ -20,10 +20,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
-from stagetrain import files
 from stagetrain.config import onednn
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import run_files
+from stagetrain.pipeline import jobs, run_files
+from stagetrain.pipeline.answers import Emit, FailedMessage
 from stagetrain.workers import child, memory_kills, quiet
 
 WORKER_COMMAND = (sys.executable, '-m', 'stagetrain.workers.child')
@@ -50,7 +50,7 @@ class ChildWorker:
         self._interrupted = False
         self._memory_kills = memory_kills.num_memory_kills()
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    def carry_out(self, job_file: pathlib.Path, emit: Emit) -> dict[str, Any]:
         """Sends the job and passes on what the child says until it is done.
 
         Raises:
@@ -125,7 +125,7 @@ class InProcessWorker:
         self._implementations = implementations
         self._stop = False
 
-    def carry_out(self, job_file: pathlib.Path, emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    def carry_out(self, job_file: pathlib.Path, emit: Emit) -> dict[str, Any]:
         """Carries out a job file.
 
         Raises:
@@ -135,7 +135,7 @@ class InProcessWorker:
         onednn.require_decided(os.environ)
         with quiet.computing(run_files.log_of(job_file), keep=True):
             try:
-                return child.carry_out(files.read_json(job_file), emit, lambda: self._stop, self._implementations)
+                return child.carry_out(jobs.read_job(job_file), emit, lambda: self._stop, self._implementations)
             except KeyboardInterrupt as error:
                 raise Interrupted(_ENDED_AT_ONCE) from error
 
@@ -185,12 +185,12 @@ def starter(in_process: bool) -> Callable[[], ChildWorker | InProcessWorker]:
     return InProcessWorker if in_process else start_child
 
 
-def _parsed(line: str) -> dict[str, Any]:
-    """A line that was cut off by the child's death says nothing; its exit code does."""
-    return dict(json.loads(line)) if line.endswith('\n') else {'event': 'torn'}
+def _parsed(line: str) -> Any:
+    """A message of a child; a line that was cut off by the child's death says nothing; its exit code does."""
+    return json.loads(line) if line.endswith('\n') else {'event': 'torn'}
 
 
-def _failure(event: Mapping[str, Any]) -> StagetrainError:
+def _failure(event: FailedMessage) -> StagetrainError:
     kinds: dict[int, type[StagetrainError]] = {EXIT_INTERRUPTED: Interrupted, EXIT_BAD_INPUT: BadInput}
     return kinds.get(event['exit_code'], StageFailed)(event['message'])
 

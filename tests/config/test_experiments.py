@@ -9,7 +9,7 @@ import pytest
 from stagetrain.config import specs
 from stagetrain.config.builtin import experiment
 from stagetrain.config.check import check_pipeline
-from stagetrain.config.stages import as_seen_by, stage_modules
+from stagetrain.config.stages import model_as_built, stage_modules
 from stagetrain.errors import ConfigError
 
 MODELS = """\
@@ -45,8 +45,8 @@ def test_a_stage_holds_the_modules_of_the_network_that_it_names(load: Any) -> No
     classify, rpn, _ = pipeline.stages
     assert stage_modules(pipeline, classify) == ('backbone', 'top')
     assert stage_modules(pipeline, rpn) == ('backbone', 'decoder', 'rpn_head')
-    assert as_seen_by(pipeline, classify).model.name == 'image_classification'
-    assert as_seen_by(pipeline, rpn).model == pipeline.model
+    assert model_as_built(pipeline, classify).name == 'image_classification'
+    assert model_as_built(pipeline, rpn) == pipeline.model
 
 
 @pytest.mark.parametrize(

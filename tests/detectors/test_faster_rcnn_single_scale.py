@@ -18,6 +18,7 @@ from stagetrain.detectors.faster_rcnn_single_scale import FasterRcnnSingleScale,
 from stagetrain.errors import ConfigError
 from stagetrain.images.geometry import geometry_of, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign, names
 
 pytestmark = pytest.mark.numbers
@@ -163,7 +164,7 @@ def test_c4_and_c5_of_a_resnet_are_those_of_keras(tmp_path: pathlib.Path) -> Non
         roi_aligner={'crop_size': 14},
     )
     detector = FasterRcnnSingleScale(model, 2, ALL, seed=3)
-    origin = {'kind': 'keras_h5', 'path': str(tmp_path / 'resnet50.h5')}
+    origin = ModuleOrigin('keras_h5', str(tmp_path / 'resnet50.h5'))
     lineage = assign.initialise(detector.modules, {'backbone': origin, 'roi_head': origin})
     assert lineage['roi_head/conv5_block1_1_conv/kernel']['key'] == 'conv5_block1_1_conv/kernel'
     assert not [name for name in lineage if name.startswith('backbone/conv5')]

@@ -15,6 +15,7 @@ from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.detector import clear_names
 from stagetrain.errors import ConfigError
 from stagetrain.images.normalization import normalize
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.stages import roles
 from stagetrain.weights import assign, names
 
@@ -72,7 +73,7 @@ def test_features_are_those_of_the_application(name: str, tmp_path: pathlib.Path
     layers = {level: tensor.node.layer.name for level, tensor in backbone.output.items()}
     wanted = tf_keras.Model(network.input, {level: network.get_layer(layer).output for level, layer in layers.items()})
     expected = wanted(CASES[name][1].preprocess_input(image.numpy().copy()), training=False)
-    assign.initialise({'backbone': backbone}, {'backbone': {'kind': 'keras_h5', 'path': str(path)}})
+    assign.initialise({'backbone': backbone}, {'backbone': ModuleOrigin('keras_h5', str(path))})
     found = backbone(normalize(image, specs.preprocessing(name)), training=False)
     for level in backbone.output_specs:
         scale = float(tf.reduce_max(tf.abs(expected[level])))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stagetrain.config import load
-from stagetrain.config.stages import as_seen_by, spec_of
+from stagetrain.config.stages import spec_of
 from stagetrain.stages.network import build_network
 from tests import tiny
 from tests.detectors.test_class_layers import MODELS
@@ -25,7 +25,7 @@ def detected(name: str, max_detections: int | None) -> Any:
     document |= {'model': {**model, **generous}, 'evaluation': {'max_detections': max_detections}}
     pipeline = load.load_resolved(document).pipeline
     stage = pipeline.stages[0]
-    network = build_network(as_seen_by(pipeline, stage), stage, spec_of(pipeline, stage).modules)
+    network = build_network(pipeline, stage, spec_of(pipeline, stage).modules)
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
     return network.detect({'image': images, 'image_shape': np.full((2, 2), 64.0, np.float32)})
 

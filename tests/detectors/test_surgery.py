@@ -12,6 +12,7 @@ import tf_keras
 
 from stagetrain.config import specs
 from stagetrain.errors import ConfigError, WeightsError
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign, names
 from tests.detectors.test_keras_backbones import SHAPE, build, scramble
 
@@ -44,7 +45,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 
 def load(backbone: tf_keras.Model, path: pathlib.Path, kind: str = 'keras_h5') -> dict[str, dict[str, Any]]:
-    return assign.initialise({'backbone': backbone}, {'backbone': {'kind': kind, 'path': str(path)}})
+    return assign.initialise({'backbone': backbone}, {'backbone': ModuleOrigin(kind, str(path))})
 
 
 def test_two_convolutions_give_way_to_one_and_all_others_keep_their_weights(published: Published) -> None:

@@ -7,6 +7,7 @@ FAKE_EVALUATION_SECONDS, FAKE_PROPOSAL_SECONDS, FAKE_CHECK_SECONDS (these jobs t
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -14,12 +15,13 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from stagetrain import files
 from stagetrain.errors import ConfigError, Interrupted, StageFailed, WeightsError
 from stagetrain.pipeline import extension
+from stagetrain.pipeline.answers import Emit, ShouldStop, note, progress
 from stagetrain.workers import child
 
 CHECKPOINT_INTERVAL = 4
@@ -31,23 +33,23 @@ IMPLEMENTATIONS = {
 BORN = time.time()
 
 
-def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def train_stage(job: Any, emit: Emit, should_stop: ShouldStop) -> dict[str, Any]:
     """Trains from the newest checkpoint on; saves every few steps and when told to stop."""
-    folder = pathlib.Path(job['folder'])
-    recipe = files.digest_of({name: value for name, value in job['parts'].items() if name not in extension.LENGTH})
+    folder = pathlib.Path(job.folder)
+    recipe = files.digest_of({name: value for name, value in job.parts.items() if name not in extension.LENGTH})
     step, weights = _restore(folder / 'checkpoints', job)
     _remember(job, step)
     metrics = dict.fromkeys(('AP', 'AP50')) if os.environ.get('FAKE_UNMEASURED') else {'AP': 0.25, 'AP50': 0.5}
-    for store in job['artefacts'].values():
+    for store in job.artefacts.values():
         files.verify_folder(pathlib.Path(store))
-    while step < job['num_steps']:
+    while step < job.num_steps:
         if should_stop():
             _save(folder, step, weights, job)
-            raise Interrupted(f'{job["id"]}: saved at step {step}')
+            raise Interrupted(f'{job.id}: saved at step {step}')
         step, weights = step + 1, hashlib.sha256(f'{weights}{step}{recipe}'.encode()).hexdigest()
         _take('step', 'FAKE_SECONDS', job, lambda: False)
-        values = {'loss': 1 / step} | ({'AP': metrics['AP']} if step == job['num_steps'] else {})
-        emit({'event': 'progress', 'step': step, 'num_steps': job['num_steps'], 'values': values})
+        values = {'loss': 1 / step} | ({'AP': metrics['AP']} if step == job.num_steps else {})
+        emit(progress(step, job.num_steps, values))
         _misfortune(job, step)
         if step % CHECKPOINT_INTERVAL == 0:
             _save(folder, step, weights, job)
@@ -59,11 +61,11 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
     digests = {name.split('/')[0]: value['digest'] for name, value in variables.items()}
     return {
         'step': step,
-        'num_images': step * job['stage']['train'].get('batch_size', 4),
+        'num_images': step * job.stage['train'].get('batch_size', 4),
         'seconds': 1.5,
         'seconds_by_part': {'training': 1.5},
         'num_trained_parameters': 10,
-        'checkpoint': str(checkpoint.relative_to(job['run_dir'])),
+        'checkpoint': str(checkpoint.relative_to(job.run_dir)),
         'digests': digests,
         'metrics': metrics,
         'evaluation_seconds': 0.5,
@@ -71,34 +73,34 @@ def train_stage(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[
     }
 
 
-def make_proposals(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def make_proposals(job: Any, emit: Emit, should_stop: ShouldStop) -> dict[str, Any]:
     """Makes a store of one file."""
     _remember(job, 0)
     _take('proposals', 'FAKE_PROPOSAL_SECONDS', job, should_stop)
-    folder = pathlib.Path(job['folder'])
-    emit({'event': 'note', 'text': 'three images are small'})
+    folder = pathlib.Path(job.folder)
+    emit(note('three images are small'))
     digest = (
         files.verify_folder(folder) if folder.exists() else files.commit_folder(folder, lambda f: (f / 'boxes').write_text('1'))
     )
     return {'folder': str(folder), 'digest': digest, 'num_images': 3, 'seconds': 0.25, 'recall': {'recall_0.5': 0.9}}
 
 
-def check_model(job: Mapping[str, Any], emit: child.Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def check_model(job: Any, emit: Emit, should_stop: ShouldStop) -> dict[str, Any]:
     """Refuses a scope that says nonsense."""
     del emit, should_stop
-    files.append_json_line(pathlib.Path(job['run_dir']).parent / 'checks.jsonl', 1)
+    files.append_json_line(pathlib.Path(job.run_dir).parent / 'checks.jsonl', 1)
     _take('check', 'FAKE_CHECK_SECONDS', job, lambda: False)
-    if any('backbone/nonsense' in stage.get('freeze_variables', []) for stage in job['pipeline']['stages']):
+    if any('backbone/nonsense' in stage.get('freeze_variables', []) for stage in job.pipeline['stages']):
         raise ConfigError("stages.detector_2: scope 'backbone/nonsense' matches no variable")
     return {}
 
 
-def _take(what: str, variable: str, job: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
+def _take(what: str, variable: str, job: Any, should_stop: Callable[[], bool]) -> None:
     """Takes the time that the environment says, in short parts, as a job does that is asked between them."""
     seconds = float(os.environ.get(variable, '0'))
     if seconds:
-        begun = {'kind': what, 'id': job.get('id', '')}
-        files.append_json_line(pathlib.Path(job['run_dir']).parent / 'begun.jsonl', begun)
+        begun = {'kind': what, 'id': getattr(job, 'id', '')}
+        files.append_json_line(pathlib.Path(job.run_dir).parent / 'begun.jsonl', begun)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if should_stop():
@@ -106,15 +108,15 @@ def _take(what: str, variable: str, job: Mapping[str, Any], should_stop: Callabl
         time.sleep(0.05)
 
 
-def _restore(checkpoints: pathlib.Path, job: Mapping[str, Any]) -> tuple[int, str]:
+def _restore(checkpoints: pathlib.Path, job: Any) -> tuple[int, str]:
     for folder in sorted(checkpoints.glob('step-*'), reverse=True):
         files.verify_folder(folder)
         saved = files.read_json(folder / 'state.json')
         return saved['step'], saved['weights']
-    return 0, ''.join(str(job['origins'][module]['digest']) for module in sorted(job['origins']))
+    return 0, ''.join(str(job.origins[module].digest) for module in sorted(job.origins))
 
 
-def _save(folder: pathlib.Path, step: int, weights: str, job: Mapping[str, Any]) -> pathlib.Path:
+def _save(folder: pathlib.Path, step: int, weights: str, job: Any) -> pathlib.Path:
     final = folder / 'checkpoints' / f'step-{step:08d}'
 
     def write(temporary: pathlib.Path) -> None:
@@ -126,28 +128,28 @@ def _save(folder: pathlib.Path, step: int, weights: str, job: Mapping[str, Any])
     return final
 
 
-def _variables(job: Mapping[str, Any], weights: str) -> dict[str, dict[str, Any]]:
+def _variables(job: Any, weights: str) -> dict[str, dict[str, Any]]:
     """One variable for each module, as a checkpoint describes it; what is frozen keeps the digest of its origin."""
     described = {}
-    for module, origin in job['origins'].items():
+    for module, origin in job.origins.items():
         name = f'{module}/layer/kernel'
-        is_frozen = any(re.fullmatch(scope, name) for scope in job['stage'].get('freeze_variables', []))
-        digest = origin['digest'] if is_frozen else hashlib.sha256(f'{module}{weights}'.encode()).hexdigest()
-        given = {key: value for key, value in {**origin, 'key': name}.items() if value is not None}
+        is_frozen = any(re.fullmatch(scope, name) for scope in job.stage.get('freeze_variables', []))
+        digest = origin.digest if is_frozen else hashlib.sha256(f'{module}{weights}'.encode()).hexdigest()
+        given = {key: value for key, value in {**dataclasses.asdict(origin), 'key': name}.items() if value is not None}
         described[name] = {'key': name, 'shape': [1], 'digest': digest, 'is_frozen': is_frozen, 'origin': given}
     return described
 
 
-def _remember(job: Mapping[str, Any], step: int) -> None:
-    calls = pathlib.Path(job['run_dir']).parent / 'calls.jsonl'
-    call = {'kind': job.get('artefact', job['kind']), 'id': job['id'], 'step': step, 'pid': os.getpid(), 'born': BORN}
+def _remember(job: Any, step: int) -> None:
+    calls = pathlib.Path(job.run_dir).parent / 'calls.jsonl'
+    call = {'kind': getattr(job, 'artefact', job.kind), 'id': job.id, 'step': step, 'pid': os.getpid(), 'born': BORN}
     files.append_json_line(calls, call)
 
 
-def _misfortune(job: Mapping[str, Any], step: int) -> None:
+def _misfortune(job: Any, step: int) -> None:
     stage_id, when, what = os.environ.get('FAKE_DIE', '::').split(':')
-    mark = pathlib.Path(job['run_dir']).parent / f'died-{stage_id}-{when}-{what}'
-    if (stage_id, when) != (job['id'], str(step)) or mark.exists():
+    mark = pathlib.Path(job.run_dir).parent / f'died-{stage_id}-{when}-{what}'
+    if (stage_id, when) != (job.id, str(step)) or mark.exists():
         return
     mark.touch()
     if what == 'SIGTERM':  # As a machine that is taken away does: the next step finds it.

@@ -15,6 +15,7 @@ from stagetrain.config import specs
 from stagetrain.images import augment
 from stagetrain.images.augment import Augmentation, Operation
 from stagetrain.images.geometry import View
+from stagetrain.pipeline.jobs import StageJob
 from tests import tiny
 
 pytestmark = pytest.mark.numbers
@@ -142,13 +143,13 @@ def test_randaug_draws_from_the_model_gardens_operations_less_those_excluded() -
 
 
 @pytest.fixture(scope='module')
-def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, Any]:
+def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> StageJob:
     parser = {'aug_rand_hflip': True, 'max_num_instances': 8, 'color_jitter': 0.3, **RANDAUG}
     document = tiny.pipeline(tiny_data, [tiny.stage('rpn', tiny.RPN)], parser=parser)
     return tiny.job(tmp_path_factory.mktemp('augmented'), document, 'rpn')
 
 
-def test_batches_of_a_resumed_stage_are_those_of_an_uninterrupted_one(job: dict[str, Any]) -> None:
+def test_batches_of_a_resumed_stage_are_those_of_an_uninterrupted_one(job: StageJob) -> None:
     detector = tiny.context(job).build_detector(('backbone', 'decoder', 'rpn_head'))
     whole = list(tiny.training_input(job, detector, [*tiny.RPN], num_threads=1).batches(0, 6))
     resumed = list(tiny.training_input(job, detector, [*tiny.RPN], cache_gib=1.0).batches(4, 6))
@@ -157,7 +158,7 @@ def test_batches_of_a_resumed_stage_are_those_of_an_uninterrupted_one(job: dict[
             np.testing.assert_array_equal(one, other)
 
 
-def test_fixed_views_include_the_augmentation(job: dict[str, Any]) -> None:
+def test_fixed_views_include_the_augmentation(job: StageJob) -> None:
     fixed = tiny.views(job, num_fixed=3)
     images = tiny.context(job).training_images()
     index = tf.constant(1, tf.int64)
@@ -169,7 +170,7 @@ def test_fixed_views_include_the_augmentation(job: dict[str, Any]) -> None:
     assert not np.array_equal(images.show(index, plain), shown[0])
 
 
-def test_evaluation_is_not_augmented(job: dict[str, Any]) -> None:
+def test_evaluation_is_not_augmented(job: StageJob) -> None:
     context = tiny.context(job)
     assert context.geometry(training=True).augmentation is not None
     assert context.geometry(training=False).augmentation is None

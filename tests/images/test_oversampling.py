@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from stagetrain.images import oversampling
+from stagetrain.pipeline.jobs import StageJob
 from tests import tiny
 
 
@@ -31,12 +31,12 @@ def test_fractions_are_rounded_up_with_their_chance_and_by_the_seed_alone() -> N
 
 
 @pytest.fixture(scope='module')
-def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, Any]:
+def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> StageJob:
     document = tiny.pipeline(tiny_data, [tiny.stage('rpn', tiny.RPN, train={'repeat_threshold': 1.0})])
     return tiny.job(tmp_path_factory.mktemp('oversampled'), document, 'rpn')
 
 
-def test_a_stage_shows_images_of_rare_classes_more_often_and_resumes_in_the_same_order(job: dict[str, Any]) -> None:
+def test_a_stage_shows_images_of_rare_classes_more_often_and_resumes_in_the_same_order(job: StageJob) -> None:
     detector = tiny.context(job).build_detector(('backbone', 'decoder', 'rpn_head'))
     train = tiny.training_input(job, detector, [*tiny.RPN])
     factors = train._images.repeat_factors

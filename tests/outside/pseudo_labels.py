@@ -50,14 +50,14 @@ def make(job: Any, emit: Any, should_stop: Any) -> dict[str, Any]:
     """Carries out the job; see `ArtefactSpec`."""
     from stagetrain.evaluation.evaluate import Evaluator
     from stagetrain.images.loading import Images
+    from stagetrain.pipeline.answers import note
+    from stagetrain.stages.network import loaded_network
     from stagetrain.stores.making import maker_context
-    from stagetrain.weights import assign
 
     started, context = time.monotonic(), maker_context(job)
-    settings = PseudoLabels.model_validate(job['stage']['pseudo_labels'])
+    settings = PseudoLabels.model_validate(job.stage['pseudo_labels'])
     data = context.pipeline.data
-    detector = context.build_detector(tuple(job['origins']))
-    assign.initialise(detector.modules, job['origins'])
+    detector = loaded_network(context.pipeline, context.stage, job.origins)
     dataset = _dataset(settings, tuple(data.classes), None, data.max_image_pixels)
     images = Images(dataset, context.geometry(training=False), include_difficult=True)
     found = Evaluator(detector, images, batch_size=context.pipeline.evaluation.batch_size, can_detect=True).detect(should_stop)
@@ -68,9 +68,9 @@ def make(job: Any, emit: Any, should_stop: Any) -> dict[str, Any]:
             'boxes': found.boxes_yxyx_px[kept].tolist(),
             'classes': found.classes[kept].tolist(),
         }
-    folder = pathlib.Path(job['folder'])
+    folder = pathlib.Path(job.folder)
     digest = files.commit_folder(folder, lambda temporary: files.write_json(temporary / LABELS_FILE, labels))
-    emit({'event': 'note', 'text': f'{sum(len(value["classes"]) for value in labels.values())} pseudo-labels'})
+    emit(note(f'{sum(len(value["classes"]) for value in labels.values())} pseudo-labels'))
     return {'folder': str(folder), 'digest': digest, 'num_images': len(dataset.examples), 'seconds': time.monotonic() - started}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stagetrain.config import load
-from stagetrain.config.stages import as_seen_by, detection_limit, measured_metrics, model_of
+from stagetrain.config.stages import detection_limit, measured_metrics, model_as_built
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline.plan import Selection
 from tests.config.test_shipped_configs import ENVIRON
@@ -75,7 +75,7 @@ def test_metrics_at_that_number_have_names_of_their_own(project: Project) -> Non
 def test_one_option_lifts_the_detections_of_every_detector(config: str) -> None:
     pipeline = load.load_pipeline(ROOT / 'configs' / config, ['evaluation.max_detections=300'], environ=ENVIRON).pipeline
     stage = pipeline.stages[-1]
-    assert (detection_limit(pipeline.model), detection_limit(as_seen_by(pipeline, stage).model)) == (100, 300)
+    assert (detection_limit(pipeline.model), detection_limit(model_as_built(pipeline, stage))) == (100, 300)
 
 
 def test_a_network_under_models_is_lifted_too(project: Project) -> None:
@@ -84,13 +84,13 @@ def test_a_network_under_models_is_lifted_too(project: Project) -> None:
     project.config.write_text(text + model.replace('    other:', '  other:') + 'evaluation: {max_detections: 300}\n')
     pipeline = project.load('stages.detector_1.model=other', 'stages.rpn_1.model=other').pipeline
     stage = pipeline.stages[1]
-    assert detection_limit(model_of(as_seen_by(pipeline, stage), stage)) == 300
+    assert detection_limit(model_as_built(pipeline, stage)) == 300
 
 
 def test_a_larger_limit_of_the_network_stays(project: Project) -> None:
     overrides = ('evaluation.max_detections=150', 'model.detection_generator.max_num_detections=400')
     pipeline = project.load(*overrides).pipeline
-    assert detection_limit(as_seen_by(pipeline, pipeline.stages[3]).model) == 400
+    assert detection_limit(model_as_built(pipeline, pipeline.stages[3])) == 400
 
 
 def test_fewer_than_coco_counts_are_refused(project: Project) -> None:

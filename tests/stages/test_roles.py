@@ -9,6 +9,7 @@ import pytest
 
 from stagetrain.config import schema, scopes
 from stagetrain.errors import ConfigError
+from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.stages.roles import freeze_layers, select_variables
 from stagetrain.training import variables
 from tests import tiny
@@ -74,7 +75,7 @@ def test_a_layer_that_trains_nothing_is_put_into_inference_mode(detector: Any) -
 
 def check(data: pathlib.Path, stages: list[dict[str, Any]]) -> dict[str, Any]:
     """Checks all stages of a pipeline against the model."""
-    return variables.check_model({'pipeline': tiny.pipeline(data, stages), 'sources': {}}, lambda event: None, lambda: False)
+    return variables.check_model(CheckJob('', tiny.pipeline(data, stages)), lambda event: None, lambda: False)
 
 
 def test_all_stages_are_checked_before_the_first_step(tiny_data: pathlib.Path) -> None:

@@ -16,6 +16,8 @@ from stagetrain.errors import DamagedFile, Interrupted
 from stagetrain.images.batches import evaluation_batches
 from stagetrain.images.geometry import plain_view
 from stagetrain.images.loading import Images
+from stagetrain.pipeline.answers import ProposalsResult
+from stagetrain.pipeline.jobs import ArtefactJob
 from stagetrain.stores import arrays, proposals
 from stagetrain.weights import assign
 from tests import tiny
@@ -25,30 +27,29 @@ PROPOSING = ('backbone', 'decoder', 'rpn_head')
 pytestmark = [pytest.mark.numbers, pytest.mark.slow]
 
 
-def proposals_job(joint: Trained, folder: pathlib.Path) -> dict[str, Any]:
+def proposals_job(joint: Trained, folder: pathlib.Path) -> ArtefactJob:
     """Returns the job that makes proposals with the joint stage's modules for a stage that reads them."""
-    data = pathlib.Path(joint.job['pipeline']['data']['train']['path'])
+    data = pathlib.Path(joint.job.pipeline['data']['train']['path'])
     settings = {'from': 'joint', 'max_per_image': 20, 'pre_nms_top_k': 60, 'nms_iou': 0.6}
     stages = [tiny.stage('joint', tiny.RPN | tiny.HEAD), tiny.stage('head', tiny.HEAD, proposals=settings)]
-    origin = {'kind': 'stage', 'stage': 'joint', 'path': str(joint.checkpoint)}
     store = folder / 'stores' / 'proposals' / 'made'
     store.parent.mkdir(parents=True)
     document = tiny.pipeline(data, stages)
-    return tiny.job(folder, document, 'head', kind='artefact', origins=dict.fromkeys(PROPOSING, origin), folder=str(store))
+    return tiny.proposals_job(folder, document, 'head', dict.fromkeys(PROPOSING, joint.origin), store)
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
     """A finished store, and what it was made with."""
 
-    job: dict[str, Any]
-    result: dict[str, Any]
+    job: ArtefactJob
+    result: ProposalsResult
     detector: Detector
 
     @property
     def folder(self) -> pathlib.Path:
         """The store."""
-        return pathlib.Path(self.job['folder'])
+        return pathlib.Path(self.job.folder)
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +57,7 @@ def made(joint: Trained, tmp_path_factory: pytest.TempPathFactory) -> Made:
     job = proposals_job(joint, tmp_path_factory.mktemp('proposals'))
     result = proposals.make_proposals(job, lambda event: None, lambda: False)
     detector = tiny.context(job).build_detector(PROPOSING)
-    assign.initialise(detector.modules, job['origins'])
+    assign.initialise(detector.modules, job.origins)
     return Made(job, result, detector)
 
 
@@ -126,7 +127,7 @@ def test_an_interrupted_store_is_made_again_with_the_same_digest(made: Made, joi
     result = proposals.make_proposals(job, lambda event: None, lambda: False)
     assert result['digest'] == made.result['digest'] == arrays.verify(made.folder)
     assert (result['num_images'], result['recall']) == (18, made.result['recall'])
-    path = next(pathlib.Path(job['folder']).glob('train-*.npy'))
+    path = next(pathlib.Path(job.folder).glob('train-*.npy'))
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(DamagedFile, match=path.name):
-        arrays.verify(pathlib.Path(job['folder']))
+        arrays.verify(pathlib.Path(job.folder))

@@ -37,7 +37,7 @@ def test_three_heads_train_behind_a_frozen_backbone_and_then_all(stages: dict[st
     kernels = [name for name in heads if name.startswith('detection_head/') and name.endswith('/kernel')]
     assert {name.split('/')[1] for name in kernels} == {'0', '1', '2'}
     assert all((heads[name] != fresh[name].numpy()).any() and (heads[name] != everything[name]).any() for name in kernels)
-    published = keras_files.read_keras_h5(stages['heads'].job['origins']['backbone']['path'])
+    published = keras_files.read_keras_h5(stages['heads'].job.origins['backbone'].path)
     backbone = [name for name in heads if name.startswith('backbone/')]
     assert all(heads[name].tobytes() == published[name.removeprefix('backbone/')].tobytes() for name in backbone)
     assert {entry.get('stage') for entry in files.read_json(stages['all'].folder / 'lineage.json').values()} == {'heads'}

@@ -18,7 +18,8 @@ from stagetrain.config import schema
 from stagetrain.data import convert
 from stagetrain.data.index import load_dataset
 from stagetrain.detectors.experiment import INPUTS
-from stagetrain.errors import ConfigError, Interrupted
+from stagetrain.errors import ConfigError
+from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.training import variables
 from stagetrain.training.experiment import Crops, ExperimentInput
 from stagetrain.weights import assign
@@ -60,15 +61,6 @@ def classified(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path
     return tiny.Trained(job, *tiny.train(job))
 
 
-def resumed(job: dict[str, Any], folder: pathlib.Path) -> pathlib.Path:
-    """Returns the last checkpoint of the same job, stopped at its second step and resumed."""
-    (folder / 'stages' / job['id']).mkdir(parents=True)
-    (folder / 'cache').mkdir()
-    with pytest.raises(Interrupted, match='stopped and saved at step 2 of 4'):
-        tiny.train({**job, 'run_dir': str(folder)}, stop_after=2)
-    return folder / tiny.train({**job, 'run_dir': str(folder)})[0]['checkpoint']
-
-
 def test_the_task_measures_on_crops_of_the_validation_images(classified: tiny.Trained) -> None:
     assert set(classified.result['metrics']) == {'accuracy', 'top_5_accuracy', 'validation_loss'}
     assert 0.0 <= classified.result['metrics']['accuracy'] <= 1.0
@@ -78,14 +70,13 @@ def test_the_task_measures_on_crops_of_the_validation_images(classified: tiny.Tr
 
 
 def test_a_stopped_classification_ends_with_the_same_bits(classified: tiny.Trained, tmp_path: pathlib.Path) -> None:
-    assert tiny.tensors(resumed(classified.job, tmp_path)) == tiny.tensors(classified.checkpoint)
+    assert tiny.tensors(tiny.resumed(classified, tmp_path)) == tiny.tensors(classified.checkpoint)
 
 
 def test_the_detector_starts_from_the_classifiers_backbone(
     classified: tiny.Trained, tmp_path: pathlib.Path, tiny_data: pathlib.Path
 ) -> None:
-    origin = {'kind': 'stage', 'stage': 'first', 'path': str(classified.checkpoint)}
-    job = tiny.job(tmp_path, pipeline(tiny_data, classifier()), 'joint', origins={'backbone': origin})
+    job = tiny.job(tmp_path, pipeline(tiny_data, classifier()), 'joint', origins={'backbone': classified.origin})
     result, _ = tiny.train(job)
     lineage = files.read_json(tmp_path / 'stages' / 'joint' / 'lineage.json')
     assert {entry['kind'] for name, entry in lineage.items() if name.startswith('backbone/')} == {'stage'}
@@ -120,7 +111,7 @@ def test_the_loss_is_that_of_the_tasks_own_step(classified: tiny.Trained) -> Non
 def test_a_crop_shows_its_object(classified: tiny.Trained) -> None:
     context = tiny.context(classified.job)
     images = context.validation_images()
-    crops = Crops(images, context.pipeline.model)
+    crops = Crops(images, context.model)
     assert len(crops) == int(images.num_boxes.sum())
     shown, label = (value.numpy() for value in crops.plain(tf.constant(len(crops) - 1, tf.int64))[INPUTS])
     last = int(np.flatnonzero(images.num_boxes)[-1])
@@ -135,7 +126,7 @@ def test_a_crop_shows_its_object(classified: tiny.Trained) -> None:
 def refused(data: pathlib.Path, model: dict[str, Any], message: str) -> None:
     document = pipeline(data, model)
     with pytest.raises(ConfigError, match=message):
-        variables.check_model({'pipeline': document, 'sources': {}}, lambda event: None, lambda: False)
+        variables.check_model(CheckJob('', document), lambda event: None, lambda: False)
 
 
 def test_random_numbers_that_no_checkpoint_holds_are_refused_before_the_first_step(tiny_data: pathlib.Path) -> None:
@@ -229,11 +220,11 @@ def test_a_segmentation_trains_freezes_resumes_and_is_measured_through_its_task(
     records: pathlib.Path, tiny_data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     job = tiny.job(tmp_path / 'whole', with_frozen_backbone(tiny_data, segmentation(records)), 'first')
-    result, _ = tiny.train(job)
-    assert {'mean_iou', 'iou/0', 'iou/1', 'validation_loss'} <= set(result['metrics'])
-    rested = files.read_json(tmp_path / 'whole' / 'stages' / 'first' / 'frozen.json')
+    whole = tiny.Trained(job, *tiny.train(job))
+    assert {'mean_iou', 'iou/0', 'iou/1', 'validation_loss'} <= set(whole.result['metrics'])
+    rested = files.read_json(whole.folder / 'frozen.json')
     assert {name.split('/')[0] for name in rested} == {'backbone'}
-    assert tiny.tensors(resumed(job, tmp_path / 'stopped')) == tiny.tensors(tmp_path / 'whole' / result['checkpoint'])
+    assert tiny.tensors(tiny.resumed(whole, tmp_path / 'stopped')) == tiny.tensors(whole.checkpoint)
 
 
 def test_an_input_that_cannot_be_repeated_is_refused_before_the_first_step(

@@ -9,6 +9,7 @@ import pytest
 
 from stagetrain import files
 from stagetrain.pipeline import replacing
+from stagetrain.pipeline.jobs import StageJob
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ def stepwise(*boundaries: int) -> dict[str, Any]:
     return {'type': 'stepwise', 'stepwise': {'boundaries': list(boundaries), 'values': values}}
 
 
-def job(run_dir: pathlib.Path, data: pathlib.Path, folder: str, **train: Any) -> dict[str, Any]:
+def job(run_dir: pathlib.Path, data: pathlib.Path, folder: str, **train: Any) -> StageJob:
     document = tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, train)])
     return tiny.job(run_dir, document, 'rpn', folder=str(run_dir / folder / 'rpn'))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -14,6 +13,7 @@ from stagetrain.config import schema
 from stagetrain.data import convert
 from stagetrain.data.index import load_dataset
 from stagetrain.data.writers import WRITERS
+from stagetrain.pipeline.jobs import StageJob
 from stagetrain.training.step import StepFunction, Task, build_step
 from stagetrain.weights import names
 from tests import tiny
@@ -42,7 +42,7 @@ def converted(voc: schema.DataSource, to: str, folder: pathlib.Path) -> schema.D
     return WRITERS[to].source(folder / to, 'train')
 
 
-def job_on(source: schema.DataSource, run_dir: pathlib.Path) -> dict[str, Any]:
+def job_on(source: schema.DataSource, run_dir: pathlib.Path) -> StageJob:
     parser = {'aug_rand_hflip': True, 'aug_scale_min': 0.8, 'aug_scale_max': 1.2, 'max_num_instances': 40}
     document = tiny.pipeline(run_dir, [tiny.stage('joint', LOSSES)], parser=parser)
     document['data'] = {'classes': CLASSES, 'train': source.model_dump(), 'validation': source.model_dump()}
@@ -52,7 +52,7 @@ def job_on(source: schema.DataSource, run_dir: pathlib.Path) -> dict[str, Any]:
 class Trainee:
     """A tiny detector that trains from the same initial values each time; its graph is built once."""
 
-    def __init__(self, job: dict[str, Any]) -> None:
+    def __init__(self, job: StageJob) -> None:
         self.detector = tiny.context(job).build_detector(('backbone', 'decoder', 'rpn_head', 'detection_head'))
         self._optimizer = tf_keras.optimizers.SGD(0.01, momentum=0.9)
         trained = [variable for variable in names.named_variables(self.detector.modules).values() if variable.trainable]
@@ -62,7 +62,7 @@ class Trainee:
         self._variables = [*names.named_variables(self.detector.modules).values(), *self._optimizer.variables]
         self._initial = [variable.numpy() for variable in self._variables]
 
-    def losses(self, job: dict[str, Any]) -> list[dict[str, bytes]]:
+    def losses(self, job: StageJob) -> list[dict[str, bytes]]:
         """Returns every loss of every step, as bits."""
         for variable, value in zip(self._variables, self._initial, strict=True):
             variable.assign(value)

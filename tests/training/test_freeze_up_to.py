@@ -13,6 +13,7 @@ from stagetrain.config.builtin import keras_backbones as keras_options
 from stagetrain.detectors import keras_backbones
 from stagetrain.errors import ConfigError
 from stagetrain.files import read_json
+from stagetrain.pipeline.jobs import ModuleOrigin, StageJob
 from stagetrain.stages.roles import select_variables
 from stagetrain.weights import assign, keras_files
 from tests import tiny
@@ -26,10 +27,10 @@ def rpn(**keys: Any) -> dict[str, Any]:
     return tiny.stage('rpn', tiny.RPN, {'steps': 2}, init={'backbone': 'imagenet'}, **keys)
 
 
-def job(folder: pathlib.Path, data: pathlib.Path, **keys: Any) -> dict[str, Any]:
+def job(folder: pathlib.Path, data: pathlib.Path, **keys: Any) -> StageJob:
     document = tiny.pipeline(data, [rpn(**keys)], backbone=VGG16)
     document['sources'] = {'imagenet': {'keras_h5': str(folder / 'vgg.h5')}}
-    return tiny.job(folder, document, 'rpn', origins={'backbone': {'kind': 'keras_h5', 'path': str(folder / 'vgg.h5')}})
+    return tiny.job(folder, document, 'rpn', origins={'backbone': ModuleOrigin('keras_h5', str(folder / 'vgg.h5'))})
 
 
 @pytest.mark.slow

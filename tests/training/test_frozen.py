@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from stagetrain.config.stages import live_losses, stage_modules
 from stagetrain.files import read_json
+from stagetrain.pipeline.jobs import StageJob
 from stagetrain.stages.roles import freeze_layers, select_variables
 from stagetrain.training import optimizers
 from stagetrain.training.step import Task, build_step
@@ -19,7 +20,7 @@ from tests import tiny
 CLIPPED_SGD = {'type': 'sgd', 'sgd': {'momentum': 0.9, 'global_clipnorm': 1.0}}
 
 
-def frozen_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> dict[str, Any]:
+def frozen_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> StageJob:
     """Returns the job of an RPN stage on a frozen backbone with BatchNorm, which is computed at each step."""
     stage = tiny.stage(
         'rpn',
@@ -32,7 +33,7 @@ def frozen_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> dict[s
     return tiny.job(folder, tiny.pipeline(data, [stage]), 'rpn')
 
 
-def initial_digests(job: dict[str, Any]) -> dict[str, str]:
+def initial_digests(job: StageJob) -> dict[str, str]:
     """Returns the digests of the values that a stage without sources starts from."""
     context = tiny.context(job)
     detector = context.build_detector(stage_modules(context.pipeline, context.stage))
@@ -62,7 +63,7 @@ def test_every_frozen_bit_is_equal_after_training(
     assert recorded == {name: value for name, value in before.items() if name.startswith('backbone/')}
 
 
-def moved_statistics(job: dict[str, Any], *, freezes_layers: bool) -> int:
+def moved_statistics(job: StageJob, *, freezes_layers: bool) -> int:
     """Returns how many frozen variables move in two steps when layers are frozen, or only left out of the optimizer's list."""
     context = tiny.context(job)
     detector = context.build_detector(stage_modules(context.pipeline, context.stage))

@@ -21,6 +21,7 @@ from stagetrain.images import randomness
 from stagetrain.images.batches import evaluation_batches
 from stagetrain.images.geometry import Geometry, View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.pipeline.jobs import StageJob
 from tests import tiny
 
 pytestmark = pytest.mark.numbers
@@ -28,14 +29,14 @@ ALL = [*tiny.RPN, *tiny.HEAD]
 
 
 @pytest.fixture(scope='module')
-def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, Any]:
+def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> StageJob:
     parser = {'aug_rand_hflip': True, 'aug_scale_min': 0.8, 'aug_scale_max': 1.5, 'max_num_instances': 8}
     document = tiny.pipeline(tiny_data, [tiny.stage('joint', tiny.RPN | tiny.HEAD)], parser=parser)
     return tiny.job(tmp_path_factory.mktemp('input'), document, 'joint')
 
 
 @pytest.fixture(scope='module')
-def mirrored_job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, Any]:
+def mirrored_job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> StageJob:
     parser = {'aug_rand_hflip': True, 'aug_rand_vflip': True, 'max_num_instances': 8}
     document = tiny.pipeline(tiny_data, [tiny.stage('joint', tiny.RPN | tiny.HEAD)], parser=parser)
     return tiny.job(tmp_path_factory.mktemp('mirrored'), document, 'joint')
@@ -59,21 +60,21 @@ def assert_equal(one: list[dict[str, np.ndarray]], other: list[dict[str, np.ndar
             np.testing.assert_array_equal(value, theirs[key])
 
 
-def test_batches_do_not_depend_on_the_first_step(job: dict[str, Any], detector: Any) -> None:
+def test_batches_do_not_depend_on_the_first_step(job: StageJob, detector: Any) -> None:
     whole = arrays(tiny.training_input(job, detector, ALL).batches(0, 14))
     assert_equal(whole[9:], arrays(tiny.training_input(job, detector, ALL).batches(9, 14)))
 
 
-def test_batches_do_not_depend_on_threads_or_caches(mirrored_job: dict[str, Any], detector: Any) -> None:
+def test_batches_do_not_depend_on_threads_or_caches(mirrored_job: StageJob, detector: Any) -> None:
     plain = arrays(tiny.training_input(mirrored_job, detector, ALL, num_threads=1, cache_gib=0.0).batches(0, 24))
     cached = tiny.training_input(mirrored_job, detector, ALL, num_threads=4, cache_gib=1.0)
     assert_equal(plain, arrays(cached.batches(0, 24)))
     assert cached._resized is not None and cached._matched is not None
 
 
-def test_another_seed_or_stage_sees_other_images(job: dict[str, Any], detector: Any) -> None:
+def test_another_seed_or_stage_sees_other_images(job: StageJob, detector: Any) -> None:
     def order(**changes: Any) -> list[int]:
-        changed = {**job, 'stage': {**job['stage'], **changes}}
+        changed = dataclasses.replace(job, stage={**job.stage, **changes})
         batches = tiny.training_input(changed, detector, ALL).batches(0, 6)
         return [int(index) for batch in batches for index in batch['image_index']]
 
@@ -148,7 +149,7 @@ def test_an_image_of_another_size_than_annotated_is_named(tmp_path: pathlib.Path
         images.decode(0)
 
 
-def test_an_image_that_breaks_in_training_is_named(tmp_path: pathlib.Path, job: dict[str, Any], detector: Any) -> None:
+def test_an_image_that_breaks_in_training_is_named(tmp_path: pathlib.Path, job: StageJob, detector: Any) -> None:
     source = tiny.training_input(job, detector, ALL)
     examples = [dataclasses.replace(example, path=str(tmp_path / 'gone.jpg')) for example in source._images.dataset.examples]
     source._images.dataset = dataclasses.replace(source._images.dataset, examples=tuple(examples))
@@ -157,14 +158,14 @@ def test_an_image_that_breaks_in_training_is_named(tmp_path: pathlib.Path, job: 
     assert isinstance(source._images.fault, DataError) and 'gone.jpg' in str(source._images.fault)
 
 
-def test_evaluation_shows_every_image_once_and_fills_the_last_batch(mirrored_job: dict[str, Any]) -> None:
+def test_evaluation_shows_every_image_once_and_fills_the_last_batch(mirrored_job: StageJob) -> None:
     images = tiny.context(mirrored_job).validation_images()
     batches = list(evaluation_batches(images, 4, {}))
     assert [batch['image_index'].numpy().tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 5, 5]]
     np.testing.assert_array_equal(batches[1]['image'][1], images.show(tf.constant(5), plain_view()))
 
 
-def test_an_image_lost_before_evaluation_is_an_error_that_names_it(mirrored_job: dict[str, Any], tmp_path: pathlib.Path) -> None:
+def test_an_image_lost_before_evaluation_is_an_error_that_names_it(mirrored_job: StageJob, tmp_path: pathlib.Path) -> None:
     images = tiny.context(mirrored_job).validation_images()
     examples = [dataclasses.replace(example, path=str(tmp_path / 'gone.jpg')) for example in images.dataset.examples]
     images.dataset = dataclasses.replace(images.dataset, examples=tuple(examples))
@@ -199,7 +200,7 @@ def model_garden_sample(data: Dataset, model: Any) -> tuple[np.ndarray, dict[str
     return image.numpy(), labels
 
 
-def test_image_boxes_and_matches_are_those_of_the_model_gardens_parser(mirrored_job: dict[str, Any]) -> None:
+def test_image_boxes_and_matches_are_those_of_the_model_gardens_parser(mirrored_job: StageJob) -> None:
     options = tiny.model(input_size=[80, 96, 3], parser={'max_num_instances': 8})
     model = specs.detector('faster_rcnn').options.model_validate(options)
     data = tiny.context(mirrored_job).training_images().dataset

@@ -11,14 +11,15 @@ import pytest
 
 from stagetrain import files
 from stagetrain.errors import Interrupted, WeightsError
+from stagetrain.pipeline.jobs import StageJob
 from stagetrain.weights import assign, tensor_checks
 from tests import tiny
 from tests.tiny import Trained
 
 
-def interrupted(joint: Trained, folder: pathlib.Path, step: int) -> dict:
+def interrupted(joint: Trained, folder: pathlib.Path, step: int) -> StageJob:
     """Returns the joint stage's job in another run directory, stopped after a step."""
-    job = {**joint.job, 'run_dir': str(folder)}
+    job = tiny.elsewhere(joint.job, folder)
     (folder / 'stages' / 'joint').mkdir(parents=True)
     (folder / 'cache').mkdir()
     with pytest.raises(Interrupted, match=f'stage joint: stopped and saved at step {step} of 6'):
@@ -48,7 +49,7 @@ def test_a_run_directory_may_have_any_name(joint: Trained, tmp_path: pathlib.Pat
 
 @pytest.mark.slow
 def test_a_stage_stopped_in_its_last_evaluation_makes_only_that_anew(joint: Trained, tmp_path: pathlib.Path) -> None:
-    job = {**joint.job, 'run_dir': str(tmp_path)}
+    job = tiny.elsewhere(joint.job, tmp_path)
     (tmp_path / 'stages' / 'joint').mkdir(parents=True)
     (tmp_path / 'cache').mkdir()
     with pytest.raises(Interrupted, match='stopped in the evaluation, which the same command makes anew'):
@@ -71,11 +72,10 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(joint: Trained,
 
 @pytest.mark.slow
 def test_optimizer_and_schedule_are_new_in_each_stage(joint: Trained, tmp_path: pathlib.Path, tiny_data: pathlib.Path) -> None:
-    origin = {'kind': 'stage', 'stage': 'joint', 'path': str(joint.checkpoint)}
     constant = {'type': 'constant', 'constant': {'learning_rate': 0.0}}
     stages = [tiny.stage('joint', tiny.RPN | tiny.HEAD), tiny.stage('again', tiny.RPN, {'steps': 1, 'learning_rate': constant})]
     stages[1]['init'] = dict.fromkeys(('backbone', 'decoder', 'rpn_head'), 'joint')
-    job = tiny.job(tmp_path, tiny.pipeline(tiny_data, stages), 'again', origins=dict.fromkeys(stages[1]['init'], origin))
+    job = tiny.job(tmp_path, tiny.pipeline(tiny_data, stages), 'again', origins=dict.fromkeys(stages[1]['init'], joint.origin))
     result, _ = tiny.train(job)
     after = tiny.tensors(tmp_path / result['checkpoint'])
     slots = {key: np.frombuffer(value, np.float32) for key, value in after.items() if '/.OPTIMIZER_SLOT/' in key}
@@ -97,7 +97,7 @@ def test_regularisation_is_reported_apart_from_the_losses(joint: Trained) -> Non
 
 def test_a_finished_stage_is_evaluated_only(joint: Trained, tmp_path: pathlib.Path) -> None:
     shutil.copytree(joint.run_dir, tmp_path / 'run')
-    result, _ = tiny.train({**joint.job, 'run_dir': str(tmp_path / 'run')})
+    result, _ = tiny.train(tiny.elsewhere(joint.job, tmp_path / 'run'))
     assert result['digests'] == joint.result['digests']
     assert result['metrics'] == joint.result['metrics']
 
@@ -111,4 +111,4 @@ def test_a_stage_without_one_readable_checkpoint_is_not_started_anew(joint: Trai
     shutil.copytree(joint.run_dir, tmp_path / 'run')
     damage_all(tmp_path / 'run' / 'stages' / 'joint' / 'checkpoints')
     with pytest.raises(WeightsError, match=r'none of its 2 checkpoints can be read.*--force'):
-        tiny.train({**joint.job, 'run_dir': str(tmp_path / 'run')})
+        tiny.train(tiny.elsewhere(joint.job, tmp_path / 'run'))

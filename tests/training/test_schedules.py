@@ -12,6 +12,7 @@ import pytest
 from stagetrain import files
 from stagetrain.errors import Interrupted
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.jobs import StageJob
 from stagetrain.weights import assign
 from tests import tiny
 
@@ -20,7 +21,7 @@ JUDGED = {'validation_interval': 1, 'best_metric': 'recall_0.5'}
 RESTING = {'type': 'constant', 'constant': {'learning_rate': 0.0}}
 
 
-def rpn_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> dict[str, Any]:
+def rpn_job(folder: pathlib.Path, data: pathlib.Path, **train: Any) -> StageJob:
     """Returns the job of an RPN stage that is judged after each step."""
     return tiny.job(folder, tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, {**JUDGED, **train})]), 'rpn')
 

@@ -15,6 +15,7 @@ import tf_keras
 from stagetrain import files
 from stagetrain.detectors.detector import Batch
 from stagetrain.errors import StageFailed
+from stagetrain.pipeline.jobs import StageJob
 from stagetrain.stores.proposals import PROPOSALS
 from stagetrain.training.step import Task, build_step
 from stagetrain.weights import assign, names
@@ -25,7 +26,7 @@ MODULES = ('backbone', 'decoder', 'rpn_head', 'detection_head')
 
 
 @pytest.fixture(scope='module')
-def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> dict[str, Any]:
+def job(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> StageJob:
     document = tiny.pipeline(tiny_data, [tiny.stage('joint', tiny.RPN | tiny.HEAD)])
     return tiny.job(tmp_path_factory.mktemp('step'), document, 'joint')
 

@@ -10,6 +10,7 @@ import pytest
 from stagetrain.config import load
 from stagetrain.errors import ConfigError
 from stagetrain.files import read_json
+from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.training import variables
 from stagetrain.weights import assign, keras_files
 from tests import tiny
@@ -31,7 +32,7 @@ def test_new_layers_train_behind_published_ones_that_rest_and_then_all(tmp_path:
     new = {name for name, origin in lineage.items() if origin.get('new')}
     assert {name.rpartition('/')[0] for name in new} == {'backbone/top', 'backbone/top_bn'}
     first, last = (assign.read_stage_checkpoint(stages[name].checkpoint) for name in ('new_layers', 'all'))
-    saved = keras_files.read_keras_h5(stages['new_layers'].job['origins']['backbone']['path'])
+    saved = keras_files.read_keras_h5(stages['new_layers'].job.origins['backbone'].path)
     kept = [name for name in saved if f'backbone/{name}' in first]
     assert kept == [name for name in saved if not name.startswith(('conv_dw_12', 'conv_pw_12', 'conv_dw_13', 'conv_pw_13'))]
     assert all(saved[name].tobytes() == first[f'backbone/{name}'].tobytes() for name in kept)
@@ -46,4 +47,4 @@ def test_the_table_of_variables_and_the_check_know_what_is_new(tmp_path: pathlib
     assert rows['backbone/block2_conv1/kernel'] == 'imagenet: trained'
     frozen = document(tiny_data, tmp_path / 'vgg.h5', freeze_variables=['backbone/.*'])
     with pytest.raises(ConfigError, match=r'2 variables would be frozen at.*backbone/block1_conv5x5'):
-        variables.check_model({'pipeline': frozen, 'sources': {}}, lambda event: None, lambda: False)
+        variables.check_model(CheckJob('', frozen), lambda event: None, lambda: False)

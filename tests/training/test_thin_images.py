@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import xml.etree.ElementTree as ET
-from typing import Any
 
 import numpy as np
 import pytest
@@ -124,17 +123,16 @@ def test_thin_images_are_trained_on_proposed_for_stored_measured_and_detected_in
     ]
     document = tiny.pipeline(thin_data, stages)
     first = tiny.Trained(one := tiny.job(tmp_path, document, 'rpn'), *tiny.train(one))
-    origin: dict[str, Any] = {'kind': 'stage', 'stage': 'rpn', 'path': str(first.checkpoint)}
     store = tmp_path / 'stores' / 'proposals' / 'made'
     store.parent.mkdir(parents=True)
-    proposing = dict.fromkeys(('backbone', 'decoder', 'rpn_head'), origin)
+    proposing = dict.fromkeys(('backbone', 'decoder', 'rpn_head'), first.origin)
     made = proposals.make_proposals(
-        tiny.job(tmp_path, document, 'head', kind='artefact', origins=proposing, folder=str(store)),
+        tiny.proposals_job(tmp_path, document, 'head', proposing, store),
         lambda event: None,
         lambda: False,
     )
     assert made['recall']['recall_0.5'] is not None
-    origins = dict.fromkeys(('backbone', 'decoder'), origin)
+    origins = dict.fromkeys(('backbone', 'decoder'), first.origin)
     result, _ = tiny.train(tiny.job(tmp_path, document, 'head', origins=origins, artefacts={'proposals': str(store)}))
     assert result['metrics']['AP'] is not None and result['features']
 

@@ -10,6 +10,7 @@ import pytest
 import tf_keras
 
 from stagetrain.errors import ConfigError
+from stagetrain.pipeline.jobs import CheckJob, ModuleOrigin
 from stagetrain.training import variables
 from tests import tiny
 
@@ -29,13 +30,13 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Pat
     return {path.stem: path for path in folder.iterdir()}
 
 
-def checked(sources: dict[str, pathlib.Path], inits: list[dict[str, Any]], **document: Any) -> dict[str, Any]:
+def checked(sources: dict[str, pathlib.Path], inits: list[dict[str, Any]], **document: Any) -> dict[str, int]:
     """Checks a pipeline whose stages start as given."""
     stages = [tiny.stage(f'rpn_{number}', tiny.RPN, init=init) for number, init in enumerate(inits, start=1)]
     pipeline = tiny.pipeline(pathlib.Path('data'), stages) | document
     pipeline['sources'] = {name: {'keras_h5': str(path)} for name, path in sources.items()}
-    origins = {name: {'kind': 'keras_h5', 'path': str(path)} for name, path in sources.items()}
-    return variables.check_model({'pipeline': pipeline, 'sources': origins}, lambda event: None, lambda: False)
+    origins = {name: ModuleOrigin('keras_h5', str(path)) for name, path in sources.items()}
+    return variables.check_model(CheckJob('', pipeline, origins), lambda event: None, lambda: False)
 
 
 def test_sources_that_fit_pass(published: dict[str, pathlib.Path]) -> None:
@@ -69,7 +70,7 @@ def test_a_stage_of_another_network_must_fit_too(published: dict[str, pathlib.Pa
     ]
     document = tiny.pipeline(pathlib.Path('data'), stages) | {'models': {'wide': wide}}
     with pytest.raises(ConfigError) as error:
-        variables.check_model({'pipeline': document, 'sources': {}}, lambda event: None, lambda: False)
+        variables.check_model(CheckJob('', document), lambda event: None, lambda: False)
     backbone, decoder = str(error.value).splitlines()
     assert 'stages.second.init: backbone: ' in backbone and 'cannot be loaded from stage first: ' in backbone
     assert 'stages.second.init: decoder: ' in decoder and 'expected' in decoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shutil
 from typing import Any
@@ -19,6 +20,7 @@ from stagetrain.detectors import keras_backbones
 from stagetrain.detectors.faster_rcnn import FasterRcnn
 from stagetrain.errors import WeightsError
 from stagetrain.images.normalization import normalize
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign, names
 from tests.tiny import Trained
 from tests.weights.test_names import MODULES, build
@@ -58,7 +60,7 @@ def test_h5_is_assigned_by_name_into_a_frozen_network(h5: tuple[pathlib.Path, di
     detector = build(('backbone', 'decoder'))
     for leaf in names.leaves({'backbone': detector.modules['backbone']})[::2]:
         leaf.layer.trainable = False
-    lineage = assign.initialise(detector.modules, {'backbone': {'kind': 'keras_h5', 'path': str(path), 'digest': 'abc'}})
+    lineage = assign.initialise(detector.modules, {'backbone': ModuleOrigin('keras_h5', str(path), digest='abc')})
     found = values(detector, 'backbone')
     assert len(found) == len(expected) == 135
     for name, value in expected.items():
@@ -72,7 +74,7 @@ def test_h5_is_assigned_by_name_into_a_frozen_network(h5: tuple[pathlib.Path, di
 def test_published_weights_give_the_published_networks_features(weights: pathlib.Path) -> None:
     options = keras_options.KerasMobileNetV1(alpha=0.25)
     network = keras_backbones.mobilenet_v1(tf_keras.layers.InputSpec(shape=[None, 224, 224, 3]), options, 4e-5)
-    assign.initialise({'backbone': network}, {'backbone': {'kind': 'keras_h5', 'path': str(weights / H5)}})
+    assign.initialise({'backbone': network}, {'backbone': ModuleOrigin('keras_h5', str(weights / H5))})
     published = tf_keras.applications.MobileNet(
         input_shape=(224, 224, 3), alpha=0.25, include_top=False, weights=str(weights / H5)
     )
@@ -87,7 +89,7 @@ def faults(path: pathlib.Path, **origin: Any) -> tuple[FasterRcnn, dict[str, Any
     """Loads a quarter-width `.h5` into a half-width backbone."""
     wide = {'type': 'keras_mobilenet_v1', 'keras_mobilenet_v1': {'alpha': 0.5}}
     detector = build(('backbone', 'decoder'), backbone=wide)
-    return detector, assign.initialise(detector.modules, {'backbone': {'kind': 'keras_h5', 'path': str(path), **origin}})
+    return detector, assign.initialise(detector.modules, {'backbone': ModuleOrigin('keras_h5', str(path), **origin)})
 
 
 def test_other_shapes_are_refused(h5: tuple[pathlib.Path, dict[str, np.ndarray]]) -> None:
@@ -108,11 +110,11 @@ def test_what_skip_mismatch_leaves_out_is_recorded(tmp_path: pathlib.Path) -> No
     randomise(source.modules['detection_head'])
     prefix = tf.train.Checkpoint(detection_head=source.modules['detection_head']).write(str(tmp_path / 'ckpt'))
     other = FasterRcnn(source.model, num_classes=7, modules=MODULES, seed=1)
-    origin = {'kind': 'checkpoint', 'path': prefix}
+    origin = ModuleOrigin('checkpoint', prefix)
     with pytest.raises(WeightsError, match=r'detection_head: 4 of 10 variables.*shape \(4,\) in the source.*\(8,\) expected'):
         assign.initialise(other.modules, {'detection_head': origin})
     before = values(FasterRcnn(source.model, num_classes=7, modules=MODULES, seed=1), 'detection_head')
-    lineage = assign.initialise(other.modules, {'detection_head': {**origin, 'skip_mismatch': True}})
+    lineage = assign.initialise(other.modules, {'detection_head': dataclasses.replace(origin, skip_mismatch=True)})
     skipped = {name: entry for name, entry in lineage.items() if 'skipped' in entry}
     assert len(skipped) == 4 and {entry['kind'] for entry in skipped.values()} == {'fresh'}
     after, wanted = values(other, 'detection_head'), values(source, 'detection_head')
@@ -125,7 +127,7 @@ def test_a_variable_that_the_source_lacks_is_named_with_the_nearest(tmp_path: pa
     network.save_weights(tmp_path / 'w.h5')
     detector = build(('backbone', 'decoder'))
     with pytest.raises(WeightsError, match=r'134 of 135 variables.*backbone/conv1_bn/beta: not in the source\.'):
-        assign.initialise(detector.modules, {'backbone': {'kind': 'keras_h5', 'path': str(tmp_path / 'w.h5')}})
+        assign.initialise(detector.modules, {'backbone': ModuleOrigin('keras_h5', str(tmp_path / 'w.h5'))})
 
 
 @pytest.mark.parametrize('root', ['items', 'model'])
@@ -138,7 +140,7 @@ def test_a_model_garden_checkpoint_is_matched_by_object_path(tmp_path: pathlib.P
     }
     holder = tf.train.Checkpoint(**items) if root == 'items' else tf.train.Checkpoint(model=tf.train.Checkpoint(**items))
     prefix = holder.write(str(tmp_path / 'ckpt'))
-    lineage = assign.initialise(target.modules, {name: {'kind': 'checkpoint', 'path': prefix} for name in MODULES})
+    lineage = assign.initialise(target.modules, {name: ModuleOrigin('checkpoint', prefix) for name in MODULES})
     for module in MODULES:
         wanted = values(source, module)
         for name, value in values(target, module).items():
@@ -156,12 +158,17 @@ def test_a_model_garden_checkpoint_is_matched_by_object_path(tmp_path: pathlib.P
 def test_a_stages_checkpoint_is_read_by_canonical_name_and_checked(joint: Trained, tmp_path: pathlib.Path) -> None:
     checkpoint = joint.checkpoint
     detector = build(MODULES)
-    origin = {'kind': 'stage', 'stage': 'joint', 'path': str(checkpoint)}
+    origin = ModuleOrigin('stage', str(checkpoint), 'joint')
     lineage = assign.initialise(detector.modules, dict.fromkeys(MODULES, origin))
     digests = assign.digests(names.named_variables(detector.modules))
     described = files.read_json(checkpoint / 'variables.json')
     assert digests == {name: entry['digest'] for name, entry in described.items()}
-    assert lineage['backbone/conv1/kernel'] == {**origin, 'key': 'backbone/conv1/kernel'}
+    assert lineage['backbone/conv1/kernel'] == {
+        'kind': 'stage',
+        'path': origin.path,
+        'stage': 'joint',
+        'key': 'backbone/conv1/kernel',
+    }
     shutil.copytree(checkpoint, tmp_path / 'copy')
     described['backbone/conv1/kernel']['digest'] = '0' * 64
     files.write_json(tmp_path / 'copy' / 'variables.json', described)
@@ -189,7 +196,7 @@ def test_module_digests_change_with_any_variable() -> None:
 def test_classes_are_taken_by_their_names_from_a_stages_checkpoint(joint: Trained) -> None:
     order = {'take': [0, 3, 1, 2], 'num_classes': 4, 'layers': SPEC.class_layers}
     detector = build(MODULES)
-    origin = {'kind': 'run', 'path': str(joint.checkpoint), 'stage': 'joint', 'class_order': order}
+    origin = ModuleOrigin('run', str(joint.checkpoint), 'joint', class_order=order)
     stored = assign.read_stage_checkpoint(joint.checkpoint)
     lineage = assign.initialise(detector.modules, {'detection_head': origin})
     found = values(detector, 'detection_head')

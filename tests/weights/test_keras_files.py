@@ -13,6 +13,7 @@ import pytest
 import tf_keras
 
 from stagetrain.errors import WeightsError
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign, keras_files, names
 
 
@@ -37,7 +38,7 @@ def values(model: tf_keras.Model) -> dict[str, np.ndarray]:
 
 
 def load(model: tf_keras.Model, path: pathlib.Path, **origin: Any) -> dict[str, dict[str, Any]]:
-    return assign.initialise({'net': model}, {'net': {'kind': 'keras_h5', 'path': str(path), **origin}})
+    return assign.initialise({'net': model}, {'net': ModuleOrigin('keras_h5', str(path), **origin)})
 
 
 @pytest.mark.parametrize('suffix', ['.h5', '.weights.h5', '.keras'])

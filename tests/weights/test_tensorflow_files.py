@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from stagetrain.errors import WeightsError
+from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.weights import assign, recognise, sources
 
 ARRAYS = {
@@ -35,7 +36,7 @@ def network() -> tf_keras.Model:
 
 
 def load(model: Any, kind: str, path: pathlib.Path, **origin: Any) -> dict[str, dict[str, Any]]:
-    return assign.initialise({'backbone': model}, {'backbone': {'kind': kind, 'path': str(path), **origin}})
+    return assign.initialise({'backbone': model}, {'backbone': ModuleOrigin(kind, str(path), **origin)})
 
 
 @pytest.mark.parametrize('write_version', [tf.compat.v1.train.SaverDef.V1, tf.compat.v1.train.SaverDef.V2])
