@@ -279,7 +279,10 @@ class Steps:
     def measure(self, stage_name: str) -> Row:
         """Returns the row of one stage, in milliseconds."""
         _, pipeline, stage = self._bench.pipeline_of(stage_name)
-        (_, our_step), our_batches = cost.stage_step(pipeline, stage_name, stage), self._stored_batches(stage)
+        (_, our_step), our_batches = (
+            cost.stage_step(pipeline, stage_name, stage, tf.distribute.get_strategy()),
+            self._stored_batches(stage),
+        )
         task = bench_model_garden.build_task(pipeline, stage)
         bench_model_garden.freeze(self._model, bench_model_garden.frozen_modules(stage))
         their_step = bench_model_garden.build_step(task, self._model, optimizers.build_optimizer(stage.train))

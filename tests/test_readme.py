@@ -192,10 +192,14 @@ HELD_BY: dict[str, str] = {
     'A loss: `LossSpec`': 'tests/cli/test_outside_stages.py::test_a_student_learns_from_a_teacher_and_its_labels',
     'An exporter: `ExporterSpec`': 'tests/cli/test_export.py::test_a_plugins_format_holds_every_variable_of_the_stage',
     'A callback: `CallbackSpec`': 'tests/api/test_callbacks.py::test_it_sees_every_step_and_makes_no_stage_stale',
+    'A strategy: `StrategySpec`': (
+        'tests/cli/test_outside_strategy.py::test_it_trains_freezes_and_resumes_with_the_bits_of_one_device'
+    ),
     '`tests/outside/` has each of these': (
         'tests/cli/test_outside.py::test_one_file_each_is_enough_to_train_in_stages_and_detect '
         'tests/cli/test_outside_stages.py::test_a_student_learns_from_a_teacher_and_its_labels '
-        'tests/api/test_callbacks.py::test_it_sees_every_step_and_makes_no_stage_stale'
+        'tests/api/test_callbacks.py::test_it_sees_every_step_and_makes_no_stage_stale '
+        'tests/cli/test_outside_strategy.py::test_it_trains_freezes_and_resumes_with_the_bits_of_one_device'
     ),
     'For example, a backbone:': LEADS,
     'Tested on Linux and CPUs': 'tests/scripts/test_scripts.py::test_every_dependency_is_pinned',

@@ -15,7 +15,7 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import artefacts, losses, metric_names, model_rules, schedules, specs
+from stagetrain.config import artefacts, losses, metric_names, model_rules, schedules, specs, strategies
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
@@ -36,12 +36,6 @@ from stagetrain.errors import known_names, suggestion
 _WORD = re.compile(r'^[A-Za-z_][A-Za-z0-9_]*$')
 # Fields of the Model Garden's schedules and warm-ups that may stay None; all others must be given.
 _OPTIONAL_IN_SCHEDULES = ('staircase',)
-_NO_REPLICAS = (
-    "a step applies its gradients inside a condition, and the optimizer's slots are made outside the strategy's scope; "
-    'tf.distribute refuses both'
-)
-STRATEGIES_THAT_FAIL = {'mirrored': _NO_REPLICAS, 'tpu': f'{_NO_REPLICAS}, and no stage was ever tried on a TPU'}
-"""Value of `runtime.strategy` -> why no stage can train with it yet."""
 
 
 def check_pipeline(loaded: Loaded) -> None:
@@ -147,11 +141,18 @@ def _choices(value: Any, path: Path) -> Iterator[Problem]:
 
 
 def _runtime(pipeline: PipelineBase) -> Iterator[Problem]:
-    """The only place that says which strategies work."""
-    strategy = pipeline.runtime.strategy
-    if strategy in STRATEGIES_THAT_FAIL:
-        text = f"found '{strategy}'; expected 'one_device', the only one that works: {STRATEGIES_THAT_FAIL[strategy]}. Remove it"
-        yield ('runtime', 'strategy'), text
+    spec, options = strategies.chosen(pipeline.runtime)
+    if spec.refusal:
+        working = known_names(other.name for other in strategies.kinds() if not other.refusal)
+        yield ('runtime', 'strategy'), f"found '{spec.name}', which does not work yet: {spec.refusal}. Working here: {working}"
+    for other in strategies.kinds():
+        if other is not spec and getattr(pipeline.runtime, other.name, None) is not None:
+            text = (
+                f"options of '{other.name}' are given, but strategy is '{spec.name}': remove them or set strategy: {other.name}"
+            )
+            yield ('runtime', other.name), text
+    if spec.rules:
+        yield from specs.load_implementation(spec.rules)(pipeline, options)
 
 
 def _data(pipeline: PipelineBase) -> Iterator[Problem]:

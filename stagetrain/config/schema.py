@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import artefacts, bounds, callbacks, losses, recipe_budgets, specs
+from stagetrain.config import artefacts, bounds, callbacks, documentation, losses, recipe_budgets, specs, strategies
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
@@ -369,8 +369,9 @@ class Runtime(Strict):
     """Size of TensorFlow's thread pool inside an op. Pinned, for bits depend on it; it counts for up to date."""
     inter_op_threads: Annotated[int, Field(ge=1)] = 2
     """Size of TensorFlow's thread pool between ops. Pinned and counted likewise."""
-    strategy: Literal['one_device', 'mirrored', 'tpu'] = 'one_device'
-    """`tf.distribute` strategy. 'mirrored' and 'tpu' do not work yet and are refused by `check`, with the reason."""
+    strategy: str = strategies.ONE_DEVICE
+    """Which devices a stage computes on and how: a registered `tf.distribute` strategy, with its options in a key of its name
+    beside it. 'mirrored' and 'tpu' do not work yet and are refused by `check`, with the reason."""
 
 
 class Evaluation(Strict):
@@ -428,6 +429,19 @@ def stage_type() -> type[Stage]:
     return pydantic.create_model('Stage', __base__=Stage, __doc__=Stage.__doc__, **more) if more else Stage
 
 
+def _runtime_type() -> type[Runtime]:
+    """Returns the type of `runtime` with every strategy registered so far, and a key for the options of each that has some."""
+    names = tuple(spec.name for spec in strategies.kinds())
+    fields: dict[str, Any] = {
+        spec.name: (spec.options | None, Field(None, description=f'Options of the strategy {spec.name}.'))
+        for spec in strategies.kinds()
+        if spec.options is not strategies.NoOptions
+    }
+    text = documentation.of_fields(Runtime)['strategy']
+    fields['strategy'] = (Literal[names], Field(strategies.ONE_DEVICE, description=text))
+    return pydantic.create_model('Runtime', __base__=Runtime, __doc__=Runtime.__doc__, **fields)
+
+
 def clear_types() -> None:
     """Has the types made anew: a plugin has registered something."""
     stage_type.cache_clear()
@@ -442,6 +456,8 @@ def pipeline_type() -> type[PipelineBase]:
     if len(detectors) > 1:
         model = Annotated[Union[detectors], Field(discriminator='type')]
     fields: dict[str, Any] = {'model': (model, ...), 'models': (dict[Name, model], Field(default_factory=dict))}
+    runtime: Any = _runtime_type()
+    fields['runtime'] = (runtime, Field(default_factory=runtime))
     if stage_type() is not Stage:
         stages: Any = Annotated[list[stage_type()], Field(min_length=1)]  # type: ignore[misc]
         variant: Any = pydantic.create_model('Variant', __base__=Variant, __doc__=Variant.__doc__, stages=(stages | None, None))

@@ -199,5 +199,8 @@ def layers_key(module: str) -> str:
 
 def clear_names(seed: int) -> None:
     """Starts Keras' layer numbering anew and seeds the initialisers: a module is built equal in every stage and process."""
-    tf_keras.backend.clear_session()
+    if tf.distribute.has_strategy():  # Its scope belongs to the default graph, which a cleared session replaces.
+        tf_keras.backend.reset_uids()
+    else:
+        tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(seed)

@@ -24,15 +24,17 @@ CANONICAL_SIZE_PX, CANONICAL_LEVEL = 224.0, 4.0
 
 
 class Aligner:
-    """Cuts out the features of RoIs: on CPU by the native kernel, elsewhere by the Model Garden's layer."""
+    """Cuts out the features of RoIs: by the native kernel where the strategy in whose scope it is made computes on CPUs,
+    elsewhere by the Model Garden's layer."""
 
     def __init__(self, crop_size: int, sample_offset: float):
         """Args: crop_size: S; sample_offset: where in its cell a point is sampled, in [0, 1]."""
         self._crop_size, self._sample_offset = crop_size, sample_offset
+        self._is_native = runs_on_cpu()
 
     def __call__(self, features: Mapping[str, tf.Tensor], rois: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[B, R, S, S, C]`; see `align`."""
-        if runs_on_cpu():
+        if self._is_native:
             return align(features, rois, self._crop_size, self._sample_offset)
         return self._layer(features, rois)
 

@@ -1,4 +1,9 @@
-"""Sets TensorFlow up for a stage: thread pools, deterministic ops, `tf.distribute` strategy."""
+"""Sets TensorFlow up for a stage: thread pools, deterministic ops, `tf.distribute` strategy.
+
+strategy = configure(pipeline.runtime)
+with strategy.scope():
+    network = build_network(pipeline, stage)
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import contextlib
 
 import tensorflow as tf
 
-from stagetrain.config import schema
+from stagetrain.config import schema, specs, strategies
 
 
 def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf.distribute.Strategy:
@@ -20,22 +25,33 @@ def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf
       has_our_gradients: a network of ours is trained, not an experiment. On CPU ops are then deterministic even where `runtime`
         asks for none: without it TensorFlow's kernel of the gradient of `crop_and_resize`
         (tensorflow/core/kernels/image/crop_and_resize_op.cc) adds to one place from several threads at once and loses some of it.
+
+    Raises:
+      ConfigError: the strategy cannot be set up in this process.
     """
     with contextlib.suppress(RuntimeError):  # TensorFlow runs already, with pools of other sizes.
         tf.config.threading.set_intra_op_parallelism_threads(runtime.intra_op_threads)
         tf.config.threading.set_inter_op_parallelism_threads(runtime.inter_op_threads)
-    if runtime.deterministic or (has_our_gradients and runtime.strategy != 'tpu' and runs_on_cpu()):
+    spec, options = strategies.chosen(runtime)
+    strategy: tf.distribute.Strategy = specs.load_implementation(spec.implementation)(options)
+    with strategy.scope():
+        is_deterministic = runtime.deterministic or (has_our_gradients and runs_on_cpu())
+    if is_deterministic:
         tf.config.experimental.enable_op_determinism()
-    if runtime.strategy == 'mirrored':
-        return tf.distribute.MirroredStrategy()
-    if runtime.strategy == 'tpu':
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu='')
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver)
+    return strategy
+
+
+def one_device(options: strategies.NoOptions) -> tf.distribute.Strategy:
+    """Builds the strategy `one_device`: TensorFlow's default, which needs no scope."""
+    del options
     return tf.distribute.get_strategy()
 
 
 def runs_on_cpu() -> bool:
-    """Whether the step runs on a CPU: no accelerator is visible to TensorFlow."""
-    return not tf.config.list_logical_devices('GPU') and not tf.config.list_logical_devices('TPU')
+    """Returns whether the strategy in whose scope this is called computes on CPUs alone.
+
+    Outside of every scope TensorFlow computes on an accelerator where one is visible.
+    """
+    if not tf.distribute.has_strategy():
+        return not tf.config.list_logical_devices('GPU') and not tf.config.list_logical_devices('TPU')
+    return all(':CPU:' in device.upper() for device in tf.distribute.get_strategy().extended.worker_devices)

@@ -17,8 +17,8 @@ from stagetrain.stages.network import loaded_network
 
 def load_detector(chosen: Chosen) -> Any:
     """Returns the detector of a finished stage, with its weights."""
-    setup.configure(chosen.pipeline.runtime)
-    return loaded_network(chosen.pipeline, chosen.stage, chosen.origins)
+    with setup.configure(chosen.pipeline.runtime).scope():
+        return loaded_network(chosen.pipeline, chosen.stage, chosen.origins)
 
 
 def evaluator(chosen: Chosen, dataset: Dataset) -> Evaluator:

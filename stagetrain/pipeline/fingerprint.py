@@ -21,7 +21,7 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import artefacts, losses, onednn, options, schema, versions
+from stagetrain.config import artefacts, losses, onednn, options, schema, strategies, versions
 from stagetrain.config.builtin import experiment
 from stagetrain.config.stages import all_stages, live_losses, model_of
 from stagetrain.errors import DataError, StagetrainError, WeightsError
@@ -305,11 +305,19 @@ def _matching_digest(pattern: str) -> str:
 
 def _common_parts(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Facts) -> dict[str, Any]:
     model = model_of(pipeline, stage)
-    parts = dict(flatten('model', model)) | dict(flatten('runtime', pipeline.runtime))
+    parts = dict(flatten('model', model)) | _runtime_parts(pipeline.runtime)
     parts |= {'data.train': facts.train_digest, 'data.classes': list(pipeline.data.classes), 'numerics': NUMERICS_VERSION}
     if isinstance(model, experiment.Experiment):
         parts |= {f'model.input.{pattern}': facts.inputs[pattern] for pattern in experiment.input_patterns(model)}
     return parts | {f'{_VERSION}{package}': version for package, version in facts.versions.items()}
+
+
+def _runtime_parts(runtime: schema.Runtime) -> dict[str, Any]:
+    """Returns the settings of the machine that bits depend on: of strategies the chosen one, with its defaults filled in."""
+    spec, settings = strategies.chosen(runtime)
+    names = {f'runtime.{other.name}' for other in strategies.kinds()}
+    parts = {key: value for key, value in flatten('runtime', runtime) if '.'.join(key.split('.')[:2]) not in names}
+    return parts | dict(flatten(f'runtime.{spec.name}', settings))
 
 
 def _origin_parts(prefix: str, origins: Mapping[str, OriginDigest]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Context:
     model: NetworkOptions
     """The options of the stage's network, as it is built."""
     strategy: tf.distribute.Strategy
+    """Networks, and all else that has variables, are made in its scope."""
 
     @property
     def seed(self) -> int:
@@ -47,7 +48,8 @@ class Context:
 
     def build_detector(self, modules: tuple[str, ...]) -> Any:
         """Builds the stage's network with `modules` and initial values."""
-        return build_network(self.pipeline, self.stage, modules)
+        with self.strategy.scope():
+            return build_network(self.pipeline, self.stage, modules)
 
     def training_images(self, changes: Iterable[Callable[[Dataset], Dataset]] = ()) -> Images:
         """Loads the training set; `changes` are applied to it one after the other, e.g. by artefacts that add to it."""

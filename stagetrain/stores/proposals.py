@@ -48,7 +48,8 @@ def make_proposals(job: ArtefactJob, emit: Emit, should_stop: ShouldStop) -> Pro
     context = prepare(job)
     settings = context.stage.proposals
     assert settings is not None
-    detector = loaded_network(context.pipeline, context.stage, job.origins)
+    with context.strategy.scope():
+        detector = loaded_network(context.pipeline, context.stage, job.origins)
     train, validation = context.training_images(), context.validation_images()
     folder = pathlib.Path(job.folder)
     num_flips = train.geometry.num_flips

@@ -36,10 +36,10 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
       num_steps: stage id -> its number of steps.
     """
     trains_ours = any(not spec_of(pipeline, stage).own_input for _, stage, _ in all_stages(pipeline))
-    setup.configure(pipeline.runtime, has_our_gradients=trains_ours)
+    strategy = setup.configure(pipeline.runtime, has_our_gradients=trains_ours)
     rows = []
     for stage_id, stage, _ in all_stages(pipeline):
-        milliseconds = _milliseconds(pipeline, stage_id, stage)
+        milliseconds = _milliseconds(pipeline, stage_id, stage, strategy)
         rows.append(
             {
                 'stage': stage_id,
@@ -51,18 +51,21 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
     return rows
 
 
-def stage_step(pipeline: Any, stage_id: str, stage: schema.Stage) -> tuple[StageNetwork, StepFunction]:
+def stage_step(
+    pipeline: Any, stage_id: str, stage: schema.Stage, strategy: tf.distribute.Strategy
+) -> tuple[StageNetwork, StepFunction]:
     """Returns a stage's network at its initial values, and what its steps compute with it."""
-    built = stage_network(pipeline, stage, stage_id)
-    added = build_added(pipeline, stage, stage_id, built.network, None)
-    averages = Averages(built.trained, stage.train.ema) if stage.train.ema is not None else None
-    step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    task = task_of(built, stage, optimizers.build_optimizer(stage.train), step, averages, added)
-    return built, build_step(task, tf.distribute.get_strategy())
+    with strategy.scope():
+        built = stage_network(pipeline, stage, stage_id)
+        added = build_added(pipeline, stage, stage_id, built.network, None)
+        averages = Averages(built.trained, stage.train.ema) if stage.train.ema is not None else None
+        step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        task = task_of(built, stage, optimizers.build_optimizer(stage.train), step, averages, added)
+    return built, build_step(task, strategy)
 
 
-def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage) -> float:
-    built, step = stage_step(pipeline, stage_id, stage)
+def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage, strategy: tf.distribute.Strategy) -> float:
+    built, step = stage_step(pipeline, stage_id, stage, strategy)
     batch = _batch(pipeline, stage, built)
     seconds = []
     for _ in range(WARM_UP + MEASURED):

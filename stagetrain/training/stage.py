@@ -67,8 +67,9 @@ def train_stage(job: StageJob, emit: Emit, should_stop: ShouldStop) -> StageResu
       StagetrainError: the input cannot be used, or the stage diverged or broke the freeze proof.
     """
     context = prepare(job)
-    built = stage_network(context.pipeline, context.stage, context.id, job.origins)
-    added = build_added(context.pipeline, context.stage, context.id, built.network, job.teachers)
+    with context.strategy.scope():
+        built = stage_network(context.pipeline, context.stage, context.id, job.origins)
+        added = build_added(context.pipeline, context.stage, context.id, built.network, job.teachers)
     files.write_json(pathlib.Path(job.folder) / run_files.LINEAGE, {**built.lineage, **added.lineage})
     trainer = _Trainer(job, context, built, added, emit=emit, should_stop=should_stop)
     trainer.train()
@@ -87,8 +88,8 @@ class _Trainer:
         self._images = context.training_images(reader.training_set for reader in self._readers.values())
         self._emit, self._should_stop = emit, should_stop
         self._train = context.stage.train
-        step = tf.Variable(0, dtype=tf.int64, trainable=False)
         with context.strategy.scope():
+            step = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._schedule = Schedule(self._train)
             optimizer = build_optimizer(self._train, self._schedule)
             self._averages = Averages(built.trained, self._train.ema) if self._train.ema is not None else None
@@ -174,7 +175,8 @@ class _Trainer:
     def _image_ids(self, batch: Mapping[str, Any]) -> list[str]:
         if 'image_index' not in batch:
             return ['unknown, for the network reads its own files']
-        return [self._images.dataset.examples[int(index)].image_id for index in batch['image_index'].numpy()]
+        of_replicas = self._context.strategy.experimental_local_results(batch['image_index'])
+        return [self._images.dataset.examples[int(index)].image_id for part in of_replicas for index in part.numpy()]
 
     # ---- proofs and results ---------------------------------------------------------------------------------------------
 

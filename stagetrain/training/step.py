@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -101,31 +101,52 @@ def build_step(task: Task, strategy: tf.distribute.Strategy) -> StepFunction:
 
 
 def _traced(task: Task, strategy: tf.distribute.Strategy) -> Any:
-    def replica_step(batch: Batch, is_applied: tf.Tensor) -> Result:
-        return _replica_step(task, batch, is_applied, strategy.num_replicas_in_sync)
+    with strategy.scope():
+        has_replicas = tf.distribute.has_strategy()
+    return _traced_in_replicas(task, strategy) if has_replicas else _traced_alone(task)
 
-    if strategy.num_replicas_in_sync == 1:
-        return tf.function(replica_step, autograph=False)
+
+def _traced_alone(task: Task) -> Any:
+    @tf.function(autograph=False)
+    def step(batch: Batch, is_applied: tf.Tensor) -> Result:
+        # BatchNorm moves its statistics in the forward pass, before anyone knows whether the step is finite.
+        statistics = [variable.read_value() for variable in task.updated]
+        values, gradients = _in_parts(task, batch, 1)
+        is_finite = _is_within(values['total'], _all_finite(values['total'], gradients), task.max_loss)
+        tf.cond(tf.logical_and(is_finite, is_applied), lambda: _apply(task, gradients), lambda: _undo(task, statistics))
+        return {**values, 'is_finite': is_finite}
+
+    return step
+
+
+def _traced_in_replicas(task: Task, strategy: tf.distribute.Strategy) -> Any:
+    """Each replica computes its share of the batch; then one verdict on all of them decides whether the step is applied.
+
+    An optimizer sums the gradients of all replicas as it applies them, for which it must be called in the replicas, but not
+    inside of a condition there. So the condition stands between two runs of the replicas.
+    """
+    num_replicas = strategy.num_replicas_in_sync
+
+    def compute(batch: Batch) -> tuple[Result, list[Any], tf.Tensor, list[tf.Tensor]]:
+        statistics = [variable.read_value() for variable in task.updated]
+        values, gradients = _in_parts(task, batch, num_replicas)
+        return values, gradients, tf.cast(_all_finite(values['total'], gradients), tf.int32), statistics
 
     @tf.function(autograph=False)
-    def distributed_step(batch: Batch, is_applied: tf.Tensor) -> Result:
-        results = strategy.run(replica_step, args=(batch, is_applied))
-        is_finite = strategy.reduce(tf.distribute.ReduceOp.MEAN, tf.cast(results.pop('is_finite'), tf.float32), axis=None) == 1.0
-        return {
-            **{name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in results.items()},
-            'is_finite': is_finite,
-        }
+    def step(batch: Batch, is_applied: tf.Tensor) -> Result:
+        with strategy.scope():
+            values, gradients, finite, statistics = strategy.run(compute, args=(batch,))
+            means = {name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in values.items()}
+            num_finite = strategy.reduce(tf.distribute.ReduceOp.SUM, finite, axis=None)
+            is_finite = _is_within(means['total'], tf.equal(num_finite, num_replicas), task.max_loss)
+            tf.cond(
+                tf.logical_and(is_finite, is_applied),
+                lambda: _apply(task, gradients, strategy),
+                lambda: _undo(task, statistics, strategy),
+            )
+        return {**means, 'is_finite': is_finite}
 
-    return distributed_step
-
-
-def _replica_step(task: Task, batch: Batch, is_applied: tf.Tensor, num_replicas: int) -> Result:
-    # BatchNorm moves its statistics in the forward pass, before anyone knows whether the step is finite.
-    statistics = [variable.read_value() for variable in task.updated]
-    values, gradients = _in_parts(task, batch, num_replicas)
-    is_finite = _all_finite(values['total'], gradients, task.max_loss)
-    tf.cond(tf.logical_and(is_finite, is_applied), lambda: _apply(task, gradients), lambda: _undo(task, statistics))
-    return {**values, 'is_finite': is_finite}
+    return step
 
 
 def _in_parts(task: Task, batch: Batch, num_replicas: int) -> tuple[Result, list[Any]]:
@@ -186,19 +207,22 @@ def _weight(task: Task, name: str) -> Any:
     return weight * (ramp.start + (1.0 - ramp.start) * done)
 
 
-def _all_finite(total: tf.Tensor, gradients: Sequence[tf.Tensor], max_loss: float | None) -> tf.Tensor:
+def _all_finite(total: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns whether the loss and every gradient are finite.
 
     The loss alone does not tell: `0 * pow(0, .5)` is finite and its gradient NaN. A sum is not finite where an element is not.
     """
     sums = tf.stack([tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients if gradient is not None])
-    is_finite = tf.logical_and(tf.math.is_finite(total), tf.reduce_all(tf.math.is_finite(sums)))
+    return tf.logical_and(tf.math.is_finite(total), tf.reduce_all(tf.math.is_finite(sums)))
+
+
+def _is_within(total: tf.Tensor, is_finite: tf.Tensor, max_loss: float | None) -> tf.Tensor:
     return is_finite if max_loss is None else tf.logical_and(is_finite, total <= max_loss)
 
 
-def _apply(task: Task, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+def _apply(task: Task, gradients: Sequence[Any], strategy: tf.distribute.Strategy | None = None) -> tf.Tensor:
     before = [variable.read_value() for variable, _ in task.multiplied]
-    task.optimizer.apply_gradients(list(zip(gradients, task.trained, strict=True)))
+    _run(strategy, lambda own: task.optimizer.apply_gradients(list(zip(own, task.trained, strict=True))), gradients)
     for (variable, factor), value in zip(task.multiplied, before, strict=True):
         variable.assign(value + factor * (variable - value))
     if task.averages is not None:
@@ -207,7 +231,18 @@ def _apply(task: Task, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.constant(True)
 
 
-def _undo(task: Task, statistics: Sequence[tf.Tensor]) -> tf.Tensor:
-    for variable, value in zip(task.updated, statistics, strict=True):
-        variable.assign(value)
+def _undo(task: Task, statistics: Sequence[Any], strategy: tf.distribute.Strategy | None = None) -> tf.Tensor:
+    def put_back(own: Sequence[tf.Tensor]) -> None:
+        for variable, value in zip(task.updated, own, strict=True):
+            variable.assign(value)
+
+    _run(strategy, put_back, statistics)
     return tf.constant(False)
+
+
+def _run(strategy: tf.distribute.Strategy | None, function: Callable[[Any], Any], own: Any) -> None:
+    """Calls a function with what belongs to a replica, in every replica of a strategy, if there is one."""
+    if strategy is None:
+        function(own)
+    else:
+        strategy.run(function, args=(own,))

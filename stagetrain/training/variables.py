@@ -33,8 +33,9 @@ def check_model(job: CheckJob, emit: Emit, should_stop: ShouldStop) -> dict[str,
     """
     del emit, should_stop
     pipeline = load.load_resolved(job.pipeline).pipeline
-    setup.configure(pipeline.runtime)  # Before the first op: in one process with the stages, pools cannot be set later.
-    detectors = _whole(pipeline)
+    # Before the first op: in one process with the stages, pools cannot be set later.
+    with setup.configure(pipeline.runtime).scope():
+        detectors = _whole(pipeline)
     faults = []
     for stage_id, stage, _ in all_stages(pipeline):
         try:

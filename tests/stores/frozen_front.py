@@ -65,7 +65,7 @@ def stage(folder: pathlib.Path, data: pathlib.Path, parser: Mapping[str, Any] = 
     keys = {'freeze_variables': SHARED, 'allow_frozen_fresh': SHARED, **keys}
     document = tiny.pipeline(data, [tiny.stage('rpn', tiny.RPN, **keys)], parser=dict(parser))
     context = tiny.context(tiny.job(folder, document, 'rpn'))
-    built, step = cost.stage_step(context.pipeline, 'rpn', context.stage)
+    built, step = cost.stage_step(context.pipeline, 'rpn', context.stage, context.strategy)
     images = context.training_images()
     views = Views(images.geometry, randomness.stage_seed(context.seed, 'rpn'), context.stage.features.views)
     decision = features.decide(context.stage.features, built.network, list(built.roles.trained), images, views)
