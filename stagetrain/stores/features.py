@@ -12,6 +12,7 @@ import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -189,6 +190,14 @@ class FeatureStore:
         """
         if not folder.exists():
             arrays.make(folder, {'features': self._rows()}, progress, should_stop)
+        return self.committed(folder)
+
+    def committed(self, folder: pathlib.Path) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
+        """Checks a store that is there and returns what reads it inside a tf.data function.
+
+        Raises:
+          DamagedFile: the store has other bytes than were committed.
+        """
         arrays.verify(folder)
         store = arrays.ArrayStore(folder, 'features')
 
@@ -215,6 +224,26 @@ class FeatureStore:
             return np.concatenate([compute(batch).numpy() for batch in batches])[: last - first]
 
         return arrays.Rows(len(self._images) * self._count, compute_rows)
+
+
+class ReadFeatures(NamedTuple):
+    """Features that another stage stored."""
+
+    key: str
+    """The batch key under which detectors find them."""
+    read: Callable[[tf.Tensor, View], dict[str, tf.Tensor]]
+    """(image index, view) -> level -> float32 `[h, w, C]`."""
+
+
+def stored(run_dir: pathlib.Path, detector: Detector, cut: Cut, images: Images, views: Views) -> ReadFeatures | None:
+    """Returns the float32 features of these weights, images and views that a stage of the run has stored, or None.
+
+    Raises:
+      DamagedFile: they have other bytes than were committed.
+    """
+    store = FeatureStore(detector, Decision('disk', '', cut), images, views, 'float32')
+    folder = RunDirectory(run_dir).store('features') / store.fingerprint()
+    return ReadFeatures(cut.key, store.committed(folder)) if folder.is_dir() else None
 
 
 def attach(

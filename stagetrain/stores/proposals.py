@@ -1,7 +1,8 @@
 """Stored proposals: what one stage's RPN proposes for every image, for another stage's detection head.
 
 They are made in inference mode on the plain image and, when training mirrors images, on the mirrored ones; a scale jitter moves
-them with the image. B images, P proposals.
+them with the image. Each image is decoded once for all its mirrored forms, and not at all where the stage that proposes has
+stored features of them. B images, F mirrored forms of an image, P proposals.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from stagetrain.config import schema, specs
 from stagetrain.detectors.detector import Detector, Proposing
 from stagetrain.evaluation import metrics
+from stagetrain.images import randomness
 from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.images.views import Views
 from stagetrain.pipeline.answers import Emit, ProposalsResult, ShouldStop, progress
 from stagetrain.pipeline.jobs import ArtefactJob
-from stagetrain.stages.context import prepare
+from stagetrain.stages.context import Context, prepare
 from stagetrain.stages.network import loaded_network
-from stagetrain.stores import arrays
+from stagetrain.stores import arrays, features
 from stagetrain.stores.reader import ArtefactReader
+from stagetrain.weights import names
 
 BATCH_SIZE = 8
 PROPOSALS = 'proposals'
@@ -54,41 +59,70 @@ def make_proposals(job: ArtefactJob, emit: Emit, should_stop: ShouldStop) -> Pro
     folder = pathlib.Path(job.folder)
     num_flips = train.geometry.num_flips
     proposing = Proposing(settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
-    train_rows = _rows(detector, train, num_flips, proposing)
-    validation_rows = _rows(detector, validation, 1, detector.proposing)
+    maker = schema.stage_type().model_validate(job.maker)
+    stored = _stored_features(context, maker, detector, train)
+    train_rows = _rows(detector, proposing, len(train), _read_forms(train, num_flips, stored))
+    validation_rows = _rows(detector, detector.proposing, len(validation), _read_forms(validation, 1, None))
 
     tables = {'train': train_rows, 'validation': validation_rows}
     arrays.make(folder, tables, lambda done, total: emit(progress(done, total)), should_stop)
-    stored = ProposalReader(folder, settings).pixels(validation)
+    found = ProposalReader(folder, settings).pixels(validation)
     return {
         'folder': str(folder),
         'digest': arrays.verify(folder),
         'num_images': len(train) + len(validation),
         'seconds': time.monotonic() - started,
-        'recall': metrics.proposal_recall(validation.dataset, stored, context.pipeline.evaluation.num_proposals),
+        'recall': metrics.proposal_recall(validation.dataset, found, context.pipeline.evaluation.num_proposals),
     }
 
 
-def _rows(detector: Detector, images: Images, num_flips: int, proposing: Proposing) -> arrays.Rows:
+@dataclasses.dataclass(frozen=True)
+class _Forms:
+    """What proposals of an image are made of, in all its mirrored forms."""
+
+    count: int
+    """F."""
+    read: Callable[[tf.Tensor], dict[str, Any]]
+    """Image index, int64 scalar -> batch key -> `[F, ...]`: what `Detector.propose` reads."""
+
+
+def _read_forms(images: Images, num_flips: int, stored: features.ReadFeatures | None) -> _Forms:
+    def read(index: tf.Tensor) -> dict[str, Any]:
+        views = [dataclasses.replace(plain_view(), number=tf.constant(n), flip=tf.constant(n)) for n in range(num_flips)]
+        shape = images.geometry.shown_size(plain_view(), tf.gather(images.sizes, index))
+        forms: dict[str, Any] = {'image_shape': tf.tile(shape[tf.newaxis], [num_flips, 1])}
+        if stored is not None:
+            rows = [stored.read(index, view) for view in views]
+            return forms | {stored.key: {level: tf.stack([row[level] for row in rows]) for level in rows[0]}}
+        plain = images.resized(index)
+        return forms | {'image': tf.stack([images.geometry.mirror(plain, v.flip, tf.cast(shape, tf.int32)) for v in views])}
+
+    return _Forms(num_flips, read)
+
+
+def _rows(detector: Detector, proposing: Proposing, num_images: int, forms: _Forms) -> arrays.Rows:
     @tf.function(autograph=False)
-    def propose(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        boxes, scores = detector.propose(batch, **proposing._asdict())
+    def propose(batch: Mapping[str, Any]) -> tf.Tensor:
+        flat = tf.nest.map_structure(lambda values: tf.reshape(values, [BATCH_SIZE, *values.shape[2:]]), dict(batch))
+        boxes, scores = detector.propose(flat, **proposing._asdict())
         return tf.where(scores[..., tf.newaxis] > 0, boxes, PADDING)
 
-    def sample(row: tf.Tensor) -> dict[str, tf.Tensor]:
-        index = row // num_flips
-        flip = tf.cast(row % num_flips, tf.int32)
-        view = dataclasses.replace(plain_view(), flip=flip)
-        return {
-            'image': images.show(index, view),
-            'image_shape': images.geometry.shown_size(view, tf.gather(images.sizes, index)),
-        }
-
-    def compute(first: int, last: int) -> np.ndarray:
-        batches = whole_batches(first, last, BATCH_SIZE, sample)
+    def compute(first: int, last: int) -> np.ndarray:  # Of whole images: a part of a store has a multiple of all counts.
+        batches = whole_batches(first // forms.count, last // forms.count, BATCH_SIZE // forms.count, forms.read)
         return np.concatenate([propose(batch).numpy() for batch in batches])[: last - first]
 
-    return arrays.Rows(len(images) * num_flips, compute)
+    return arrays.Rows(num_images * forms.count, compute)
+
+
+def _stored_features(context: Context, maker: schema.Stage, detector: Detector, images: Images) -> features.ReadFeatures | None:
+    """Returns what reads the features that the proposing stage stored for its own steps; None where those do not serve."""
+    last = specs.spec_of(context.pipeline.model).proposal_modules[-1]
+    cut = detector.frozen_cut([name for name in names.named_variables(detector.modules) if name.split('/')[0] == last])
+    views = Views(images.geometry, randomness.stage_seed(context.seed, maker.name), maker.features.views)
+    # Rounded features would give other proposals, and random views are not the mirrored forms that proposals are made of.
+    if cut is None or cut.layers or maker.features.views is not None or views.count is None or maker.features.dtype != 'float32':
+        return None
+    return features.stored(context.run_dir, detector, cut, images, views)
 
 
 class ProposalReader(ArtefactReader):
