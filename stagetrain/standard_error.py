@@ -26,6 +26,16 @@ def fileno() -> int:
     return sys.stderr.fileno() if _persons is None else _persons
 
 
+def write(text: str) -> None:
+    """Shows a text to the person, at once; does nothing where nobody reads it any more."""
+    with contextlib.suppress(OSError, ValueError):
+        if _persons is not None:
+            os.write(_persons, text.encode(getattr(sys.stderr, 'encoding', None) or 'utf-8', 'backslashreplace'))
+        elif sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def leading_to(descriptor: int) -> Iterator[None]:
     """Has file descriptor 2 be `descriptor` inside a block, and then again what it was.

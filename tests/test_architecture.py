@@ -18,6 +18,8 @@ ORDER = (
     'standard_error',
     'files',
     'outputs',
+    'flags',
+    'logs',
     'config',
     'data',
     'pipeline',
@@ -37,7 +39,7 @@ ORDER = (
 )
 """A room imports itself and those that stand before it, nothing else."""
 TENSORFLOW = {'tensorflow', 'tf_keras', 'keras', 'official', 'orbit'}
-WITHOUT_TENSORFLOW = ('errors', 'standard_error', 'files', 'outputs', 'config', 'pipeline', 'data', 'workers')
+WITHOUT_TENSORFLOW = ('errors', 'standard_error', 'files', 'outputs', 'flags', 'logs', 'config', 'pipeline', 'data', 'workers')
 NO_TENSORFLOW_LOADED = f'import sys; found = sorted({TENSORFLOW!r} & set(sys.modules)); assert not found, found'
 
 

@@ -22,8 +22,8 @@ from types import FrameType
 import rich.console
 
 import stagetrain
-from stagetrain import standard_error
-from stagetrain.cli import data_arguments, streams
+from stagetrain import flags, logs, standard_error
+from stagetrain.cli import command_line, data_arguments, streams
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 from stagetrain.workers import quiet
 
@@ -39,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.escape_what_does_not_fit()
     if not sys.warnoptions:  # Neither `python -W` nor PYTHONWARNINGS asks for them.
         warnings.simplefilter('ignore')  # Of libraries, about what no user of theirs can change; logs hold them.
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    with flags.of_command(command_line.options_of(_parser())), logs.of_process(standard_error.write):
+        return _main(command_line.parsed(_parser, words), is_process=arguments is None)
+
+
+def _main(options: argparse.Namespace, is_process: bool) -> int:
     # Before and behind the stages, which have handlers of their own.
     former = {number: signal.signal(number, handler) for number, handler in _HANDLERS.items()}
     try:
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for number, handler in former.items():
             # The interpreter gives signals back to the system while it ends: one more would kill it, and its exit code be lost.
-            signal.signal(number, signal.SIG_IGN if arguments is None else handler)
+            signal.signal(number, signal.SIG_IGN if is_process else handler)
 
 
 _OF_THE_PLACE = {
@@ -63,6 +68,7 @@ _OF_THE_PLACE = {
 def _carry_out(options: argparse.Namespace) -> int:
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
     try:
+        logs.keep_in_log_dir('stagetrain')
         return verb(options, rich.console.Console(markup=False, emoji=False))  # A name such as `[/x]` is shown as it is.
     except StagetrainError as error:
         print(f'stagetrain {options.command}: {error}', file=sys.stderr)
@@ -266,8 +272,8 @@ def _clean(options: argparse.Namespace, console: rich.console.Console) -> int:
     return EXIT_DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='stagetrain', description='Trains object detectors in stages described by a YAML file.')
+def _parser() -> command_line.Parser:
+    parser = command_line.Parser(prog='stagetrain', description='Trains object detectors in stages described by a YAML file.')
     parser.add_argument('--version', action=_Version, nargs=0, help='show the versions that decide numbers, and exit')
     verbs = parser.add_subparsers(dest='command', required=True, metavar='VERB')
     run = _verb(verbs, 'run', _run, 'run the stages that are not up to date; an interrupted run goes on')

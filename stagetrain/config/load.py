@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from stagetrain import flags
 from stagetrain.config import artefacts, document, lengths, recipe_budgets, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
@@ -79,17 +80,8 @@ def load_pipeline(
     Raises:
       ConfigError: The file cannot be read, or something in it is wrong; everything found is listed.
     """
-    environ = os.environ if environ is None else environ
     path = None if isinstance(source, Mapping) else pathlib.Path(source).absolute()
-    if isinstance(source, Mapping):
-        root = _with_bases(
-            document.from_plain(dict(source), Place('pipeline', None, pathlib.Path.cwd())), 'pipeline', environ, ()
-        )
-    else:
-        root = _read_with_bases(pathlib.Path(source).absolute(), os.fspath(source), environ, ())
-    for text in overrides:
-        root = recipe_nodes.long_form(override(root, text))
-    root = _with_absolute_paths(expand(root, environ))
+    root = _given(source, overrides, os.environ if environ is None else environ)
     _import_plugins(root)
     expanded = _map_stages(recipe_nodes.expand_recipes(root), _with_absolute_artefact_paths)
     spread, problems = _spread_train(expanded)
@@ -137,18 +129,47 @@ def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
     Raises:
       ConfigError: The file cannot be read or is not a resolved pipeline.
     """
-    if isinstance(source, Mapping):
-        root, path = document.from_plain(dict(source), Place('resolved pipeline', None, pathlib.Path.cwd())), None
-    else:
-        path = pathlib.Path(source).absolute()
-        root = document.read(pathlib.Path(source), os.fspath(source), variables=False)
+    root = _resolved(source)
     _import_plugins(root)
-    return _finish(root, path)
+    return _finish(root, None if isinstance(source, Mapping) else pathlib.Path(source).absolute())
+
+
+def import_plugins(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> None:
+    """Imports the plugins of a pipeline file, for the flags that they define; looks at nothing else in it.
+
+    Raises:
+      ConfigError: The file cannot be read, or a plugin cannot be imported.
+    """
+    _import_plugins(_given(source, overrides, os.environ))
+
+
+def import_resolved_plugins(source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
+    """Imports the plugins of what `load_resolved` reads, as `import_plugins` does."""
+    _import_plugins(_resolved(source))
 
 
 def dump_resolved(loaded: Loaded, *, allow_unicode: bool = True) -> str:
     """Returns the YAML text of a resolved pipeline, as `document.dump`; `load_resolved` of a file with it gives an equal one."""
     return document.dump(loaded.resolved, allow_unicode=allow_unicode)
+
+
+def _given(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str], environ: Mapping[str, str]) -> Node:
+    """Returns what a file or mapping holds, with bases, overrides and the environment applied, and paths absolute."""
+    if isinstance(source, Mapping):
+        root = _with_bases(
+            document.from_plain(dict(source), Place('pipeline', None, pathlib.Path.cwd())), 'pipeline', environ, ()
+        )
+    else:
+        root = _read_with_bases(pathlib.Path(source).absolute(), os.fspath(source), environ, ())
+    for text in overrides:
+        root = recipe_nodes.long_form(override(root, text))
+    return _with_absolute_paths(expand(root, environ))
+
+
+def _resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Node:
+    if isinstance(source, Mapping):
+        return document.from_plain(dict(source), Place('resolved pipeline', None, pathlib.Path.cwd()))
+    return document.read(pathlib.Path(source), os.fspath(source), variables=False)
 
 
 def _finish(root: Node, path: pathlib.Path | None, common: Sequence[Problem] = (), more_keys: Iterable[str] = ()) -> Loaded:
@@ -344,6 +365,7 @@ def _import_plugins(root: Node) -> None:
             _import_plugin(node.value, node.place)
     if set(sys.modules) - known:  # A plugin may have registered a detector or a backbone.
         schema.clear_types()
+    flags.accept()
 
 
 def _import_plugin(name: str, place: Place) -> None:

@@ -3,8 +3,8 @@
     emit(progress(step=200, num_steps=600, values={'rpn_score': 0.12}))
     emit(note('features disk: the output of decoder is fixed'))
 
-A child writes JSON lines on the file descriptor that STAGETRAIN_EVENTS_FD names: any number of `ProgressMessage` and
-`NoteMessage`, and last a `DoneMessage` or a `FailedMessage`. `pipeline.lock` keeps the results.
+A child writes JSON lines on the file descriptor that STAGETRAIN_EVENTS_FD names: any number of `ProgressMessage`,
+`NoteMessage` and `LogMessage`, and last a `DoneMessage` or a `FailedMessage`. `pipeline.lock` keeps the results.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ class NoteMessage(TypedDict):
     """A line for the ledger."""
 
     event: Literal['note']
+    text: str
+
+
+class LogMessage(TypedDict):
+    """A line of the job's log that flags of absl show to the person; the worker shows it."""
+
+    event: Literal['log']
     text: str
 
 

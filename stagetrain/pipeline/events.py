@@ -14,7 +14,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stagetrain.pipeline.planned import Plan
+from stagetrain.config import metric_names
+from stagetrain.pipeline.planned import SKIP, Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +103,45 @@ class Ended(Event):
 
 
 Listener = Callable[[Event], None]
+
+
+def described(event: Event) -> str | None:
+    """Returns an event as one line; None for one that another event or the error that ends the run describes."""
+    if isinstance(event, Planned):
+        return _headline(event)
+    if isinstance(event, Checking):
+        return 'checking all stages against the names of the variables'
+    if isinstance(event, Remark):
+        return event.text
+    if isinstance(event, Started | Skipped):
+        return f'{event.job}: {event.reason}'
+    if isinstance(event, Note):
+        return f'{event.job}: {"WARNING: " if event.is_warning else ""}{event.text}'
+    if isinstance(event, Progress):
+        return f'{event.job}: {event.step}/{event.num_steps} {values_text(event.values)}'
+    if isinstance(event, Finished):
+        return f'{event.job}: finished in {event.seconds:.1f} s{_brief(event.metrics)}'
+    return None
+
+
+def values_text(values: Mapping[str, float | None]) -> str:
+    """Returns losses or metrics as they are shown beside a step."""
+    return ' '.join(f'{key} {"not measured" if value is None else f"{value:.4g}"}' for key, value in values.items())
+
+
+def _brief(metrics: Mapping[str, float | None]) -> str:
+    shown = {name: metrics.get(name) for name in metric_names.BRIEF}
+    return ''.join(f', {name} {value:.3f}' for name, value in shown.items() if value is not None)
+
+
+def _headline(event: Planned) -> str:
+    plan = event.plan
+    selected = [stage for stage in plan.stages if stage.selected]
+    waiting = [stage for stage in selected if stage.action != SKIP]
+    what = f'{len(waiting)} of {len(selected)} stages to do' if waiting else f'all {len(selected)} stages are up to date'
+    bad = plan.facts.num_bad_train + plan.facts.num_bad_validation
+    skipped = f', {bad} bad items left out' if bad else ''
+    return f'{event.run_dir}: {what}; {plan.facts.num_train} training and {plan.facts.num_validation} validation images{skipped}'
 
 
 def nobody(event: Event) -> None:

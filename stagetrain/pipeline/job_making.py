@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stagetrain import flags
 from stagetrain.config import artefacts, losses
 from stagetrain.config.stages import spec_of
 from stagetrain.pipeline import class_lists, other_runs
@@ -22,7 +23,7 @@ from stagetrain.pipeline.rundir import RunDirectory
 def check_job(plan: Plan, directory: RunDirectory) -> CheckJob:
     """Returns the job that holds all stages, and all sources, against the names of the model's variables."""
     sources = {name: source_origin(plan, name) for name in plan.loaded.pipeline.sources}
-    return CheckJob(str(directory.path.absolute()), plan.loaded.resolved, sources)
+    return CheckJob(str(directory.path.absolute()), plan.loaded.resolved, sources, flags=flags.given())
 
 
 def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory, folder: pathlib.Path) -> StageJob:
@@ -31,6 +32,7 @@ def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory, folder: pat
     return StageJob(
         run_dir=str(directory.path.absolute()),
         pipeline=plan.loaded.resolved,
+        flags=flags.given(),
         id=stage.id,
         stage=_resolved(plan, stage.node),
         fingerprint=stage.fingerprint,
@@ -53,6 +55,7 @@ def artefact_job(plan: Plan, stage: StagePlan, artefact: ArtefactPlan, directory
     return ArtefactJob(
         run_dir=str(directory.path.absolute()),
         pipeline=plan.loaded.resolved,
+        flags=flags.given(),
         id=stage.id,
         stage=_resolved(plan, stage.node),
         fingerprint=artefact.fingerprint,

@@ -58,6 +58,8 @@ class Job:
     """The run directory, absolute."""
     pipeline: Mapping[str, Any]
     """The resolved pipeline; `load.load_resolved` reads it."""
+    flags: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    """Flags of absl and of plugins that were given to the parent, as words of a command line."""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of a job file."""
@@ -169,7 +171,7 @@ def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
             fields[name] = _origins(fields[name])
         if 'teachers' in fields:
             fields['teachers'] = {term: _origins(modules) for term, modules in fields['teachers'].items()}
-        for marks in {'mixed_versions', 'extended'} & set(fields):
+        for marks in {'flags', 'mixed_versions', 'extended'} & set(fields):
             fields[marks] = tuple(fields[marks])
         return types[value['kind']](**fields)
     except (KeyError, TypeError, AttributeError) as error:

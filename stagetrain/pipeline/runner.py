@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 
 from stagetrain import files
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
-from stagetrain.pipeline import actions, fingerprint, gates, job_making, planned, run_files, stopping
+from stagetrain.pipeline import actions, fingerprint, gates, job_making, planned, run_files, run_log, stopping
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.answers import ArtefactResult, Emit, Message, StageResult
 from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
@@ -72,7 +72,7 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, listen: 
     stopper = stopper or Stopper()
     workers = _Workers(start_worker, stopper)
     directory.keep_data_items(plan.facts.items)
-    with workers.closing(), stopper.passing_to(workers.stop):
+    with run_log.kept(plan, directory, listen) as listen, workers.closing(), stopper.passing_to(workers.stop):
         if any(stage.selected and stage.action in planned.TRAINS for stage in plan.stages):
             _record_remarks(plan, directory, listen)
             _check_model(plan, directory, workers, listen)

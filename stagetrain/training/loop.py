@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
 from stagetrain.config import schema
 from stagetrain.errors import Interrupted, StageFailed
 from stagetrain.pipeline import run_files
@@ -175,7 +177,9 @@ class Loop:
         checkpoint.save(self._checkpoints, self.state, self.train.max_to_keep)
         best.prune(self.folder, map(run_files.step_of, run_files.checkpoint_folders(self._checkpoints)))
         self._saved = time.monotonic()
-        self.saving_seconds += self._saved - self._started
+        seconds = self._saved - self._started
+        logging.info('%s: checkpoint of step %d saved in %.2f s', self.stage_id, step, seconds)
+        self.saving_seconds += seconds
         self._started = self._saved
         return True
 

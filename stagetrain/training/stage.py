@@ -8,6 +8,7 @@ its own, if there is one, takes over.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import pathlib
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from stagetrain import files
 from stagetrain.config import metric_names, specs
@@ -71,9 +73,17 @@ def train_stage(job: StageJob, emit: Emit, should_stop: ShouldStop) -> StageResu
         built = stage_network(context.pipeline, context.stage, context.id, job.origins)
         added = build_added(context.pipeline, context.stage, context.id, built.network, job.teachers)
     files.write_json(pathlib.Path(job.folder) / run_files.LINEAGE, {**built.lineage, **added.lineage})
+    _log_variables(context.id, built)
     trainer = _Trainer(job, context, built, added, emit=emit, should_stop=should_stop)
     trainer.train()
     return trainer.finish()
+
+
+def _log_variables(stage_id: str, built: StageNetwork) -> None:
+    kinds = collections.Counter(origin['kind'] for origin in built.lineage.values())
+    origins = ', '.join(f'{count} from {kind}' for kind, count in sorted(kinds.items()))
+    trained, frozen = len(built.roles.trained), len(built.roles.frozen)
+    logging.info('%s: %d variables train, %d are frozen; origins: %s', stage_id, trained, frozen, origins)
 
 
 class _Trainer:
@@ -112,6 +122,7 @@ class _Trainer:
         self._history.keep_until(first)
         best.forget_after(self._folder, first)
         self._seconds = self._history.seconds
+        logging.info('%s: begins at step %d of %d', self._context.id, first, self._num_steps)
         if first == self._num_steps or self._history.ends_early:
             return
         inputs = self._input()

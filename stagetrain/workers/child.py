@@ -3,7 +3,8 @@
     python -m stagetrain.workers.child        # started by `stagetrain.workers.process`, never by hand
 
 It answers with JSON lines on the file descriptor that STAGETRAIN_EVENTS_FD names. SIGTERM, SIGINT and the end of its standard
-input (the parent is gone) all mean: save and stop. What it prints goes to the job file's `.log`.
+input (the parent is gone) all mean: save and stop. What it prints and logs goes to the job file's `.log`; the parent
+also gets the lines of the log that flags such as `--verbosity` show to the person.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from stagetrain.config import specs
-from stagetrain.errors import EXIT_DONE, EXIT_FAILED, Interrupted, StagetrainError
-from stagetrain.pipeline import children, run_files, rundir
-from stagetrain.pipeline.answers import DoneMessage, Emit, FailedMessage, Message, ShouldStop
-from stagetrain.pipeline.jobs import Job, read_job
+from absl import logging as absl_logging
+
+import stagetrain
+from stagetrain import flags, logs
+from stagetrain.config import load, specs
+from stagetrain.errors import EXIT_DONE, EXIT_FAILED, BadInput, Interrupted, StagetrainError
+from stagetrain.pipeline import children, events, run_files, rundir
+from stagetrain.pipeline.answers import DoneMessage, Emit, FailedMessage, LogMessage, Message, ShouldStop
+from stagetrain.pipeline.jobs import Job, WorkJob, read_job
 from stagetrain.workers.environment import prepare_environment
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
@@ -50,13 +55,71 @@ def carry_out(
     Raises:
       StagetrainError: what the job raises.
     """
-    return dict(specs.load_implementation(implementations[job.kind])(job, emit, should_stop))
+    load.import_resolved_plugins(job.pipeline)  # They may define flags.
+    flags.take(job.flags)
+    with _logged(job, emit) as tell:
+        return dict(specs.load_implementation(implementations[job.kind])(job, tell, should_stop))
+
+
+@contextlib.contextmanager
+def _logged(job: Job, emit: Emit) -> Iterator[Emit]:
+    """Gives an `emit` that also logs; the block's begin and end are logged too."""
+    with contextlib.suppress(BadInput):  # The parent could write there when it began.
+        logs.keep_in_log_dir('stagetrain_child')
+    name, version = job.id if isinstance(job, WorkJob) else 'all stages', stagetrain.__version__
+    given = ' '.join(job.flags) or 'none'
+    absl_logging.info('%s: job %s, process %d, stagetrain %s; flags: %s', name, job.kind, os.getpid(), version, given)
+
+    def tell(message: Message) -> None:
+        absl_logging.info('%s', _described(name, message))
+        emit(message)
+
+    try:
+        yield tell
+    except StagetrainError as error:
+        absl_logging.log(absl_logging.INFO if isinstance(error, Interrupted) else absl_logging.ERROR, '%s: %s', name, error)
+        raise
+    absl_logging.info('%s: job %s is done', name, job.kind)
+
+
+def _described(name: str, message: Message) -> str | None:
+    if message['event'] == 'progress':
+        return events.described(events.Progress(name, message['step'], message['num_steps'], message['values']))
+    return events.described(events.Note(name, message['text']))
+
+
+class _Parent:
+    """What the parent is told, by any thread: one JSON line for each message."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._pipe, self._lock = pipe, threading.Lock()
+        self.should_stop = threading.Event()
+        """Set when the parent is gone, or a signal came."""
+
+    def emit(self, message: Message | LogMessage | DoneMessage | FailedMessage) -> None:
+        """Sends a message."""
+        try:
+            with self._lock:
+                self._pipe.write(json.dumps(message, default=_plain) + '\n')
+                self._pipe.flush()
+        except BrokenPipeError:
+            self.should_stop.set()
+
+    def show(self, line: str) -> None:
+        """Has the parent show a line of the log to the person."""
+        self.emit({'event': 'log', 'text': line})
 
 
 def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
     """Carries out one job and returns the exit code."""
-    events = os.fdopen(int(os.environ.pop(EVENTS_VARIABLE)), 'w', encoding='utf-8')
-    os.set_inheritable(events.fileno(), False)  # A grandchild that held it would hide our death from the parent.
+    pipe = os.fdopen(int(os.environ.pop(EVENTS_VARIABLE)), 'w', encoding='utf-8')
+    os.set_inheritable(pipe.fileno(), False)  # A grandchild that held it would hide our death from the parent.
+    parent = _Parent(pipe)
+    with logs.of_process(parent.show, sys.stderr.fileno()):
+        return _wait_and_answer(parent, implementations)
+
+
+def _wait_and_answer(parent: _Parent, implementations: Mapping[str, str]) -> int:
     prepare_environment()
     for implementation in implementations.values():
         specs.load_implementation(implementation)
@@ -66,19 +129,11 @@ def main(implementations: Mapping[str, str] = IMPLEMENTATIONS) -> int:
         return EXIT_DONE
     job_file = pathlib.Path(json.loads(line))
     _print_to(run_files.log_of(job_file))
-    return _answer(job_file, events, implementations)
+    return _answer(job_file, parent, implementations)
 
 
-def _answer(job_file: pathlib.Path, events: IO[str], implementations: Mapping[str, str]) -> int:
-    stop = threading.Event()
-
-    def emit(event: Message | DoneMessage | FailedMessage) -> None:
-        try:
-            events.write(json.dumps(event, default=_plain) + '\n')
-            events.flush()
-        except BrokenPipeError:
-            stop.set()
-
+def _answer(job_file: pathlib.Path, parent: _Parent, implementations: Mapping[str, str]) -> int:
+    emit, stop = parent.emit, parent.should_stop
     try:
         job = read_job(job_file)
         with children.attending(pathlib.Path(job.run_dir)):

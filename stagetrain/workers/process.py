@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
+from absl import logging as absl_logging
+
+from stagetrain import standard_error
 from stagetrain.config import onednn
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
 from stagetrain.pipeline import jobs, run_files
@@ -64,6 +68,9 @@ class ChildWorker:
             self._process.stdin.write(f'{json.dumps(str(job_file))}\n'.encode())  # A path may hold a line feed.
             self._process.stdin.flush()
         for event in map(_parsed, self._events):
+            if event['event'] == 'log':
+                standard_error.write(event['text'])
+                continue
             self._answered = event['event'] in ('done', 'failed')
             if event['event'] == 'done':
                 return dict(event['result'])
@@ -114,7 +121,9 @@ class ChildWorker:
         log = run_files.log_of(self._job_file) if self._job_file else None
         self._early_output.seek(0)
         text = self._early_output.read() + (log.read_bytes() if log and log.is_file() else b'')
-        lines = text.decode(errors='replace').strip().splitlines()[-_NUM_LAST_WORDS:]
+        lines = [line for line in text.decode(errors='replace').strip().splitlines() if not _is_information(line)][
+            -_NUM_LAST_WORDS:
+        ]
         return 'its last words:\n  ' + '\n  '.join(lines) if lines else 'it said nothing'
 
 
@@ -183,6 +192,12 @@ def start_child(command: Sequence[str] = WORKER_COMMAND, environ: Mapping[str, s
 def starter(in_process: bool) -> Callable[[], ChildWorker | InProcessWorker]:
     """Returns what the runner calls for each job."""
     return InProcessWorker if in_process else start_child
+
+
+def _is_information(line: str) -> bool:
+    """Whether a line of a job's log says what was going well."""
+    prefix = re.match(absl_logging.ABSL_LOGGING_PREFIX_REGEX, line)
+    return prefix is not None and prefix['severity'] == 'I'
 
 
 def _parsed(line: str) -> Any:

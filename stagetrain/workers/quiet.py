@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from stagetrain import standard_error
+from stagetrain import logs, standard_error
 from stagetrain.errors import StagetrainError
 from stagetrain.workers.environment import prepare_environment
 
@@ -39,7 +39,7 @@ def computing(log: pathlib.Path | None = None, *, keep: bool = False) -> Iterato
 
 @contextlib.contextmanager
 def printing_to(log: pathlib.Path | None = None, *, keep: bool = False) -> Iterator[None]:
-    """Sends file descriptor 2 to a log.
+    """Sends file descriptor 2, and our own log lines, to a log.
 
     An exception that is no `StagetrainError` tells, in front of its traceback, where the log is. A crash in native code leaves a
     traceback on the real standard error.
@@ -52,7 +52,7 @@ def printing_to(log: pathlib.Path | None = None, *, keep: bool = False) -> Itera
     descriptor, path = _opened(log, keep)
     is_temporary = path != log
     try:
-        with standard_error.leading_to(descriptor):
+        with standard_error.leading_to(descriptor), logs.to(descriptor):
             yield
     except (StagetrainError, BrokenPipeError):
         raise

@@ -1,0 +1,206 @@
+"""Parses a command line: options of verbs, flags of absl and of plugins; what is not known gets the nearest name.
+
+parser = Parser(prog='stagetrain')
+verbs = parser.add_subparsers(dest='command', metavar='VERB')
+options = parsed(make_parser, ['run', 'four.yaml', '--verbosity=1', '--tint=3'])     # --tint: of a plugin in four.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from absl import flags
+from absl.flags import argparse_flags
+
+from stagetrain.errors import ConfigError, suggestion
+from stagetrain.flags import FLAGS
+
+_WHERE_FLAGS_ARE = 'Flags of absl (--verbosity, --log_dir, ...) and of plugins: --helpfull'
+
+
+class Parser(argparse_flags.ArgumentParser):
+    """A parser of a command or a verb that takes flags of absl too, which its help does not list."""
+
+    def __init__(
+        self, *, prog: str | None = None, description: str | None = None, example: str | None = None, allow_abbrev: bool = True
+    ) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog='\n'.join([*([f'Example: {example}'] if example else []), _WHERE_FLAGS_ARE]),
+            allow_abbrev=allow_abbrev,
+            add_help=False,
+            formatter_class=_LinesKept,
+            conflict_handler='resolve',  # `flags.accept` refuses a plugin's flag that has the name of an option.
+        )
+        self.add_argument('-h', '--help', action='help', help='show this help message and exit')
+        self.add_argument('--helpshort', action='help', help=argparse.SUPPRESS)
+        self.add_argument('--helpfull', action=_FullHelp, nargs=0, help=argparse.SUPPRESS)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """Parses what it knows; a value that is wrong for a flag ends the command like one that is wrong for an option."""
+        try:
+            found: tuple[argparse.Namespace, list[str]] = super().parse_known_args(args, namespace)
+        except (flags.Error, ValueError) as error:
+            self.error(str(error))
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Adds the nearest name to argparse's message."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            nearest = suggestion(str(value), map(str, action.choices or ()))
+            raise argparse.ArgumentError(action, f'{error.message}{nearest and "."}{nearest}') from error
+
+
+class _LinesKept(argparse.HelpFormatter):
+    """Keeps the lines of what stands below the options."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return '\n'.join(super(_LinesKept, self)._fill_text(line, width, indent) for line in text.splitlines())
+
+
+class _FullHelp(argparse.Action):
+    """Shows the help with all flags that are defined."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.print_help()
+        print(f'\nFlags:\n{FLAGS.get_help()}')
+        parser.exit()
+
+
+def parsed(make_parser: Callable[[], Parser], words: Sequence[str]) -> argparse.Namespace:
+    """Parses a command's words; where an option is not known, plugins that its files name are asked for flags.
+
+    Args:
+      make_parser: makes the parser, with the flags that are defined at that moment.
+      words: the command line, without the program.
+
+    Raises:
+      SystemExit: as argparse does: with 0 after help, with 2 and a message when the words are wrong.
+    """
+    parser = make_parser()
+    try:
+        words = FLAGS.read_flags_from_files(list(words), force_gnu=True)
+    except (flags.Error, ValueError) as error:
+        parser.error(str(error))
+    remarks: list[str] = []
+    if _wants_plugins(parser, words):
+        remarks = list(_imported_plugins(words))
+        parser = make_parser()
+    try:
+        words = list(_as_argparse_takes_them(words))
+    except ValueError as error:
+        parser.error(str(error))
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        _refuse(unknown, _parser_of(parser, options), remarks)
+    return options
+
+
+def _refuse(unknown: Sequence[str], parser: argparse.ArgumentParser, remarks: Sequence[str]) -> NoReturn:
+    nearest = [suggestion(word.partition('=')[0], parser._option_string_actions) for word in unknown if word.startswith('-')]
+    more = ''.join([*nearest, *(f' {remark}' for remark in remarks)])
+    parser.error(f'unrecognized arguments: {" ".join(unknown)}{more and "."}{more}')
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Returns the options, with their dashes, of a parser and its verbs; flags of absl and plugins are none."""
+    own = {option for action in parser._actions if action.dest != argparse.SUPPRESS for option in action.option_strings}
+    return own.union(*(options_of(verb) for verb in verbs_of(parser).values()))
+
+
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Returns verb -> its parser; for the parser of a verb the same of its actions."""
+    choices = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(choices[0]) if choices else {}
+
+
+def _parser_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.ArgumentParser:
+    """Returns the parser of the verb, or of its action, that the options name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return _parser_of(action.choices[getattr(options, action.dest)], options)
+    return parser
+
+
+def _flag_words(words: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yields dashes, name and the rest from the equals sign on of the words that are options."""
+    for word in words:
+        if word == '--':
+            return
+        name, _, _ = word.partition('=')
+        bare = name.lstrip('-')
+        if bare != name and bare and not bare[0].isdigit():
+            yield name[: len(name) - len(bare)], bare, word[len(name) :]
+
+
+def _wants_plugins(parser: argparse.ArgumentParser, words: Sequence[str]) -> bool:
+    """Whether some option is known neither here nor to absl, or all flags are to be listed."""
+    known = {option.lstrip('-') for option in options_of(parser)}
+    names = {name for _, name, _ in _flag_words(words)}
+    return 'helpfull' in names or any(name not in known and _flag_of(name) is None for name in names)
+
+
+def _flag_of(name: str) -> flags.Flag | None:
+    """Returns the flag that a name, or `no` and a name, sets."""
+    if name in FLAGS:
+        return FLAGS[name]
+    positive = name.removeprefix('no')
+    return FLAGS[positive] if positive in FLAGS and FLAGS[positive].boolean else None
+
+
+def _imported_plugins(words: Sequence[str]) -> Iterator[str]:
+    """Imports the plugins of all pipeline files and run directories among the words; yields what was wrong with one."""
+    from stagetrain.config import load
+    from stagetrain.pipeline import run_files
+
+    for word in words:
+        try:
+            if os.path.isfile(os.path.join(word, run_files.CONFIG)):
+                load.import_resolved_plugins(pathlib.Path(word, run_files.CONFIG))
+            elif word.endswith(('.yaml', '.yml')) and os.path.isfile(word):
+                load.import_plugins(word, _overrides(words))
+        except ConfigError as error:
+            yield f'Flags of the plugins of {word} are not known: {error}'
+
+
+def _overrides(words: Sequence[str]) -> Iterator[str]:
+    for word, following in zip(words, [*words[1:], ''], strict=True):
+        if word == '--set':
+            yield following
+        elif word.startswith('--set='):
+            yield word.removeprefix('--set=')
+
+
+def _as_argparse_takes_them(words: Sequence[str]) -> Iterator[str]:
+    """Yields the words with flags in the form that argparse knows, as absl takes them: `-verbosity=1`, `--v=1`, `--flag=true`.
+
+    Raises:
+      ValueError: the value of a boolean flag is none.
+    """
+    left = iter(words)
+    for word in left:
+        found = next(_flag_words([word]), None)
+        if word == '--':
+            yield word
+            yield from left
+        elif found is None or (flag := _flag_of(found[1])) is None:
+            yield word
+        else:
+            _, name, value = found
+            if flag.boolean and value:
+                name, value = (name if _is_true(flag, value[1:]) else f'no{name}'), ''
+            yield f'{"-" if len(name) == 1 else "--"}{name}{value}'
+
+
+def _is_true(flag: flags.Flag, value: str) -> bool:
+    try:
+        return bool(flag.parser.parse(value))
+    except ValueError as error:
+        raise ValueError(f'flag --{flag.name}={value}: expected true or false') from error
