@@ -110,3 +110,17 @@ def plugins_forgotten() -> Iterator[None]:
         if '/tests/outside/' in (getattr(sys.modules[name], '__file__', None) or ''):
             del sys.modules[name]
     schema.clear_types()
+
+
+@pytest.fixture(scope='session')
+def tfod() -> pathlib.Path:
+    """A folder with `samples` of the Object Detection API, `labelmaps` and `names` of variables."""
+    return _folder('TFOD', 'tfod')
+
+
+@pytest.fixture(scope='session')
+def tfod_samples(tfod: pathlib.Path) -> list[pathlib.Path]:
+    """The files that the Object Detection API ships."""
+    found = sorted((tfod / 'samples').glob('*.config'))
+    assert len(found) > 50
+    return found

@@ -176,6 +176,9 @@ BAD_ARGUMENTS = (
     'weights diff {config} {run}',
     'data check {data}/none',
     'data convert {data} --to csv --out {data}',
+    'import-tfod {config} --out {out}',
+    'import-tfod {data} --out {out}',
+    'import-tfod {config} --out {data}',
 )
 
 

@@ -232,6 +232,15 @@ def _data(options: argparse.Namespace, console: rich.console.Console) -> int:
     return data.check(options, console) if options.action == 'check' else data.convert_data(options, console)
 
 
+def _import_tfod(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.bridges.tfod.importing import Choices
+    from stagetrain.cli import import_tfod
+
+    choices = Choices(options.freeze_rule, options.allow_unmatched, options.backbone, options.recipe)
+    import_tfod.import_tfod(options.config, options.out, choices, console)
+    return EXIT_DONE
+
+
 def _weights(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.cli import weights
 
@@ -323,6 +332,7 @@ def _parser() -> command_line.Parser:
     verify.add_argument('--files_only', action='store_true', help='compare files and digests, without reading the tensors')
     data_arguments.add_arguments(_verb(verbs, 'data', _data, 'check a data set, or convert it into another format'))
     _add_weights(verbs)
+    _add_import_tfod(verbs)
     resume = _verb(
         verbs, 'verify-resume', _verify_resume, 'train a stage straight and with a SIGKILL on the way, and compare every bit'
     )
@@ -347,6 +357,26 @@ class _Version(argparse.Action):
             parser.exit(error.exit_code, f'stagetrain --version: {error}\n')
         print(f'stagetrain {stagetrain.__version__} ({others})')
         parser.exit()
+
+
+def _add_import_tfod(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = 'make a pipeline file of a pipeline.config of the TensorFlow Object Detection API'
+    tfod = _verb(verbs, 'import-tfod', _import_tfod, text)
+    tfod.add_argument('config', type=pathlib.Path, metavar='CONFIG', help='the pipeline.config, as text or JSON')
+    tfod.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR', help='folder for pipeline.yaml and report.md')
+    tfod.add_argument(
+        '--freeze_rule',
+        choices=['train', 'model_main', 'tf2'],
+        default='model_main',
+        help='the trainer whose reading of freeze_variables is meant; default: model_main',
+    )
+    tfod.add_argument(
+        '--allow_unmatched', action='store_true', help='write freeze patterns that hit nothing as comments; else an error'
+    )
+    tfod.add_argument(
+        '--backbone', metavar='TYPE', help='a backbone in place of a feature extractor that is not here, e.g. keras_resnet101'
+    )
+    tfod.add_argument('--recipe', choices=['four_step'], help='the one training as the stages of a recipe')
 
 
 def _add_weights(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

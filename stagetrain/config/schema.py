@@ -58,7 +58,7 @@ class DataSource(Strict):
     """csv, csv_header: the class file (`name,id`), `classes.csv` beside the file by default. tfrecord: the label map (`.pbtxt`).
     yolo: class names, one a line."""
     masks: bool = False
-    """coco, yolo, labelme: read the objects' masks too (`segmentation`, polygons), as Mask R-CNN needs them; an object without
+    """coco, yolo, labelme, tfrecord: read the objects' masks too (`segmentation`, polygons), for Mask R-CNN; an object without
     one is a bad item."""
     include_difficult: bool = False
     """voc: train on objects that the annotator marked as difficult. In evaluation they always count as 'ignore'."""

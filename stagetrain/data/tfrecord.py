@@ -6,6 +6,7 @@
     image/object/bbox_yxyx_px                  optional: [4 N] floats, the same boxes in pixels; they count when given, for a
                                                float of 0 to 1 times a width is seldom the pixel that it was made of
     image/object/{difficult,is_crowd}          optional flags
+    image/object/mask                          with `masks: true`; see `record_masks`
     image/height, image/width                  optional; compared with the image
     image/source_id                            optional; without it an image is called `<file>:<record>`
 
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from stagetrain.config import schema
-from stagetrain.data import images, tf_example
+from stagetrain.data import images, record_masks, tf_example
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable, class_id, scaled, usable_box
 from stagetrain.data.crc32c import masked_crc32c
 from stagetrain.data.label_map import read_label_map
@@ -56,6 +57,8 @@ class _Labels:
 
     classes: tuple[str, ...]
     names: Mapping[int, str]
+    with_masks: bool
+    """Whether the objects' masks are read too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +92,7 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
         frames += found
         bad += broken
     # Decoding releases the interpreter lock; each task reads its own record, so few are in memory.
-    labels = _Labels(classes, _label_names(source, classes))
+    labels = _Labels(classes, _label_names(source, classes), source.masks)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(functools.partial(_read_record, labels, max_image_pixels), frames))
     examples, repeated = _without_repeated_ids([(frame, example) for frame, (example, _) in zip(frames, results, strict=True)])
@@ -279,10 +282,13 @@ def _example(labels: _Labels, max_image_pixels: int, frame: Frame, data: bytes) 
     info = _checked_image(encoded, values, max_image_pixels)
     objects = _Objects.of(values)
     kept: list[tuple[tuple[float, float, float, float], int, bool, bool]] = []
+    masks: list[str] = []
     bad: list[BadItem] = []
     for index in range(objects.count):
         try:
-            kept.append(objects.usable(index, info, labels))
+            usable = objects.usable(index, info, labels)
+            masks += [_mask(values, index, objects, info)] if labels.with_masks else []
+            kept.append(usable)
         except Unusable as error:
             bad.append(error.at(frame.path, _place(frame, error.element)))
     example = Example(
@@ -297,8 +303,14 @@ def _example(labels: _Labels, max_image_pixels: int, frame: Frame, data: bytes) 
         classes=np.asarray([number for _, number, _, _ in kept], np.int32),
         difficult=np.asarray([difficult for _, _, difficult, _ in kept], np.bool_),
         is_crowd=np.asarray([is_crowd for _, _, _, is_crowd in kept], np.bool_),
+        masks=tuple(masks) if labels.with_masks else None,
     )
     return example, bad
+
+
+def _mask(values: Mapping[str, tuple[Any, ...]], index: int, objects: _Objects, info: images.ImageInfo) -> str:
+    found = values.get(record_masks.FEATURE, ())
+    return record_masks.mask_of(found, index, objects.count, (info.height, info.width), f'object[{index + 1}]/mask')
 
 
 def _encoded(values: Mapping[str, tuple[Any, ...]]) -> bytes:

@@ -47,6 +47,7 @@ RESNET50: Endpoints = {
     '5': 'conv5_block3_out',
 }
 RESNET101: Endpoints = {**RESNET50, '4': 'conv4_block23_out'}
+RESNET152: Endpoints = {**RESNET50, '3': 'conv3_block8_out', '4': 'conv4_block36_out'}
 MOBILENET_V1: Endpoints = {
     '1': 'conv_pw_1_relu',
     '2': 'conv_pw_3_relu',
@@ -107,6 +108,11 @@ def resnet50(input_specs: Any, options: keras_options.KerasBackbone, l2_weight_d
 def resnet101(input_specs: Any, options: keras_options.KerasBackbone, l2_weight_decay: float) -> tf_keras.Model:
     """Builds ResNet-101; levels 2 to 5 are C2 to C5."""
     return _backbone(_application(tf_keras.applications.ResNet101, input_specs), RESNET101, options, l2_weight_decay)
+
+
+def resnet152(input_specs: Any, options: keras_options.KerasBackbone, l2_weight_decay: float) -> tf_keras.Model:
+    """Builds ResNet-152; levels 2 to 5 are C2 to C5."""
+    return _backbone(_application(tf_keras.applications.ResNet152, input_specs), RESNET152, options, l2_weight_decay)
 
 
 def mobilenet_v1(input_specs: Any, options: keras_options.KerasMobileNetV1, l2_weight_decay: float) -> tf_keras.Model:

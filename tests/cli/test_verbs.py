@@ -23,6 +23,7 @@ RUN_BY = {
     'verify': 'tests/reliability/test_verify.py::',
     'data': 'tests/cli/test_data.py::test_the_sets_of_a_pipeline_file_are_checked',
     'weights': 'tests/cli/test_weights.py::test_show_lists_names_shapes_and_values',
+    'import-tfod': 'tests/bridges/tfod/test_import_verb.py::test_a_file_becomes_a_pipeline_file_and_a_report',
     'verify-resume': 'tests/reliability/test_verify_resume.py::test_a_killed_and_resumed_stage_is_equal',
     'schema': 'tests/cli/test_main.py::test_schema_is_json_that_knows_the_stages',
     'clean': 'tests/cli/test_main.py::test_clean_removes_what_no_stage_reads',

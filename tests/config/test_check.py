@@ -125,7 +125,7 @@ def test_a_variant_sees_its_own_earlier_stages_first_and_then_the_pipelines(load
         ),
         (
             'data.train.masks=true',
-            r"data\.train\.masks: format 'voc' has no masks; remove it\. Formats with masks: coco, labelme, yolo\.",
+            r"data\.train\.masks: format 'voc' has no masks; remove it\. Formats with masks: coco, labelme, tfrecord, yolo\.",
         ),
         ('model.input_size=[64, 64]', r'model\.input_size: found \[64, 64\]; expected \[height, width, 3\]'),
         ('model.input_size=[64, 64, 1]', r'expected \[height, width, 3\]'),

@@ -27,6 +27,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     'keras_vgg19': (APPLICATIONS.VGG19, APPLICATIONS.vgg19, {}),
     'keras_resnet50': (APPLICATIONS.ResNet50, APPLICATIONS.resnet, {}),
     'keras_resnet101': (APPLICATIONS.ResNet101, APPLICATIONS.resnet, {}),
+    'keras_resnet152': (APPLICATIONS.ResNet152, APPLICATIONS.resnet, {}),
     'keras_mobilenet_v1': (APPLICATIONS.MobileNet, APPLICATIONS.mobilenet, {'alpha': 0.25}),
     'keras_mobilenet_v2': (APPLICATIONS.MobileNetV2, APPLICATIONS.mobilenet_v2, {'alpha': 0.35}),
     'keras_mobilenet_v3_small': (APPLICATIONS.MobileNetV3Small, APPLICATIONS.mobilenet_v3, {}),
@@ -83,7 +84,7 @@ def test_features_are_those_of_the_application(name: str, tmp_path: pathlib.Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', [name for name in CASES if name not in ('keras_vgg19', 'keras_resnet101')])
+@pytest.mark.parametrize('name', [name for name in CASES if name not in ('keras_vgg19', 'keras_resnet101', 'keras_resnet152')])
 def test_freeze_up_to_takes_the_variables_that_decide_the_layers_output(name: str) -> None:
     backbone = build(name, **CASES[name][2])
     layer = backbone.output['3'].node.layer.name

@@ -12,6 +12,7 @@ register_format(
         *_FUNCTIONS,
         box_form='x1, y1, x2, y2 from 0 to 1',
         writer='stagetrain.data.writers:TFRECORD',
+        has_masks=True,
         splits=f'{_PLACE}:splits',
     )
 )

@@ -66,6 +66,7 @@ class Backbone(backbones.Backbone):
     keras_vgg19: KerasVgg = options.defaults()
     keras_resnet50: KerasBackbone = options.defaults()
     keras_resnet101: KerasBackbone = options.defaults()
+    keras_resnet152: KerasBackbone = options.defaults()
     keras_mobilenet_v1: KerasMobileNetV1 = options.defaults()
     keras_mobilenet_v2: KerasMobileNet = options.defaults()
     keras_mobilenet_v3_small: KerasMobileNetV3 = options.defaults()
@@ -78,6 +79,7 @@ for _name, _options, _preprocessing in (
     ('vgg19', KerasVgg, 'bgr_mean'),
     ('resnet50', KerasBackbone, 'bgr_mean'),
     ('resnet101', KerasBackbone, 'bgr_mean'),
+    ('resnet152', KerasBackbone, 'bgr_mean'),
     ('mobilenet_v1', KerasMobileNetV1, 'scale_to_one'),
     ('mobilenet_v2', KerasMobileNet, 'scale_to_one'),
     ('mobilenet_v3_small', KerasMobileNetV3, 'none'),

@@ -1,0 +1,63 @@
+"""`stagetrain import-tfod`: a folder with a pipeline file that is correct, and a report."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from stagetrain.cli.main import main
+from tests.bridges.tfod import files
+
+
+@pytest.fixture
+def config(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / 'pipeline.config'
+    path.write_text(files.FASTER)
+    return path
+
+
+def test_a_file_becomes_a_pipeline_file_and_a_report(
+    config: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'imported'
+    assert main(['import-tfod', str(config), '--out', str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert f'{out}/pipeline.yaml: written. Next:\n  stagetrain check {out}/pipeline.yaml --set ' in shown
+    assert 'fields: ' in shown
+    assert main(['check', str(out / 'pipeline.yaml')]) == 0
+    report = (out / 'report.md').read_text()
+    line = 1 + files.FASTER.split('\n').index('    first_stage_max_proposals: 200')
+    assert f'| {line} | `model.faster_rcnn.first_stage_max_proposals` | 200 | model.roi_generator.num_proposals' in report
+    assert 'images are not turned by 90 degrees' in report
+
+
+def test_options_reach_the_import(config: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    options = ['--recipe', 'four_step', '--backbone', 'resnet101', '--freeze_rule', 'train', '--allow_unmatched']
+    assert main(['import-tfod', str(config), '--out', str(tmp_path / 'imported'), *options]) == 0
+    text = (tmp_path / 'imported/pipeline.yaml').read_text()
+    assert 'name: detector_2' in text
+    assert 'keras_resnet101' in text
+    assert 'clipnorm: 10.0' in text
+    assert 'global_clipnorm' not in text
+
+
+def test_a_file_that_cannot_be_imported_leaves_nothing(
+    config: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(files.FASTER.replace('faster_rcnn_resnet50', 'faster_rcnn_nas'))
+    assert main(['import-tfod', str(config), '--out', str(tmp_path / 'imported')]) == 2
+    assert "'faster_rcnn_nas' is a feature extractor that is not here. --backbone=keras_resnet101" in capsys.readouterr().err
+    assert not (tmp_path / 'imported').exists()
+
+
+def test_a_pipeline_file_that_was_changed_is_not_replaced(
+    config: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'imported'
+    assert main(['import-tfod', str(config), '--out', str(out)]) == 0
+    assert main(['import-tfod', str(config), '--out', str(out)]) == 0
+    (out / 'pipeline.yaml').write_text('mine')
+    assert main(['import-tfod', str(config), '--out', str(out)]) == 2
+    assert 'has changed since it was written' in capsys.readouterr().err
+    assert (out / 'pipeline.yaml').read_text() == 'mine'
