@@ -25,14 +25,17 @@ def of_model_garden(outputs: Mapping[str, Any]) -> BatchDetections:
     return BatchDetections(*parts, outputs['num_detections'])
 
 
-def assert_same_detections(found: BatchDetections, expected: BatchDetections) -> None:
+def assert_same_detections(
+    found: BatchDetections, expected: BatchDetections, *, pixels: float = PIXELS, score: float = SCORE
+) -> None:
     """Fails unless each detection of an image has a twin of its own in the other set: class, box and score."""
     np.testing.assert_array_equal(found.num_valid, expected.num_valid)
     for image, count in enumerate(found.num_valid.numpy()):
         left = list(range(count))
         for number in range(count):
-            twins = [other for other in left if _are_twins(_one(found, image, number), _one(expected, image, other))]
-            assert twins, f'image {image}: {_one(found, image, number)} is in one set and not in the other'
+            one = _one(found, image, number)
+            twins = [other for other in left if _are_twins(one, _one(expected, image, other), pixels, score)]
+            assert twins, f'image {image}: {one} is in one set and not in the other'
             left.remove(twins[0])
 
 
@@ -43,5 +46,5 @@ def _one(detections: BatchDetections, image: int, number: int) -> tuple[int, np.
     return int(label), box, float(score)
 
 
-def _are_twins(one: tuple[int, np.ndarray, float], other: tuple[int, np.ndarray, float]) -> bool:
-    return one[0] == other[0] and bool(np.abs(one[1] - other[1]).max() < PIXELS) and abs(one[2] - other[2]) < SCORE
+def _are_twins(one: tuple[int, np.ndarray, float], other: tuple[int, np.ndarray, float], pixels: float, score: float) -> bool:
+    return one[0] == other[0] and bool(np.abs(one[1] - other[1]).max() < pixels) and abs(one[2] - other[2]) < score

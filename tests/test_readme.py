@@ -191,6 +191,7 @@ HELD_BY: dict[str, str] = {
     ),
     'A loss: `LossSpec`': 'tests/cli/test_outside_stages.py::test_a_student_learns_from_a_teacher_and_its_labels',
     'An exporter: `ExporterSpec`': 'tests/cli/test_export.py::test_a_plugins_format_holds_every_variable_of_the_stage',
+    'for programs without stagetrain': 'tests/inference/test_saved_model.py::test_a_fresh_process_finds_what_detect_finds',
     'A callback: `CallbackSpec`': 'tests/api/test_callbacks.py::test_it_sees_every_step_and_makes_no_stage_stale',
     'A strategy: `StrategySpec`': (
         'tests/cli/test_outside_strategy.py::test_it_trains_freezes_and_resumes_with_the_bits_of_one_device'

@@ -27,10 +27,10 @@ from stagetrain.data.annotation import Kind, Unusable
 FORMATS = ('JPEG', 'PNG', 'BMP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 """Of files in these formats, in lower case."""
-_EXIF_ORIENTATION = 0x0112
-_EXIF_WITHIN = 2**17
+EXIF_ORIENTATION = 0x0112
+EXIF_WITHIN = 2**17
 """EXIF data, of 64 KiB at most, stand in front of a JPEG's picture, behind few other segments."""
-_FLIPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+FLIPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 """Orientation -> steps along rows and columns; from 5 on behind an exchange of the two."""
 # First bytes of formats that people do keep in image folders, for a reason better than "not an image".
 _REFUSED = (
@@ -102,7 +102,7 @@ def usable(source: bytes | str | os.PathLike[str], max_pixels: int) -> ImageInfo
 
 def orientation(data: bytes) -> int:
     """Returns the EXIF orientation of an encoded image that `usable` accepts: 1 for upright."""
-    if b'Exif' not in data[:_EXIF_WITHIN] and b'eXIf' not in data[:_EXIF_WITHIN]:  # Opening costs ten times this look.
+    if b'Exif' not in data[:EXIF_WITHIN] and b'eXIf' not in data[:EXIF_WITHIN]:  # Opening costs ten times this look.
         return 1
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return _orientation(image)
@@ -112,7 +112,7 @@ def upright(pixels: np.ndarray, exif_orientation: int) -> np.ndarray:
     """Turns decoded pixels `[height, width, ...]` as the EXIF orientation says (EXIF 2.3, tag 0x0112)."""
     if exif_orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
-    rows, columns = _FLIPS[exif_orientation]
+    rows, columns = FLIPS[exif_orientation]
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
@@ -210,7 +210,7 @@ def _orientation(image: Image.Image) -> int:
     exif = Image.Exif()
     try:
         exif.load(data)
-        value = exif.get(_EXIF_ORIENTATION, 1)
+        value = exif.get(EXIF_ORIENTATION, 1)
     except (SyntaxError, ValueError, struct.error, KeyError, OSError):
         return 1
     return value if value in range(2, 9) else 1

@@ -24,15 +24,15 @@ from stagetrain.config import specs
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.detectors import frozen_front
 from stagetrain.detectors.detector import Batch, Cut, Detector, clear_names, feature_key, layers_key
-from stagetrain.devices.setup import runs_on_cpu
+from stagetrain.devices import setup
 from stagetrain.weights.names import named_variables
 
 
 class PyramidDetector(Detector):
     """A detector whose heads read the output of a decoder, or of the backbone where there is none."""
 
-    is_on_cpu: bool
-    """Whether the strategy in whose scope it is built computes on CPUs, which have kernels of their own for some ops."""
+    kernels: str
+    """What `setup.kernels` gives where it is built: CPUs have kernels of their own for some ops."""
 
     def __init__(self, model: DetectorOptions, config: Any, wanted: Sequence[str], seed: int):
         """Builds the modules with initial values that depend on `seed` alone.
@@ -44,7 +44,7 @@ class PyramidDetector(Detector):
           seed: of the initialisers.
         """
         self.model = model
-        self.is_on_cpu = runs_on_cpu()
+        self.kernels = setup.kernels()
         self._config = config
         self._seed = seed
         self.modules = dict(self._build(tuple(wanted)))

@@ -25,6 +25,7 @@ from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import anchor_boxes
 from stagetrain.detectors.detector import Batch, BatchDetections, clear_names
 from stagetrain.detectors.pyramid import PyramidDetector, override
+from stagetrain.devices import setup
 
 NEGATIVE, IGNORED = -1, -2
 """Class targets of anchors that fit no object, and of those that count neither way."""
@@ -127,7 +128,7 @@ class RetinaNet(PyramidDetector):
     def _is_native(self) -> bool:
         """Whether TensorFlow's own suppression takes the place of the Model Garden's padded one, with the same result."""
         options = self.model.detection_generator
-        return options.nms_version == 'v2' and not options.use_class_agnostic_nms and self.is_on_cpu
+        return options.nms_version == 'v2' and not options.use_class_agnostic_nms and self.kernels == setup.NATIVE
 
     @functools.cached_property
     def _generator(self) -> detection_generator.MultilevelDetectionGenerator:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from official.vision.modeling.layers import roi_aligner
 
-from stagetrain.devices.setup import runs_on_cpu
+from stagetrain.devices import setup
 
 # Boxes of 224 pixels belong to level 4 (Lin et al. 2017, Feature Pyramid Networks, equation 1), as in the Model Garden.
 CANONICAL_SIZE_PX, CANONICAL_LEVEL = 224.0, 4.0
@@ -30,11 +30,11 @@ class Aligner:
     def __init__(self, crop_size: int, sample_offset: float):
         """Args: crop_size: S; sample_offset: where in its cell a point is sampled, in [0, 1]."""
         self._crop_size, self._sample_offset = crop_size, sample_offset
-        self._is_native = runs_on_cpu()
+        self._kernels = setup.kernels()
 
     def __call__(self, features: Mapping[str, tf.Tensor], rois: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[B, R, S, S, C]`; see `align`."""
-        if self._is_native:
+        if self._kernels == setup.NATIVE:
             return align(features, rois, self._crop_size, self._sample_offset)
         return self._layer(features, rois)
 

@@ -28,6 +28,7 @@ from stagetrain.detectors.detector import Batch, BatchDetections, Proposing, fea
 from stagetrain.detectors.pyramid import PyramidDetector
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import SAMPLED, Rois, RoiSampler
+from stagetrain.devices import setup
 
 RPN_TERMS = ('rpn_score', 'rpn_box')
 HEAD_TERMS = ('frcnn_class', 'frcnn_box')
@@ -212,7 +213,7 @@ class TwoStageDetector(PyramidDetector):
 
         Suppression leaves most images fewer proposals than there are places, and the head is the larger part of detection.
         """
-        if not self.is_on_cpu:
+        if self.kernels != setup.NATIVE:
             return self.classify(features, rois, image_shape)
         num_rois = int(rois.shape[1])
         used = tf.reduce_max(tf.where(is_padding, 1, tf.range(1, num_rois + 1)))
@@ -226,7 +227,7 @@ class TwoStageDetector(PyramidDetector):
     def _detection_generator(self, num_rois: int) -> detection_generator.DetectionGenerator:
         """Returns the Model Garden's generator, on the native kernel where that gives the same boxes (see `boxes`)."""
         options = self.model.detection_generator.model_dump()
-        if options['nms_version'] == 'v2' and num_rois <= options['pre_nms_top_k'] and self.is_on_cpu:
+        if options['nms_version'] == 'v2' and num_rois <= options['pre_nms_top_k'] and self.kernels == setup.NATIVE:
             options['nms_version'] = 'batched'
         return detection_generator.DetectionGenerator(**options)
 

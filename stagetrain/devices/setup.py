@@ -8,6 +8,8 @@ with strategy.scope():
 from __future__ import annotations
 
 import contextlib
+import contextvars
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -45,6 +47,29 @@ def one_device(options: strategies.NoOptions) -> tf.distribute.Strategy:
     """Builds the strategy `one_device`: TensorFlow's default, which needs no scope."""
     del options
     return tf.distribute.get_strategy()
+
+
+NATIVE, GENERAL = 'native', 'general'
+"""Kernels that networks compute with: TensorFlow's own for CPUs, or the Model Garden's layers, which suit accelerators."""
+_asked_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('kernels', default=None)
+
+
+def kernels() -> str:
+    """Returns which kernels networks compute with: by the strategy in scope, but inside of `with_kernels` as that says."""
+    return _asked_for.get() or (NATIVE if runs_on_cpu() else GENERAL)
+
+
+@contextlib.contextmanager
+def with_kernels(chosen: str) -> Iterator[None]:
+    """Has networks compute with some kernels whatever the machine, for graphs that other machines run.
+
+    Must surround the building of a network as well as its tracing.
+    """
+    former = _asked_for.set(chosen)
+    try:
+        yield
+    finally:
+        _asked_for.reset(former)
 
 
 def runs_on_cpu() -> bool:

@@ -99,6 +99,16 @@ class Geometry:
             pixels = self.augmentation.image(pixels, view.augmentation)
         return self.render(normalize(tf.cast(pixels, tf.float32), self.preprocessing), view, size)
 
+    def plain_input(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what a network reads of a picture uint8 `[height, width, 3]` in evaluation.
+
+        Returns:
+          `image` float32 `[H, W, 3]` and `image_shape` float32 `[2]`, its height and width inside the padding.
+        """
+        size = tf.cast(tf.shape(pixels)[:2], tf.float32)
+        view = plain_view()
+        return {'image': self.input_image(pixels, view, size), 'image_shape': self.shown_size(view, size)}
+
     def render(self, image: tf.Tensor, view: View, size: tf.Tensor) -> tf.Tensor:
         """Scales, crops, pads and mirrors a normalised image float32 `[height, width, 3]`."""
         scaled, _, offset, shape = self.placement(view, size)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from stagetrain.data.index import load_dataset
 from stagetrain.images.geometry import Geometry, geometry_of
 from stagetrain.images.loading import plain_images
-from stagetrain.inference import trained
 from stagetrain.inference.choice import Chosen
+from stagetrain.stages.network import loaded_network
 from stagetrain.stages.undisturbed import undisturbed
 from stagetrain.weights.names import named_variables
 
@@ -32,9 +32,9 @@ class ExportedNetwork:
 
     @functools.cached_property
     def network(self) -> Any:
-        """The `stagetrain.detectors.detector.Detector` of the modules that the stage holds."""
+        """The `stagetrain.detectors.detector.Detector` of the modules that the stage holds, on one device."""
         with undisturbed():
-            return trained.load_detector(self._chosen)
+            return loaded_network(self._chosen.pipeline, self._chosen.stage, self._chosen.origins)
 
     @property
     def classes(self) -> tuple[str, ...]:

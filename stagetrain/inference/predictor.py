@@ -95,7 +95,7 @@ class Predictor:
     def _detect(self, images: Sequence[Picture], batch_size: int) -> list[Found]:
         pictures = [self._pixels(image) for image in images]
         filled = [*pictures, *[pictures[-1]] * (batch_size - len(pictures))]  # One graph serves the last batch too.
-        inputs = [_input(self._geometry, picture) for picture in filled]
+        inputs = [self._geometry.plain_input(tf.constant(picture)) for picture in filled]
         batch = {key: tf.stack([one[key] for one in inputs]) for key in inputs[0]}
         outputs = {key: value.numpy() for key, value in self._infer(batch).items()}
         return [self._found(outputs, row, picture) for row, picture in enumerate(pictures)]
@@ -136,9 +136,3 @@ class Predictor:
             masks = np.asarray(pasted, np.uint8).reshape(-1, *picture.shape[:2])
         called = tuple(names[number - 1] for number in classes)
         return Found(boxes.astype(np.float32), outputs['scores'][row, kept], classes.astype(np.int32), called, masks)
-
-
-def _input(geometry: Geometry, picture: NDArray[np.uint8]) -> dict[str, tf.Tensor]:
-    size = tf.constant(picture.shape[:2], tf.float32)
-    image = geometry.input_image(tf.constant(picture), plain_view(), size)
-    return {'image': image, 'image_shape': geometry.shown_size(plain_view(), size)}
