@@ -387,7 +387,7 @@ def carry_out(command: Sequence[str], log: pathlib.Path) -> Finished:
     Raises:
       StageFailed: it ended with another exit code than 0; the message holds the end of what it printed.
     """
-    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
+    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}', 'STAGETRAIN_CACHE': ''}
     result = log.with_suffix('.took.json')
     subprocess.run(
         [sys.executable, str(ROOT / 'scripts' / 'bench_process.py'), result, log, *command], env=environment, check=True

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from stagetrain.config import onednn
 
 onednn.decide(os.environ)  # As in every process of ours, before a test imports TensorFlow.
+USER_CACHE = tempfile.TemporaryDirectory(prefix='stagetrain-cache-')
+os.environ['STAGETRAIN_CACHE'] = USER_CACHE.name  # For child processes too: no test writes into the home of who runs it.
 ROOT = pathlib.Path(__file__).parents[1]
 
 

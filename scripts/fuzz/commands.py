@@ -70,6 +70,7 @@ def _carry_out(arguments: Sequence[str], encoding: str) -> tuple[int, str]:
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2)]
     sys.stdout, sys.stderr = streams
     os.environ['COLUMNS'] = '200'
+    os.environ.setdefault('STAGETRAIN_CACHE', '')  # Nothing in the home of who runs the campaign.
     try:
         code = main.main(arguments)
     except SystemExit as ended:  # argparse's way out.

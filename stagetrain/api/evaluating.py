@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from stagetrain.api import preparation
 from stagetrain.config import schema, specs
-from stagetrain.data import recognise
+from stagetrain.data import recognise, user_cache
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.errors import ConfigError, known_names, suggestion
@@ -81,7 +81,7 @@ def on_data(
         _require_masks(directory, found)
     chosen = choice.choose(directory.path, stage)
     tell(f'{source.path}: read as {found.format}: {reason}')
-    dataset = load_dataset(found, loaded.pipeline.data, 'validation', None)
+    dataset = load_dataset(found, loaded.pipeline.data, 'validation', None, user_cache_dir=user_cache.folder())
     prepare_environment()
     from stagetrain.inference import measure
 

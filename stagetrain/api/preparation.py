@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stagetrain.config import check, load, schema, versions
-from stagetrain.data import faults, judged, recognise
+from stagetrain.data import faults, judged, recognise, user_cache
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.errors import ConfigError
@@ -50,12 +50,12 @@ def checked(
 
 
 def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None, tell: Tell = silent) -> Facts:
-    """Reads the data sets and the sources' digests, from the cache where nothing has changed.
+    """Reads the data sets and the sources' digests, from the caches where nothing has changed.
 
     Args:
       pipeline: a checked pipeline.
-      cache: folder of the caches.
-      tell: takes how a data set of `format: auto` is read.
+      cache: folder of a run directory's caches; None: there is none, the user's cache of data sets alone counts.
+      tell: takes how a data set of `format: auto` is read, and why nothing can be kept.
 
     Raises:
       DataError: a data set cannot be used.
@@ -63,6 +63,9 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None, tell
     """
     # The sources first: a data set may take minutes.
     sources = fingerprint.source_digests(pipeline, cache / 'sources.json' if cache else None)
+    lack = user_cache.fault(user_cache.folder()) if cache is None else None
+    if lack is not None:
+        tell(f'note: {lack}')
     train = _dataset(pipeline, 'train', cache, tell)
     validation = _dataset(pipeline, 'validation', cache, tell)
     return Facts(
@@ -108,4 +111,4 @@ def _dataset(pipeline: schema.PipelineBase, split: str, cache: pathlib.Path | No
     if source.format == recognise.AUTO:
         found, reason = recognise.recognised(source)
         tell(f'data.{split}: format auto: read as {found.format}: {reason}')
-    return load_dataset(source, pipeline.data, split, cache)
+    return load_dataset(source, pipeline.data, split, cache, user_cache_dir=user_cache.folder())

@@ -22,7 +22,7 @@ import yaml
 from stagetrain import outputs
 from stagetrain.cli import streams
 from stagetrain.config import schema
-from stagetrain.data import convert, faults, objects, recognise, report
+from stagetrain.data import convert, faults, objects, recognise, report, user_cache
 from stagetrain.data.annotation import BadItem, Dataset, Kind
 from stagetrain.data.index import dataset_digest, read_dataset
 from stagetrain.data.writers import WRITERS
@@ -81,7 +81,7 @@ def convert_data(options: argparse.Namespace, console: rich.console.Console) -> 
     (asked,) = _asked(options)
     source, reason = recognise.recognised(asked.source)
     console.print(f'{asked.name}: read as {source.format}: {reason}', highlight=False, markup=False, soft_wrap=True)
-    dataset = _load(asked, source)
+    dataset = _load(asked, source, None)
     if dataset.bad and (options.on_bad == 'error' or not dataset.examples):
         _print_faults(faults.by_kind(dataset, source), False, console)
         if not dataset.examples:
@@ -154,7 +154,7 @@ def _examined(asked: _Asked) -> report.SetReport:
     try:
         source, reason = recognise.recognised(asked.source)
         read_as = f'{source.format}: {reason}'
-        dataset = _with_use(_load(asked, source), source)
+        dataset = _with_use(_load(asked, source, user_cache.folder()), source)
     except DataError as error:
         fault = BadItem(source.path, '', str(error).removeprefix(f'{source.path}: '), Kind.UNREADABLE)
         dataset = Dataset(asked.name, (), (), (fault,), '')
@@ -171,7 +171,7 @@ def _with_use(dataset: Dataset, source: schema.DataSource) -> Dataset:
     return dataclasses.replace(dataset, bad=(*dataset.bad, fault))
 
 
-def _load(asked: _Asked, source: schema.DataSource) -> Dataset:
+def _load(asked: _Asked, source: schema.DataSource, user_cache_dir: pathlib.Path | None) -> Dataset:
     told = asked.classes or _told(source)
     data = schema.Data.model_construct(  # Unchecked: without class names, too, it must be read, to see what is wrong with it.
         classes=[name for name in told if name not in asked.ignore_classes],
@@ -181,7 +181,7 @@ def _load(asked: _Asked, source: schema.DataSource) -> Dataset:
         on_bad='skip',
         max_image_pixels=asked.max_image_pixels,
     )
-    return read_dataset(source, data, 'train', None)
+    return read_dataset(source, data, 'train', None, user_cache_dir=user_cache_dir)
 
 
 def _told(source: schema.DataSource) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """Loads a data set through the reader of its format, once: later loads take the cache when no file has changed.
 
 The cache is one `.npz` of plain arrays (no pickle). It is named by what was asked for, and holds size, time and inode of every
-file and folder that was looked at; one that is broken or stale is made again.
+file and folder that was looked at; one that is broken or stale is made again. There may be one in a run directory, one in the
+user's own cache folder (`user_cache`), or both; what the latter holds depends on the code that read it, too.
 
-    dataset = load_dataset(pipeline.data.train, pipeline.data, 'train', cache_dir=run_dir / 'cache')
+    dataset = load_dataset(pipeline.data.train, pipeline.data, 'train', run_dir / 'cache', user_cache_dir=user_cache.folder())
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import importlib
 import io
 import itertools
 import json
@@ -23,10 +26,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import PIL
 
 from stagetrain import files
 from stagetrain.config import schema, specs
-from stagetrain.data import faults, objects
+from stagetrain.data import faults, objects, user_cache
 from stagetrain.data.annotation import BadItem, Dataset, Example, Kind
 from stagetrain.errors import DamagedFile, DataError
 
@@ -55,51 +59,93 @@ class _Contents:
     notes: tuple[BadItem, ...]
 
 
-def load_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
+def load_dataset(
+    source: schema.DataSource,
+    data: schema.Data,
+    split_name: str,
+    cache_dir: pathlib.Path | None,
+    *,
+    user_cache_dir: pathlib.Path | None = None,
+) -> Dataset:
     """Returns the data set that `source` names, if it can be used for what `split_name` says.
 
     Args:
       source: What to read, `data.train` or `data.validation`.
       data: Gives the class names, `max_image_pixels` and `on_bad`.
       split_name: What the data set is for, and called in messages: `train` or `validation`.
-      cache_dir: Folder of the cache, made when missing; None: no cache.
+      cache_dir: Folder of a run directory's cache, made when missing; None: no such cache.
+      user_cache_dir: The user's own cache folder, looked at after that; None: not looked at.
 
     Raises:
       ConfigError: The format is not registered.
       DataError: The data set as a whole cannot be used; it has no object, or none to learn where it is trained on; or it has
         bad items and `on_bad` is `error`.
     """
-    dataset = read_dataset(source, data, split_name, cache_dir)
+    dataset = read_dataset(source, data, split_name, cache_dir, user_cache_dir=user_cache_dir)
     _refuse_bad(dataset, source, data)
     return dataset
 
 
-def read_dataset(source: schema.DataSource, data: schema.Data, split_name: str, cache_dir: pathlib.Path | None) -> Dataset:
+def read_dataset(
+    source: schema.DataSource,
+    data: schema.Data,
+    split_name: str,
+    cache_dir: pathlib.Path | None,
+    *,
+    user_cache_dir: pathlib.Path | None = None,
+) -> Dataset:
     """Returns the data set that `source` names, whatever is wrong with it; `data.on_bad` does not count.
 
     Args:
       source: What to read.
       data: Gives the class names and `max_image_pixels`.
       split_name: What the data set is called in messages.
-      cache_dir: Folder of the cache, made when missing; None: no cache.
+      cache_dir: Folder of a run directory's cache, made when missing; None: no such cache.
+      user_cache_dir: The user's own cache folder, looked at after that; None: not looked at.
 
     Raises:
       ConfigError: The format is not registered.
       DataError: The data set as a whole cannot be used.
     """
     spec = specs.data_format(source.format)
-    cache = None
-    if cache_dir is not None and spec.inputs:
-        cache = _Cache(cache_dir / f'dataset-{_key(source, data)}.npz', specs.load_implementation(spec.inputs)(source))
-    found = cache.load() if cache else None
+    caches = _caches(spec, source, data, cache_dir, user_cache_dir=user_cache_dir)
+    started_ns = time.time_ns()
+    found, lacking = _look_up(caches)
     if found is None:
-        started_ns = time.time_ns()
         found = _read(spec, source, data)
-        if cache:
-            cache.store(found, started_ns)
+    for cache in lacking:
+        cache.store(found, started_ns)
     return Dataset(
         split_name, tuple(data.classes), found.examples, found.bad, found.digest, found.items, found.notes, found.ignored
     )
+
+
+def _caches(
+    spec: specs.FormatSpec,
+    source: schema.DataSource,
+    data: schema.Data,
+    cache_dir: pathlib.Path | None,
+    *,
+    user_cache_dir: pathlib.Path | None,
+) -> list[_Cache]:
+    """Returns where a data set may be cached; nowhere, where its format does not tell what decides it."""
+    if not spec.inputs or (cache_dir is None and user_cache_dir is None):
+        return []
+    inputs = list(specs.load_implementation(spec.inputs)(source))
+    key = _key(source, data)
+    caches = [] if cache_dir is None else [_Cache(cache_dir / f'dataset-{key}.npz', inputs)]
+    if user_cache_dir is not None:
+        caches.append(_UserCache(user_cache_dir / f'dataset-{key}-{_code(spec.implementation)}.npz', inputs))
+    return caches
+
+
+def _look_up(caches: Sequence[_Cache]) -> tuple[_Contents | None, Sequence[_Cache]]:
+    """Returns what the first cache that has the data set holds, and the caches before it, which lack it."""
+    for number, cache in enumerate(caches):
+        found = cache.load()
+        if found is not None:
+            return found, caches[:number]
+    return None, caches
 
 
 def dataset_digest(classes: Sequence[str], examples: Sequence[Example]) -> str:
@@ -200,8 +246,25 @@ def _shown_faults(dataset: Dataset, source: schema.DataSource, data: schema.Data
 def _key(source: schema.DataSource, data: schema.Data) -> str:
     """Names all that decides what a reader gives, besides the files' contents."""
     options = source.model_dump() | {'path': os.path.abspath(source.path)}
-    asked = [CACHE_VERSION, options, list(data.classes), list(data.ignore_classes), data.max_image_pixels]
+    asked: list[Any] = [CACHE_VERSION, options, list(data.classes), list(data.ignore_classes), data.max_image_pixels]
+    if not all(map(os.path.isabs, _paths(source))):
+        asked += [os.getcwd(), source.path]  # Messages show paths as they were given.
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _paths(source: schema.DataSource) -> list[str]:
+    return [path for path in (source.path, source.images, source.class_file) if path]
+
+
+@functools.cache
+def _code(reader: str) -> str:
+    """Names the code that decides what is read: all of this room, the reader's own file, and the library that decodes.
+
+    Commands of several versions share the user's cache, and a plugin may change between two of them.
+    """
+    module = importlib.import_module(reader.partition(':')[0])
+    own = {*pathlib.Path(__file__).parent.glob('*.py'), pathlib.Path(module.__file__ or __file__)}
+    return files.digest_of([PIL.__version__, *(files.sha256_file(path) for path in sorted(own))])[:8]
 
 
 def _stat(path: str) -> _Stat:
@@ -247,6 +310,23 @@ class _Cache:
         named = (item.evidence[0] for item in items if item.kind in _NAMING and item.evidence)
         read = itertools.chain((example.path for example in contents.examples), (item.file for item in items), map(str, named))
         return list(dict.fromkeys(os.path.abspath(path) for path in itertools.chain(self._inputs, read)))
+
+
+class _UserCache(_Cache):
+    """The one in the user's cache folder, which is kept small."""
+
+    def load(self) -> _Contents | None:
+        """As `_Cache.load`; what is used is young again."""
+        found = super().load()
+        if found is not None:
+            user_cache.mark_used(self._file)
+        return found
+
+    def store(self, contents: _Contents, started_ns: int) -> None:
+        """As `_Cache.store`."""
+        if user_cache.fault(self._file.parent) is None:
+            super().store(contents, started_ns)
+            user_cache.trim(self._file.parent)
 
 
 def _pack(contents: _Contents, paths: list[str], stats: list[_Stat]) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from stagetrain import files
-from stagetrain.data import images
+from stagetrain.data import images, user_cache
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.data.numbering import DETECTIONS_FILE, IMAGES_FILE
@@ -40,7 +40,8 @@ def detections_sheet(summary: RunSummary, stage_id: str) -> Image.Image | None:
     if not (folder / DETECTIONS_FILE).is_file():
         return None
     data = summary.pipeline.data
-    dataset = load_dataset(data.validation, data, 'validation', RunDirectory(summary.path).cache)
+    cache = RunDirectory(summary.path).cache
+    dataset = load_dataset(data.validation, data, 'validation', cache, user_cache_dir=user_cache.folder())
     skeleton = files.read_json(folder / IMAGES_FILE) if (folder / IMAGES_FILE).is_file() else None
     found = Detections.from_coco(files.read_json(folder / DETECTIONS_FILE), dataset, skeleton)
     chosen = np.unique(np.linspace(0, len(dataset.examples) - 1, NUM_IMAGES).round().astype(int))

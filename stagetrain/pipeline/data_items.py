@@ -2,6 +2,7 @@
 
     keep(directory / 'data', facts.items, needed)
     changes(read(directory / 'data', former), present)     # '1 added (d), 12 with other annotations (a, b, c and 9 more)'
+    shared(train, validation)                              # '2 images are in data.train and in data.validation (a, b as c)'
 
 An item is an image's id with a short digest of the image and one of its annotation (`stagetrain.data.index`).
 """
@@ -52,6 +53,18 @@ def changes(former: Items, present: Items) -> str:
         'with other annotations': [name for name in changed if _halves(former[name])[1] != _halves(present[name])[1]],
     }
     return ', '.join(f'{len(names)} {kind} ({_few(sorted(names))})' for kind, names in kinds.items() if names)
+
+
+def shared(train: Items, validation: Items) -> str:
+    """Returns how many images of the training set are in the validation set too, byte for byte, and the first; empty: none."""
+    names = {_halves(item)[0]: name for name, item in train.items()}
+    found = [(names[_halves(item)[0]], name) for name, item in sorted(validation.items()) if _halves(item)[0] in names]
+    if not found:
+        return ''
+    shown = [one if one == other else f'{one} as {other}' for one, other in found]
+    return (
+        f'{"1 image is" if len(found) == 1 else f"{len(found)} images are"} in data.train and in data.validation ({_few(shown)})'
+    )
 
 
 def _halves(item: str) -> tuple[str, str]:

@@ -8,12 +8,13 @@ print(plan)                                       # as `stagetrain plan` does
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stagetrain.config import artefacts, check, load, specs
 from stagetrain.config.stages import spec_of
-from stagetrain.pipeline import crowded, gates, judging
+from stagetrain.pipeline import crowded, data_items, gates, judging
 from stagetrain.pipeline.fingerprint import Facts
 from stagetrain.pipeline.graph import Graph, StageNode
 from stagetrain.pipeline.reasons import Reason
@@ -120,7 +121,19 @@ class Plan:
         selected = [stage for stage in self.stages if stage.selected]
         given = (self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
         found = [*judging.remarks(*given), *crowded.remarks(*given)]
-        return [*self.facts.left_out, *found, *check.beyond_the_end(self.loaded, counted_steps(selected))[1]]
+        return [
+            *self.facts.left_out,
+            *self._shared_images(),
+            *found,
+            *check.beyond_the_end(self.loaded, counted_steps(selected))[1],
+        ]
+
+    def _shared_images(self) -> Iterator[str]:
+        items = self.facts.items
+        found = data_items.shared(items.get(self.facts.train_digest, {}), items.get(self.facts.validation_digest, {}))
+        if found:
+            command = f'; stagetrain data check {shlex.quote(str(self.loaded.path))} names all' if self.loaded.path else ''
+            yield f'{found}, byte for byte: metrics on such images do not tell how good a detector is on new ones{command}'
 
     def __str__(self) -> str:
         """Returns what `stagetrain plan` prints."""

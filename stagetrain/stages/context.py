@@ -12,6 +12,7 @@ import tensorflow as tf
 from stagetrain.config import load, schema, specs
 from stagetrain.config.options import NetworkOptions
 from stagetrain.config.stages import model_as_built, seed_of
+from stagetrain.data import user_cache
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.devices import setup
@@ -68,7 +69,8 @@ class Context:
         return plain_images(self._dataset('validation'), self.model)
 
     def _dataset(self, name: str) -> Dataset:
-        return load_dataset(getattr(self.pipeline.data, name), self.pipeline.data, name, self.run_dir / 'cache')
+        source, cache = getattr(self.pipeline.data, name), self.run_dir / 'cache'
+        return load_dataset(source, self.pipeline.data, name, cache, user_cache_dir=user_cache.folder())
 
 
 def prepare(job: WorkJob) -> Context:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from PIL import Image
 
 from stagetrain.config import schema
+from stagetrain.data import voc
+from stagetrain.data.annotation import BadItem, Example
 
 OBJECT = '<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{edges}</bndbox></object>'
 
@@ -70,3 +74,33 @@ class VocFolder:
 def voc_folder(tmp_path: pathlib.Path) -> VocFolder:
     """An empty VOC data set."""
     return VocFolder(tmp_path / 'voc')
+
+
+def age(root: pathlib.Path, seconds: int = 60) -> None:
+    """Makes all files older, for a file that has just been written is not cached."""
+    then = time.time() - seconds
+    for path in (root, *root.rglob('*')):
+        os.utime(path, (then, then))
+
+
+def aged(folder: VocFolder) -> VocFolder:
+    """Fills the folder and makes it old enough to be cached."""
+    folder.add('b', folder.box(1, 2, 3, 4)).add('a', folder.box(5, 6, 7, 8, 'dog', difficult=1) + folder.box(9, 9, 9, 9))
+    age(folder.root)
+    return folder
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Counts how often the reader works."""
+    paths: list[str] = []
+    read = voc.read
+
+    def counted(
+        source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int
+    ) -> tuple[list[Example], list[BadItem]]:
+        paths.append(source.path)
+        return read(source, classes, max_image_pixels)
+
+    monkeypatch.setattr(voc, 'read', counted)
+    return paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shutil
 import subprocess
@@ -16,8 +15,9 @@ from PIL import Image
 
 from stagetrain.config import schema, specs
 from stagetrain.data import index, voc
-from stagetrain.data.annotation import BadItem, Dataset, Example
+from stagetrain.data.annotation import Dataset
 from stagetrain.errors import ConfigError, DataError
+from tests.data.conftest import age, aged
 from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
 
 if TYPE_CHECKING:
@@ -30,20 +30,6 @@ def load(
     source = folder.source()
     data = schema.Data(classes=list(classes), train=source, validation=source, on_bad=on_bad)  # type: ignore[arg-type]
     return index.load_dataset(source, data, 'validation', cache_dir)
-
-
-def age(root: pathlib.Path, seconds: int = 60) -> None:
-    """Makes all files older, for a file that has just been written is not cached."""
-    then = time.time() - seconds
-    for path in (root, *root.rglob('*')):
-        os.utime(path, (then, then))
-
-
-def aged(folder: VocFolder) -> VocFolder:
-    """Fills the folder and makes it old enough to be cached."""
-    folder.add('b', folder.box(1, 2, 3, 4)).add('a', folder.box(5, 6, 7, 8, 'dog', difficult=1) + folder.box(9, 9, 9, 9))
-    age(folder.root)
-    return folder
 
 
 def test_masks_count_for_the_digest_and_come_back_from_the_cache(tmp_path: pathlib.Path) -> None:
@@ -60,22 +46,6 @@ def test_masks_count_for_the_digest_and_come_back_from_the_cache(tmp_path: pathl
         assert (first.examples[0].masks is not None) == with_masks
         digests.add(first.digest)
     assert len(list((tmp_path / 'cache').iterdir())) == len(digests) == 2
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Counts how often the reader works."""
-    paths: list[str] = []
-    read = voc.read
-
-    def counted(
-        source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: int
-    ) -> tuple[list[Example], list[BadItem]]:
-        paths.append(source.path)
-        return read(source, classes, max_image_pixels)
-
-    monkeypatch.setattr(voc, 'read', counted)
-    return paths
 
 
 def test_examples_are_sorted_by_id(voc_folder: VocFolder) -> None:

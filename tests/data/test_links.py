@@ -14,8 +14,9 @@ from stagetrain.config import schema
 from stagetrain.data import index, voc
 from stagetrain.data.annotation import Kind
 from stagetrain.errors import DataError
+from tests.data.conftest import age
 from tests.data.listed_folder import add_image, coco_image, coco_object, write_coco
-from tests.data.test_index import age, load
+from tests.data.test_index import load
 
 if TYPE_CHECKING:
     from tests.data.conftest import VocFolder

@@ -74,7 +74,7 @@ def test_ignored_classes_that_hold_every_object_are_told(tmp_path: pathlib.Path)
 def test_counts_come_back_from_the_cache(tmp_path: pathlib.Path) -> None:
     source = coco(tmp_path / 'd', coco_object(1, 1), coco_object(2, 1, category=7))
     data = schema.Data(classes=['dog'], ignore_classes=['cat'], train=source, validation=source)
-    from tests.data.test_index import age
+    from tests.data.conftest import age
 
     age(tmp_path / 'd')
     cold, warm = (index.load_dataset(source, data, 'train', tmp_path / 'cache') for _ in range(2))

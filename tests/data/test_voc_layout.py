@@ -12,7 +12,8 @@ from stagetrain.config import schema
 from stagetrain.data import convert, recognise, voc, writers
 from stagetrain.data.annotation import BadItem, Kind
 from stagetrain.errors import DataError
-from tests.data.test_index import age, load
+from tests.data.conftest import age
+from tests.data.test_index import load
 
 if TYPE_CHECKING:
     from tests.data.conftest import VocFolder

@@ -143,7 +143,7 @@ class Project:
 
     def add_image(self, name: str, split: str, x: int = 10) -> None:
         """Adds a real JPEG with one object to the data set."""
-        pixels = np.random.default_rng(len(name) + x).integers(0, 255, (48, 64, 3), np.uint8)
+        pixels = np.random.default_rng([*name.encode(), x]).integers(0, 255, (48, 64, 3), np.uint8)
         PIL.Image.fromarray(pixels).save(self.folder / 'data' / 'JPEGImages' / f'{name}.jpg')
         self.annotate(name, x)
         with open(self.split(split), 'a') as file:
