@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from absl import flags
 from absl.flags import argparse_flags
 
+from stagetrain.cli import streams
 from stagetrain.errors import ConfigError, suggestion
 from stagetrain.flags import FLAGS
 
@@ -48,6 +49,10 @@ class Parser(argparse_flags.ArgumentParser):
         except (flags.Error, ValueError) as error:
             self.error(str(error))
         return found
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse has it; words of the command are in the message, and a script may take them from names of files."""
+        argparse.ArgumentParser.error(self, streams.harmless(message))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Adds the nearest name to argparse's message."""

@@ -40,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:  # Neither `python -W` nor PYTHONWARNINGS asks for them.
         warnings.simplefilter('ignore')  # Of libraries, about what no user of theirs can change; logs hold them.
     words = sys.argv[1:] if arguments is None else arguments
-    with flags.of_command(command_line.options_of(_parser())), logs.of_process(standard_error.write):
+    with flags.of_command(command_line.options_of(_parser())), logs.of_process(_show_log):
         return _main(command_line.parsed(_parser, words), is_process=arguments is None)
+
+
+def _show_log(line: str) -> None:
+    standard_error.write(streams.harmless(line))
 
 
 def _main(options: argparse.Namespace, is_process: bool) -> int:
@@ -69,9 +73,9 @@ def _carry_out(options: argparse.Namespace) -> int:
     verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
     try:
         logs.keep_in_log_dir('stagetrain')
-        return verb(options, rich.console.Console(markup=False, emoji=False))  # A name such as `[/x]` is shown as it is.
+        return verb(options, streams.console())
     except StagetrainError as error:
-        print(f'stagetrain {options.command}: {error}', file=sys.stderr)
+        streams.say(f'stagetrain {options.command}: {error}')
         return error.exit_code
     except BrokenPipeError:  # `stagetrain plan ... | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,7 +84,7 @@ def _carry_out(options: argparse.Namespace) -> int:
         if error.errno not in _OF_THE_PLACE:
             raise
         text = _OF_THE_PLACE[error.errno] or error.strerror
-        print(f'stagetrain {options.command}: {error.filename or "a file"}: {text}', file=sys.stderr)
+        streams.say(f'stagetrain {options.command}: {error.filename or "a file"}: {text}')
         return EXIT_BAD_INPUT
 
 

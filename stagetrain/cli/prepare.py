@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from stagetrain.api import preparation
+from stagetrain.cli import streams
 from stagetrain.config import load
 from stagetrain.pipeline.planned import Plan, Selection
 from stagetrain.pipeline.rundir import RunDirectory
@@ -36,4 +36,4 @@ def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection) -> 
 
 def tell(remark: str) -> None:
     """Shows a remark."""
-    print(remark, file=sys.stderr)
+    streams.say(remark)

@@ -20,7 +20,7 @@ from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
 from stagetrain.config.options import NetworkOptions, OneOf
-from stagetrain.config.schema import FRESH, Init, PipelineBase, Stage
+from stagetrain.config.schema import FRESH, DataSource, Init, PipelineBase, Stage
 from stagetrain.config.stages import (
     StageEntry,
     all_stages,
@@ -174,8 +174,17 @@ def _data(pipeline: PipelineBase) -> Iterator[Problem]:
         elif source.masks and not specs.data_format(source.format).has_masks:
             able = known_names(name for name in specs.formats() if specs.data_format(name).has_masks)
             yield ('data', part, 'masks'), f"format '{source.format}' has no masks; remove it. Formats with masks: {able}."
+        else:
+            yield from _unread(part, source)
         if not source.path:
             yield ('data', part, 'path'), 'is empty; expected a path'
+
+
+def _unread(part: str, source: DataSource) -> Iterator[Problem]:
+    for option in ('images', 'class_file'):
+        text = specs.unread(source.format, option) if getattr(source, option) else None
+        if text is not None:
+            yield ('data', part, option), f"found '{getattr(source, option)}', but {text}"
 
 
 def _stage_models(pipeline: PipelineBase) -> Iterator[Problem]:
@@ -389,10 +398,21 @@ def _scope(scope: str, held: tuple[str, ...]) -> str | None:
     return None
 
 
+_REFUSED_SCHEDULES = {
+    'step_cosine_with_offset': "the Model Garden's divides by zero from its last boundary on, where the rate is not a number; "
+    'cosine falls once, and stepwise has a rate for each part'
+}
+"""Schedules of the Model Garden that no stage can use, with the reason."""
+
+
 def _schedule(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     for field in ('learning_rate', 'warmup'):
         choice: OneOf | None = getattr(entry.stage.train, field)
-        if choice is not None and choice.type is not None:
+        if choice is not None and choice.type in _REFUSED_SCHEDULES:
+            known = known_names(name for name in type(choice).model_fields if name not in ('type', *_REFUSED_SCHEDULES))
+            text = f"found '{choice.type}': {_REFUSED_SCHEDULES[choice.type]}. Known here: {known}."
+            yield (*_path(pipeline, entry), 'train', field, 'type'), text
+        elif choice is not None and choice.type is not None:
             yield from _schedule_options(choice.chosen, (*_path(pipeline, entry), 'train', field, choice.type))
 
 

@@ -99,6 +99,8 @@ class FormatSpec:
     """How a box is written, for the likely cause of faulty ones: a form that `stagetrain.data.box_causes` knows."""
     writer: str = ''
     """A `stagetrain.data.writers.Writer`, for `stagetrain data convert --to`."""
+    reads: tuple[str, ...] = ('images', 'class_file')
+    """Which of `images` and `class_file` of a data source the reader looks at; the others are refused."""
     splits: str = ''
     """A function `splits(source) -> tuple[str, ...]`: the splits of a folder that is no data set without one of them."""
 
@@ -173,6 +175,18 @@ def preprocessing(backbone_type: str) -> str:
 def data_format(name: str) -> FormatSpec:
     """Returns a registered data format; raises `ConfigError` naming the known ones."""
     return _get(_formats, name, 'format')
+
+
+def unread(format_name: str, option: str) -> str | None:
+    """Returns why a data source of a format must not give `images` or `class_file`; None where the reader looks at it."""
+    if option in data_format(format_name).reads:
+        return None
+    instead = {
+        'images': "its images lie where the format's layout says",
+        'class_file': 'the names of its classes stand in its annotations (data.classes, or --classes, chooses among them)',
+    }
+    able = known_names(name for name in formats() if option in data_format(name).reads)
+    return f'format {format_name} does not read it: {instead[option]}. Remove it. Formats that read it: {able}'
 
 
 def source(name: str) -> SourceSpec:

@@ -12,7 +12,7 @@ import os
 from stagetrain.config import schema, specs
 from stagetrain.data.annotation import BadItem, Example
 from stagetrain.data.places import is_clutter
-from stagetrain.errors import DataError, suggestion
+from stagetrain.errors import ConfigError, DataError, suggestion
 
 AUTO = 'auto'
 NUM_SHOWN = 6
@@ -24,18 +24,27 @@ def recognised(source: schema.DataSource) -> tuple[schema.DataSource, str]:
 
     Raises:
       DataError: No format, or more than one, fits.
+      ConfigError: `images` or `class_file` is given, and the format does not read it.
     """
     if source.format != AUTO:
-        return source, 'the format was given'
+        return _reading_all_that_is_given(source), 'the format was given'
     found = [match for match in (_match(name, source) for name in specs.formats()) if match is not None]
     if len(found) == 1:
-        return found[0]
+        return _reading_all_that_is_given(found[0][0]), found[0][1]
     if not found:
         asked = f' (split {source.split})' if source.split else ''
         known = ', '.join(name for name in specs.formats() if specs.data_format(name).recognise)
         raise DataError(f'{source.path}{asked}: format auto knows {known}, but {_seen(source)}')
     shown = '; '.join(f'{match.format} ({reason})' for match, reason in found)
     raise DataError(f'{source.path}: format auto finds more than one: {shown}. Set format to the one that is meant')
+
+
+def _reading_all_that_is_given(source: schema.DataSource) -> schema.DataSource:
+    for option in ('images', 'class_file'):
+        text = specs.unread(source.format, option) if getattr(source, option) else None
+        if text is not None:
+            raise ConfigError(f'{source.path}: {option}: found {getattr(source, option)}, but {text}')
+    return source
 
 
 def is_data_set(path: str) -> bool:

@@ -25,10 +25,7 @@ class MaskBranch:
         """Args: model: the `mask_rcnn` options of a pipeline."""
         self._crop_size, self._head_options = model.mask_roi_aligner.crop_size, model.mask_head
         self._roi_features = Aligner(self._crop_size, model.mask_roi_aligner.sample_offset)
-        self._sampler = mask_sampler.MaskSampler(
-            mask_target_size=self._crop_size * self._head_options.upsample_factor,
-            num_sampled_masks=min(model.mask_sampler.num_sampled_masks, model.roi_sampler.num_sampled_rois),
-        )
+        self._num_sampled_masks = model.mask_sampler.num_sampled_masks
 
     def build_head(self, num_classes: int, num_filters: int, **options: Any) -> instance_heads.MaskHead:
         """Returns the built head.
@@ -52,7 +49,11 @@ class MaskBranch:
           batch: with `gt_boxes` float32 `[B, G, 4]` and `gt_masks` float32 `[B, G, S, S]`.
         """
         matched = tf.gather(batch['gt_boxes'], tf.maximum(rois.matches, 0), batch_dims=1)
-        sampled, classes, targets = self._sampler(rois.boxes, matched, rois.classes, rois.matches, batch['gt_masks'])
+        sampler = mask_sampler.MaskSampler(
+            mask_target_size=self._crop_size * self._head_options.upsample_factor,
+            num_sampled_masks=min(self._num_sampled_masks, int(rois.boxes.shape[1])),
+        )
+        sampled, classes, targets = sampler(rois.boxes, matched, rois.classes, rois.matches, batch['gt_masks'])
         logits = head([self._roi_features(features, sampled), classes], training=True)
         return tf.reduce_mean(maskrcnn_losses.MaskrcnnLoss()(logits, tf.stop_gradient(targets), classes))
 

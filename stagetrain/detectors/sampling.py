@@ -50,15 +50,18 @@ def sample_indices(
     Args:
       positive: bool `[B, N]`.
       negative: bool `[B, N]`, disjoint from `positive`.
-      num_samples: S; N must not be smaller.
+      num_samples: S.
       positive_fraction: share of positives at most, in [0, 1].
       seeds: int32 `[B, 2]`.
 
     Returns:
       int32 `[B, S]`: indices into N, positives first. Where an image has too few positives and negatives, candidates that are
-      neither fill up, the first ones first, as in the Model Garden.
+      neither fill up, the first ones first, as in the Model Garden. Where N is smaller than S, which ends in an error there:
+      int32 `[B, N]`, all of them.
     """
     num_candidates = positive.shape[1]
+    if num_candidates < num_samples:
+        return tf.argsort(tf.cast(positive, tf.int32), axis=1, direction='DESCENDING', stable=True)
     keys = tf.map_fn(lambda seed: tf.random.stateless_uniform([num_candidates], seed), seeds, fn_output_signature=tf.float32)
     max_positive = int(positive_fraction * num_samples)
     positive_keys, positive_indices = tf.math.top_k(tf.where(positive, keys, -1.0), k=max_positive)

@@ -77,7 +77,7 @@ def fault(kind: str, given: pathlib.Path) -> str | None:
       given: its file, folder or prefix.
     """
     described = specs.source(kind).description or f'a weight file of kind {kind}'
-    expected = f'expected {described[0].lower()}{described[1:]}'
+    expected = f'expected {described[0].lower()}{described[1:]}'.rstrip('.')
     if kind in _TENSORFLOW and given.suffix == '.index':
         given = given.with_suffix('')
     found = files_of(given)

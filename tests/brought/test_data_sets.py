@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 import zipfile
 
 from tests.brought import case, sets
@@ -308,6 +309,31 @@ def _all_bad(folder: pathlib.Path) -> None:
     path.write_text(path.read_text().replace('[5, 5, 20, 20]', '[30, 30, 62, 46]'))
 
 
+NO_CACHE = {'STAGETRAIN_CACHE': 'four.yaml'}
+"""A file in the way."""
+OWN_CACHE = {'STAGETRAIN_CACHE': 'cache'}
+
+
+def _in_both(folder: pathlib.Path) -> None:
+    _sets({}, {})(folder)
+    shutil.copy(folder / 'train' / '2.jpg', folder / 'validation' / '3.jpg')
+
+
+def _rotten_cache(folder: pathlib.Path) -> None:
+    _sets({}, {})(folder)
+    then = time.time() - 60
+    for path in (folder, *folder.rglob('*')):
+        os.utime(path, (then, then))  # What has just been written is not trusted.
+    sets.write(folder / 'cache' / 'dataset-x.npz', 'rubbish')
+
+
+def _rot(folder: pathlib.Path) -> None:
+    entries = sorted((folder / 'cache').glob('dataset-*-*.npz'))
+    assert len(entries) == 2
+    for path in entries:
+        path.write_bytes(path.read_bytes()[:-9] + b'123456789')
+
+
 READ = [
     Case('a folder that is a link', _linked_whole, Step(CHECK, says=[TWO, CLEAN])),
     Case('linked parts', _linked_parts, Step(CHECK, says=[TWO, CLEAN])),
@@ -415,6 +441,16 @@ REFUSED = [
     ),
     Case('no such folder', lambda folder: None, Step(CHECK, code=2, says=['data', 'nothing is there'])),
     Case(
+        'a class file for a format that has none',
+        _voc_of('1'),
+        Step(
+            f'{CHECK} --class_file classes.txt',
+            code=2,
+            says=[r'class_file: found classes\.txt', 'voc does not', 'csv'],
+        ),
+        Step(f'{CHECK} --format voc --images data', code=2, says=['images: found data', 'format voc does not read it', 'coco']),
+    ),
+    Case(
         'a format that is not known',
         _voc_of('1'),
         Step(f'{CHECK} --format pascal', code=2, says=['pascal', FORMATS]),
@@ -449,6 +485,28 @@ PLANNED = [
         _one_bad,
         Step('plan four.yaml', says=[r'1 bad item', r'a\.json', r'annotation']),
         Step('run four.yaml --run_dir run', says=[r'1 bad item']),
+    ),
+    Case(
+        'an image in both sets',
+        _in_both,
+        Step('plan four.yaml', says=[r'data\.train and in data\.validation \(2 as 3\), byte', 'data check']),
+        Step('run four.yaml --run_dir run', says=[r'\(2 as 3\), byte for byte'], changes=case.RUN_FILES),
+        Step('data check four.yaml', code=2, says=[r'2\.jpg .*3\.jpg .*show the same picture']),
+    ),
+    Case(
+        'no place for a cache',
+        _sets({}, {}),
+        Step('plan four.yaml', says=['four.yaml: cannot be written', 'STAGETRAIN_CACHE'], environ=NO_CACHE),
+        Step('plan four.yaml', silent=['cannot be written'], environ={'STAGETRAIN_CACHE': ''}),
+        Step('run four.yaml --run_dir run', silent=['cannot be written'], environ=NO_CACHE, changes=case.RUN_FILES),
+        Step('data check four.yaml', says=['0 faults'], environ=NO_CACHE),
+    ),
+    Case(
+        'a cache full of rubbish',
+        _rotten_cache,
+        Step('plan four.yaml', silent=['cache'], environ=OWN_CACHE, changes=['cache/*']),
+        Step('plan four.yaml', says=['2 training images'], environ=OWN_CACHE, changes=['cache/*'], before=_rot),
+        Step('data check four.yaml', says=['0 faults'], environ=OWN_CACHE, changes=['cache/*'], before=_rot),
     ),
     Case(
         'all bad and left out',

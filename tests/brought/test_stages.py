@@ -5,9 +5,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable
 
+import pytest
+
 from stagetrain import files
 from stagetrain.pipeline.rundir import RunDirectory
-from tests.brought.case import RUN_FILES, Case, Hold, Step, each
+from tests.brought.case import REAL, RUN_FILES, Case, Hold, Step, each
 from tests.fakes import project
 
 WARMUP = 'train.warmup={type: linear, linear: {warmup_steps: 20}}'
@@ -30,6 +32,11 @@ def _replaced(old: str, new: str) -> Callable[[pathlib.Path], None]:
         made.config.write_text(text.replace(old, new))
 
     return make
+
+
+def _without_variants(folder: pathlib.Path) -> None:
+    made = project.make_project(folder)
+    made.config.write_text(made.config.read_text().partition('compare:')[0])
 
 
 def _checkpoint_is_whole(folder: pathlib.Path) -> None:
@@ -77,6 +84,21 @@ REFUSED = [
         'tpu',
         _project,
         Step('check four.yaml --set runtime.strategy=tpu', code=2, says=['runtime.strategy', 'tpu', 'one_device']),
+    ),
+    Case(
+        'a schedule that cannot be used',
+        _project,
+        Step(
+            "check four.yaml --set 'stages.rpn_1.train.learning_rate={type: step_cosine_with_offset, step_cosine_with_offset: "
+            "{boundaries: [1, 5], values: [0.1, 0.01]}}'",
+            code=2,
+            says=[
+                r'stages\[0\]\.train\.learning_rate\.type',
+                'step_cosine_with_offset',
+                'divides by zero',
+                'Known here: constant, cosine',
+            ],
+        ),
     ),
     Case(
         'a strategy that nobody knows',
@@ -150,6 +172,14 @@ REFUSED = [
     ),
 ]
 
+COSTS = [
+    Case(
+        'what stages with an rpn cost, on fewer proposals than are sampled',
+        _without_variants,
+        Step('plan four.yaml --cost', says=['ms_per_step', r'rpn_1 [\d.]+ 8', r'detector_2 [\d.]+ 8'], where=REAL),
+    ),
+]
+
 LONGER = [
     Case(
         'more steps and back',
@@ -173,6 +203,12 @@ LONGER = [
 
 @each(REFUSED)
 def test_a_wish_that_cannot_be_fulfilled_is_told_before_the_first_step(case: Case, hold: Hold) -> None:
+    hold(case)
+
+
+@pytest.mark.slow
+@each(COSTS)
+def test_what_stages_cost_is_known_before_anything_is_trained(case: Case, hold: Hold) -> None:
     hold(case)
 
 

@@ -129,6 +129,15 @@ def test_plan_of_variables_prints_its_table_and_nothing_of_the_libraries(tiny_ru
     assert (copied / 'logs' / 'plan.log').is_file()
 
 
+def test_plan_of_costs_prints_its_table_and_nothing_of_the_libraries(tiny_run: Any, copied: pathlib.Path) -> None:
+    plain, with_cost = (tiny.run_command('plan', tiny_run.config, '--run_dir', copied, *options) for options in ((), ('--cost',)))
+    assert (plain[0], with_cost[0]) == (0, 0) and with_cost[1].startswith(plain[1])
+    table = [line.split() for line in with_cost[1].removeprefix(plain[1]).splitlines() if line.strip(' ─')]
+    assert table[0] == ['stage', 'ms_per_step', 'num_steps', 'seconds']
+    assert [row[0] for row in table[1:]] == ['rpn_1', 'detector_1', 'rpn_2', 'detector_2']
+    assert all(float(row[1]) > 0.0 and row[2] == '6' and len(row) == 4 for row in table[1:])
+
+
 def test_a_job_in_this_process_prints_our_lines_and_nothing_of_the_libraries(copied: pathlib.Path) -> None:
     code, output = tiny.run_command('eval', copied, '--stage', 'detector_2', '--in_process')
     assert code == 0, output

@@ -49,6 +49,12 @@ def test_indices_fill_up_when_candidates_are_too_few():
     assert len(set(chosen)) == 16 and {0, 1, 15, 16, 17, 18, 19} <= set(chosen)
 
 
+def test_all_are_taken_where_they_are_fewer_than_asked_for():
+    positive, negative = tf.constant([[False, True, False, True], [False] * 4]), tf.constant([[True, False, False, False]] * 2)
+    chosen = sample_indices(positive, negative, 16, 0.25, tf.constant([[1, 2], [3, 4]])).numpy()
+    assert chosen.tolist() == [[1, 3, 0, 2], [0, 1, 2, 3]]
+
+
 def test_every_positive_is_drawn_equally_often():
     counts = np.zeros(100)
     for seed in range(200):

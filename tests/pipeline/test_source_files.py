@@ -6,6 +6,7 @@ import io
 import json
 import pathlib
 import pickle
+import re
 import tarfile
 import zipfile
 
@@ -13,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from stagetrain.config import specs
 from stagetrain.errors import WeightsError
 from stagetrain.pipeline import source_files
 from tests.fakes.project import Project
@@ -87,6 +89,14 @@ def test_what_may_be_weights_is_left_to_its_reader(tmp_path: pathlib.Path, conte
     (tmp_path / 'net.keras').write_bytes(content)
     assert source_files.fault('keras_h5', tmp_path / 'net.keras') is None
     assert source_files.fault('keras_h5', hdf5(tmp_path / 'a.h5')) is None
+
+
+def test_a_description_that_is_a_sentence_ends_once(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / 'a.h5'
+    path.write_bytes(b'')
+    assert specs.source('keras_h5').description.endswith('.')
+    said = source_files.fault('keras_h5', path)
+    assert said is not None and re.search(r'\w\. Remedy: fetch it again$', said)
 
 
 def test_a_folder_is_no_file_of_keras(tmp_path: pathlib.Path) -> None:

@@ -48,9 +48,9 @@ def test_the_rates_are_those_of_the_model_garden(kind: str, options: dict[str, A
     np.testing.assert_allclose(found, expected, rtol=2e-5)
 
 
-def test_every_schedule_has_a_formula_but_the_one_that_no_file_can_choose() -> None:
+def test_every_schedule_has_a_formula_but_the_one_that_check_refuses() -> None:
     known = set(schema.Train.model_fields['learning_rate'].annotation.model_fields) - {'type'}
-    assert known - set(SCHEDULES) == {
-        'step_cosine_with_offset'
-    }  # Its values and boundaries must be equally many, `check` has one more.
+    assert known - set(SCHEDULES) == {'step_cosine_with_offset'}
+    schedule = Schedule(train('step_cosine_with_offset', {'boundaries': [1, 9], 'values': [0.1, 0.01]}, None))
+    assert np.isfinite(schedule(8)) and np.isnan(schedule(9)), 'the reason that check gives'
     assert rates.learning_rates({'train.learning_rate.type': 'step_cosine_with_offset'}, np.arange(2)) is None

@@ -13,6 +13,7 @@ register_format(
         writer='stagetrain.data.writers:COCO',
         has_masks=True,
         box_form='x, y, width, height',
+        reads=('images',),
         splits=f'{_PLACE}:splits',
     )
 )

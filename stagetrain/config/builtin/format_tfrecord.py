@@ -13,6 +13,7 @@ register_format(
         box_form='x1, y1, x2, y2 from 0 to 1',
         writer='stagetrain.data.writers:TFRECORD',
         has_masks=True,
+        reads=('class_file',),
         splits=f'{_PLACE}:splits',
     )
 )

@@ -13,6 +13,7 @@ register_format(
         has_masks=True,
         box_form='the centre x, y and width, height from 0 to 1',
         writer=f'{_PLACE}:WRITER',
+        reads=('class_file',),
         splits=f'{_PLACE}:splits',
     )
 )
