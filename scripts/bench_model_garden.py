@@ -99,8 +99,8 @@ def inputs_of(
         'anchor_boxes': {level: tf.tile(boxes[tf.newaxis], [shape.shape[0], 1, 1, 1]) for level, boxes in anchors.items()},
         'gt_boxes': tf.pad(batch['gt_boxes'], [[0, 0], [0, padding], [0, 0]], constant_values=-1),
         'gt_classes': tf.pad(batch['gt_classes'], [[0, 0], [0, padding]], constant_values=-1),
-        'rpn_score_targets': batch['rpn_score_targets'],
-        'rpn_box_targets': batch['rpn_box_targets'],
+        'rpn_score_targets': batch['targets']['rpn_score_targets'],
+        'rpn_box_targets': batch['targets']['rpn_box_targets'],
     }
 
 

@@ -43,7 +43,7 @@ from stagetrain.data import synthetic
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
 from stagetrain.detectors.anchors import anchor_boxes
-from stagetrain.detectors.detector import Cut
+from stagetrain.detectors.detector import Cut, Proposing
 from stagetrain.devices import setup
 from stagetrain.errors import BadInput, StageFailed, StagetrainError
 from stagetrain.evaluation import evaluate
@@ -298,7 +298,7 @@ class Steps:
         terms: Sequence[str],
         needs_images: bool = True,
         known: Mapping[str, Callable[..., Any]] | None = None,
-        extra: Mapping[str, Callable[..., Any]] | None = None,
+        stored: Mapping[str, Callable[..., Any]] | None = None,
     ) -> list[dict[str, Any]]:
         batches = TrainingInput(
             self._images,
@@ -309,20 +309,20 @@ class Steps:
             needs_images=needs_images,
             views=self._views,
             known=known,
-            extra=extra,
+            features=stored,
         )
         return list(batches.batches(0, NUM_BATCHES))
 
     def _stored_batches(self, stage: Any) -> list[dict[str, Any]]:
         """Returns the batches as the stage's own input gives them, with proposals and features as its stores would."""
         known = {} if stage.proposals is None else {PROPOSALS: self._read_proposals(stage.proposals)}
-        extra: dict[str, Callable[..., Any]] = {}
+        stored: dict[str, Callable[..., Any]] = {}
         has_features = {'backbone', 'decoder'} <= set(bench_model_garden.frozen_modules(stage))
         if has_features:
-            decision = features.Decision('memory', 'benchmark', Cut('decoder'))
+            decision = features.StoreDecision('memory', 'benchmark', Cut('decoder'))
             store = features.FeatureStore(self._reference, decision, self._images, self._views, 'float32')
-            extra[store.cut.key] = store.in_memory(lambda done, total: None)
-        return self._input(list(live_losses(stage)), not has_features, known, extra)
+            stored[store.cut.key] = store.in_memory(lambda done, total: None)
+        return self._input(list(live_losses(stage)), not has_features, known, stored)
 
     def _read_proposals(self, settings: Any) -> Callable[[tf.Tensor, View], tf.Tensor]:
         """Proposes on every view; returns what reads the proposals of one."""
@@ -332,8 +332,8 @@ class Steps:
             view = dataclasses.replace(plain_view(), flip=flip)
             shape = self._images.geometry.shown_size(view, tf.gather(self._images.sizes, index))
             batch = {'image': self._images.show(index, view)[tf.newaxis], 'image_shape': shape[tf.newaxis]}
-            wanted = {'pre_nms_top_k': settings.pre_nms_top_k, 'nms_iou': settings.nms_iou}
-            boxes, scores = self._reference.propose(batch, num_proposals=settings.max_per_image, **wanted)
+            how = Proposing(settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
+            boxes, scores = self._reference.propose(batch, how)
             return tf.where(scores[..., tf.newaxis] > 0, boxes, PADDING)[0]
 
         table = tf.stack(

@@ -207,22 +207,18 @@ def commit_folder(final: pathlib.Path, write: Callable[[pathlib.Path], None]) ->
       FileExistsError: `final` is there already; nothing committed is ever overwritten (see `set_aside`).
       OSError: the disk is full or read-only.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(final):
         raise FileExistsError(errno.EEXIST, 'a committed folder is never overwritten', str(final))
-    temporary = _temporary_name(final)
-    temporary.mkdir()
-    try:
+    digests = []
+
+    def write_with_manifest(temporary: pathlib.Path) -> None:
         write(temporary)
         manifest = _manifest(temporary)
         (temporary / MANIFEST).write_text(_render(manifest), encoding='utf-8')
-        _fsync_tree(temporary)
-        os.rename(temporary, final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    fsync_folder(final.parent)
-    return str(manifest['digest'])
+        digests.append(str(manifest['digest']))
+
+    make_folder(final, write_with_manifest)
+    return digests[0]
 
 
 def verify_folder(folder: pathlib.Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 from stagetrain.api import preparation
 from stagetrain.config import schema, specs
@@ -13,13 +12,12 @@ from stagetrain.data.index import load_dataset
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.inference import choice
 from stagetrain.pipeline import runner
+from stagetrain.pipeline.answers import Metrics
 from stagetrain.pipeline.events import Listener
 from stagetrain.pipeline.planned import EVALUATE, Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.stopping import Stopper
 from stagetrain.workers.environment import prepare_environment
-
-Metrics = Mapping[str, float | None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from stagetrain.workers.environment import prepare_environment
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from stagetrain.inference.predictor import Found, Picture
+    from stagetrain.inference.image_detection import Found, ImageDetection, Picture
     from stagetrain.stages.network import StageNetwork
 
 
@@ -59,14 +59,14 @@ class Predictor:
         Raises:
           DataError: a file is no image that can be used, or an array has another type or shape.
         """
-        return self._predictor(images)
+        return self._detection(images)
 
     @functools.cached_property
-    def _predictor(self) -> Any:
+    def _detection(self) -> ImageDetection:
         prepare_environment()
-        from stagetrain.inference.predictor import Predictor as Detecting
+        from stagetrain.inference import image_detection
 
-        return Detecting(self._chosen, score_threshold=self._threshold)
+        return image_detection.ImageDetection(self._chosen, score_threshold=self._threshold)
 
 
 class StageModel:

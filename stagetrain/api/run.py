@@ -28,6 +28,7 @@ from stagetrain.pipeline.events import Listener, nobody
 from stagetrain.pipeline.graph import build_graph
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.planned import Selection
+from stagetrain.pipeline.records import VariableOrigin
 from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.pipeline.status import StageStatus, stage_statuses, unjudged_statuses
 from stagetrain.pipeline.stopping import Stopper
@@ -52,7 +53,7 @@ class StageRecord:
     folder: pathlib.Path
     """`stages/<id>`."""
 
-    def lineage(self) -> Mapping[str, Mapping[str, Any]]:
+    def lineage(self) -> Mapping[str, VariableOrigin]:
         """Returns canonical name -> where the variable came from."""
         return dict(files.read_json(self.folder / run_files.LINEAGE))
 

@@ -111,7 +111,7 @@ def _of_module(arrays: Mapping[str, np.ndarray], module: str) -> dict[str, np.nd
     return inside or dict(arrays)
 
 
-def _variables_table(changes: list[diff.Change]) -> rich.table.Table:
+def _variables_table(changes: list[diff.Difference]) -> rich.table.Table:
     table = _table('variable', 'shape', 'what', 'largest change', 'relative change')
     for change in changes:
         if change.verdict != diff.EQUAL:
@@ -121,7 +121,7 @@ def _variables_table(changes: list[diff.Change]) -> rich.table.Table:
     return table
 
 
-def _modules_table(changes: list[diff.Change]) -> rich.table.Table:
+def _modules_table(changes: list[diff.Difference]) -> rich.table.Table:
     table = _table('module', 'equal', 'changed', 'other', 'largest change', 'relative change')
     for module, found in diff.summaries(changes).items():
         counts = (str(found.num_equal), str(found.num_changed), str(found.num_other))

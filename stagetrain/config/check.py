@@ -366,7 +366,7 @@ def _lacking_modules(
 
 def _stores(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     spec, path, stage = spec_of(pipeline, entry.stage), _path(pipeline, entry), entry.stage
-    if not spec.own_input:
+    if spec.reads_images:
         return
     if stage.features.store in ('memory', 'disk') or stage.features.views is not None:
         yield (*path, 'features'), f'nothing of a network of type {spec.name} is stored; remove it'
@@ -433,7 +433,7 @@ def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Probl
 
 
 def _best_metric(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
-    if spec_of(pipeline, entry.stage).own_input:  # The names of its metrics are known once it has measured.
+    if not spec_of(pipeline, entry.stage).reads_images:  # The names of its metrics are known once it has measured.
         return
     metric, known = entry.stage.train.best_metric, measured_metrics(pipeline, entry.stage)
     if entry.stage.train.validation_interval is None:  # Nothing is judged by it: it may be of another stage, in a common `train`.
@@ -445,7 +445,7 @@ def _best_metric(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]
 
 
 def _gates(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
-    if spec_of(pipeline, entry.stage).own_input:  # The names of its metrics are known once it has measured.
+    if not spec_of(pipeline, entry.stage).reads_images:  # The names of its metrics are known once it has measured.
         return
     for metric in entry.stage.require:
         measured = measured_metrics(pipeline, entry.stage)

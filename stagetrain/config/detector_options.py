@@ -83,5 +83,5 @@ class DetectorOptions(NetworkOptions):
 
 
 def of_detector(model: NetworkOptions) -> DetectorOptions:
-    """Returns options as those of a detector, which they are for every network whose spec has no `own_input`."""
+    """Returns options as those of a detector, which they are for every network whose spec says `reads_images`."""
     return typing.cast(DetectorOptions, model)

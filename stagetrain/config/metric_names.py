@@ -64,11 +64,15 @@ def canonical(name: str) -> str:
     return short if short.startswith(('recall_', 'AR@')) else name
 
 
+def class_of(name: str) -> str | None:
+    """Returns the class that a metric (`AP/cat`) is measured on; None for one of all classes."""
+    return name.partition('/')[2] or None
+
+
 def group(name: str) -> str:
     """Returns which objects a metric is measured on: `/cat` of a class, `small`, `medium` or `large` boxes, or `ALL`.
 
     Of a group without objects nothing can be measured. The size of masks is not known by their boxes: `mask_APs` is in `ALL`.
     """
-    _, slash, class_name = name.partition('/')
-    size = _OF_A_SIZE.fullmatch(name)
-    return f'/{class_name}' if slash else _SIZES[size[1]] if size else ALL
+    class_name, size = class_of(name), _OF_A_SIZE.fullmatch(name)
+    return f'/{class_name}' if class_name else _SIZES[size[1]] if size else ALL

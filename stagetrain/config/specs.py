@@ -17,6 +17,8 @@ from typing import Any
 import pydantic
 
 from stagetrain.config.backbones import with_backbones
+from stagetrain.config.contracts import BuildBackbone, BuildEvaluator, BuildInput, BuildNetwork, CodePlace
+from stagetrain.config.contracts import load_implementation as load_implementation
 from stagetrain.config.options import NetworkOptions
 from stagetrain.config.registry import register
 from stagetrain.errors import ConfigError, known_names, suggestion
@@ -34,7 +36,7 @@ class DetectorSpec:
     """The type of `model`."""
     modules: tuple[str, ...]
     loss_modules: Mapping[str, tuple[str, ...]]
-    implementation: str
+    implementation: CodePlace[BuildNetwork]
     detection_modules: tuple[str, ...] = ()
     """The modules that give detections, besides `proposal_modules` or stored proposals; empty when it gives none."""
     front_modules: tuple[str, ...] = ('backbone', 'decoder')
@@ -61,12 +63,18 @@ class DetectorSpec:
     """The weight of a loss term in recipes, where it is not 1."""
     rules: Callable[[Any, int], Iterator[tuple[tuple[str | int, ...], str]]] | None = None
     """Given the options and the number of classes: what is wrong in them, as (path below the model, text)."""
-    own_input: str = ''
-    """Place of a class like `stagetrain.training.experiment.ExperimentInput`, for a network that does not read images with
-    boxes: it makes the batches and measures. Such a network gives no detections, nothing of it is stored, and its stages count
-    steps."""
+    input: CodePlace[BuildInput] = CodePlace('')
+    """For a network that does not read images with boxes: what makes its batches. Such a network gives no detections, nothing of
+    it is stored, and its stages count steps."""
+    evaluator: CodePlace[BuildEvaluator] = CodePlace('')
+    """What measures such a network; given if and only if `input` is."""
     adapt: Callable[[DetectorSpec, Any], DetectorSpec] | None = None
     """For a network whose modules its options name: returns the spec with them filled in, for given options."""
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it reads images with boxes, as `stagetrain.images.network_input.Batch` describes them."""
+        return not self.input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +83,7 @@ class BackboneSpec:
 
     name: str
     options: type[pydantic.BaseModel]
-    implementation: str
+    implementation: CodePlace[BuildBackbone]
     preprocessing: str = MODEL_GARDEN_PREPROCESSING
     """How images are normalised, by a name of `stagetrain.images.normalization.normalize`."""
 
@@ -126,7 +134,16 @@ _sources: dict[str, SourceSpec] = {}
 
 
 def register_detector(spec: DetectorSpec) -> None:
-    """Makes `model: {type: NAME}` valid."""
+    """Makes `model: {type: NAME}` valid.
+
+    Raises:
+      ConfigError: another detector has this name, or only one of `input` and `evaluator` is given.
+    """
+    if bool(spec.input) != bool(spec.evaluator):
+        given = f"input '{spec.input}', evaluator '{spec.evaluator}'"
+        raise ConfigError(
+            f"detector '{spec.name}': found {given}; expected both, or neither for one that reads images with boxes"
+        )
     register(_detectors, spec.name, spec)
 
 
@@ -207,12 +224,6 @@ def detectors() -> tuple[DetectorSpec, ...]:
 def formats() -> tuple[str, ...]:
     """Returns the names of all registered data formats."""
     return tuple(sorted(_formats))
-
-
-def load_implementation(place: str) -> Any:
-    """Imports `package.module:attribute`; this is where TensorFlow comes in."""
-    module, attribute = place.split(':')
-    return getattr(importlib.import_module(module), attribute)
 
 
 def _get(registry: Mapping[str, Any], name: str, place: str) -> Any:

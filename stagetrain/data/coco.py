@@ -29,6 +29,7 @@ from stagetrain.data import masks
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
 from stagetrain.data.image_lists import ListedImage, ListedObject, image_folder, read_images
 from stagetrain.data.places import is_clutter
+from stagetrain.data.text_files import json_number
 from stagetrain.errors import DataError, known_names, suggestion
 
 _LISTS = ('images', 'annotations', 'categories')
@@ -266,7 +267,7 @@ def _image(place: str, image: Any, objects: dict[Id, list[ListedObject]]) -> tup
         raise Unusable(f'{place}.file_name', f'expected a name, found {name!r}', Kind.FORM)
     size = None
     if image.get('height') is not None or image.get('width') is not None:
-        size = (_number(image.get('height'), f'{place}.height'), _number(image.get('width'), f'{place}.width'))
+        size = (json_number(image.get('height'), f'{place}.height'), json_number(image.get('width'), f'{place}.width'))
     return key, ListedImage(place, name, size, objects.setdefault(key, []))
 
 
@@ -304,13 +305,13 @@ def _bbox(place: str, annotation: Mapping[str, Any]) -> tuple[float, float, floa
     bbox = annotation.get('bbox')
     if not bbox and isinstance(annotation.get('segmentation'), list):
         corners = [value for polygon in annotation['segmentation'] if isinstance(polygon, list) for value in polygon]
-        numbers = [_number(value, f'{place}.segmentation') for value in corners]
+        numbers = [json_number(value, f'{place}.segmentation') for value in corners]
         if len(numbers) >= 6 and len(numbers) % 2 == 0:
             x, y = min(numbers[::2]), min(numbers[1::2])
             return x, y, max(numbers[::2]) - x, max(numbers[1::2]) - y
     if not isinstance(bbox, list) or len(bbox) != 4:
         raise Unusable(f'{place}.bbox', f'expected 4 numbers (x, y, width, height), found {json.dumps(bbox)[:80]}', Kind.FORM)
-    x, y, width, height = (_number(value, f'{place}.bbox') for value in bbox)
+    x, y, width, height = (json_number(value, f'{place}.bbox') for value in bbox)
     return x, y, width, height
 
 
@@ -325,15 +326,6 @@ def _shown(names: Mapping[int, str]) -> str:
 
 def _is_id(value: Any) -> TypeGuard[Id]:
     return type(value) is int or (isinstance(value, str) and value != '')
-
-
-def _number(value: Any, place: str) -> float:
-    if type(value) not in (int, float):
-        raise Unusable(place, f'expected a number, found {json.dumps(value)[:80]}', Kind.NOT_A_NUMBER)
-    try:
-        return float(value)
-    except OverflowError:
-        return float('inf')  # An integer of JSON has no limit; the box is refused as not finite.
 
 
 def _flag(annotation: Mapping[str, Any], name: str, place: str) -> bool:

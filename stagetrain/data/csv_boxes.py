@@ -15,8 +15,8 @@ from __future__ import annotations
 from stagetrain.config import schema
 from stagetrain.data import csv_header, csv_lines
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
-from stagetrain.data.csv_lines import CLASS_FILE, annotation_file
-from stagetrain.data.image_lists import ListedImage, ListedObject, read_images
+from stagetrain.data.csv_lines import annotation_file
+from stagetrain.data.image_lists import ListedObject
 from stagetrain.errors import DataError
 
 
@@ -38,30 +38,14 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
     class_file = csv_lines.class_file(source, file)
     known = csv_lines.classes_of(class_file) if class_file else None
     folder = source.images or str(file.parent)
-    listed: dict[str, ListedImage] = {}
-    objects: dict[str, list[ListedObject]] = {}
-    bad = []
-    for line, row in csv_lines.rows(file):
-        try:
-            name, found = _object(line, row, folder, known)
-        except Unusable as error:
-            bad.append(error.at(str(file)))
-            continue
-        listed.setdefault(name, ListedImage(f'line {line}', name, None, objects.setdefault(name, [])))
-        objects[name] += found
-    examples, more = read_images(str(file), folder, list(listed.values()), classes, max_image_pixels)
-    return examples, bad + more
-
-
-def inputs(source: schema.DataSource) -> list[str]:
-    """Returns the files that decide, besides the images read, what `read` gives.
-
-    Raises:
-      DataError: One does not exist.
-    """
-    file = annotation_file(source)
-    # The default class file counts although it may be missing: it may appear.
-    return [str(file), source.class_file or str(file.parent / CLASS_FILE)]
+    return csv_lines.read_objects(
+        file,
+        csv_lines.rows(file),
+        lambda place, row: _object(place, row, folder, known),
+        folder,
+        classes,
+        max_image_pixels,
+    )
 
 
 def class_names(source: schema.DataSource) -> tuple[str, ...]:
@@ -94,9 +78,8 @@ def splits(source: schema.DataSource) -> tuple[str, ...]:
     return tuple(split for split, file in csv_lines.splits(source.path).items() if not csv_header.has_header(file))
 
 
-def _object(line: int, row: list[str], folder: str, known: tuple[str, ...] | None) -> tuple[str, list[ListedObject]]:
+def _object(place: str, row: list[str], folder: str, known: tuple[str, ...] | None) -> tuple[str, None, list[ListedObject]]:
     """Returns the image's name, and its object, or none for a line that says there is none."""
-    place = f'line {line}'
     evidence = csv_lines.evidence(row)
     if len(row) != 6:
         shown = ','.join(row)[:80]
@@ -104,10 +87,10 @@ def _object(line: int, row: list[str], folder: str, known: tuple[str, ...] | Non
     path, *edges, class_name = (field.strip() for field in row)
     name = csv_lines.name_in(folder, path, place)
     if not any(edges) and not class_name:
-        return name, []
+        return name, None, []
     if not class_name:
         raise Unusable(place, 'the class is empty, expected a name', Kind.FORM)
     xmin, ymin, xmax, ymax = (csv_lines.number(text, place, row) for text in edges)
     if known is not None and class_name not in known:
         raise Unusable(place, f"class '{class_name}' is not in the class file ({', '.join(known)})", Kind.CLASS, (class_name,))
-    return name, [ListedObject(place, (ymin, xmin, ymax, xmax), class_name)]
+    return name, None, [ListedObject(place, (ymin, xmin, ymax, xmax), class_name)]

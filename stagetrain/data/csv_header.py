@@ -26,7 +26,7 @@ from stagetrain.config import schema
 from stagetrain.data import csv_lines
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
 from stagetrain.data.csv_lines import CLASS_FILE, annotation_file
-from stagetrain.data.image_lists import ListedImage, ListedObject, image_folder, read_images
+from stagetrain.data.image_lists import ListedObject, image_folder
 from stagetrain.data.writers import Part, Writer, decimal, write_csv, write_images
 from stagetrain.errors import DataError, known_names
 
@@ -84,29 +84,14 @@ def read(source: schema.DataSource, classes: tuple[str, ...], max_image_pixels: 
     file = annotation_file(source)
     columns = _columns_of(file)
     folder = source.images or image_folder(file, file.stem, (columns.text(row, 'path') for _, row in _lines(file, columns.count)))
-    listed: dict[str, ListedImage] = {}
-    objects: dict[str, list[ListedObject]] = {}
-    bad = []
-    for line, row in _lines(file):
-        try:
-            name, size, found = _object(f'line {line}', row, columns, folder)
-        except Unusable as error:
-            bad.append(error.at(str(file)))
-            continue
-        listed.setdefault(name, ListedImage(f'line {line}', name, size, objects.setdefault(name, [])))
-        objects[name] += found
-    examples, more = read_images(str(file), folder, list(listed.values()), classes, max_image_pixels)
-    return examples, bad + more
-
-
-def inputs(source: schema.DataSource) -> list[str]:
-    """Returns the files that decide, besides the images read, what `read` gives.
-
-    Raises:
-      DataError: One does not exist.
-    """
-    file = annotation_file(source)
-    return [str(file), source.class_file or str(file.parent / CLASS_FILE)]
+    return csv_lines.read_objects(
+        file,
+        _lines(file),
+        lambda place, row: _object(place, row, columns, folder),
+        folder,
+        classes,
+        max_image_pixels,
+    )
 
 
 def class_names(source: schema.DataSource) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ import csv
 import io
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from stagetrain.config import schema
-from stagetrain.data.annotation import Evidence, Kind, Unusable
+from stagetrain.data.annotation import BadItem, Evidence, Example, Kind, Unusable
+from stagetrain.data.image_lists import ListedImage, ListedObject, read_images
 from stagetrain.data.places import is_clutter
 from stagetrain.data.text_files import decoded
 from stagetrain.errors import DataError, known_names, suggestion
@@ -135,6 +136,51 @@ def name_in(folder: str, path: str, place: str) -> str:
         return os.path.normpath(path)
     names = [os.path.relpath(path, folder) for folder in (os.path.abspath(folder), os.path.realpath(folder))]
     return next((name for name in names if name.split('/')[0] != '..'), path)
+
+
+def inputs(source: schema.DataSource) -> list[str]:
+    """Returns the files that decide, besides the images read, what a CSV data set gives.
+
+    Raises:
+      DataError: One does not exist.
+    """
+    file = annotation_file(source)
+    # The default class file counts although it may be missing: it may appear.
+    return [str(file), source.class_file or str(file.parent / CLASS_FILE)]
+
+
+def read_objects(
+    file: pathlib.Path,
+    lines: Iterable[tuple[int, list[str]]],
+    object_of: Callable[[str, list[str]], tuple[str, tuple[float, float] | None, list[ListedObject]]],
+    folder: str,
+    classes: tuple[str, ...],
+    max_image_pixels: int,
+) -> tuple[list[Example], list[BadItem]]:
+    """Reads the objects of all lines, and the images that they name; as `read` of a format.
+
+    Args:
+      file: the CSV, for errors.
+      lines: line number, fields.
+      object_of: place and fields -> the image's name, its stated (height, width) or None, and its object, or none for a line that
+        says there is none. It raises `Unusable`.
+      folder: of the images.
+      classes: as for `read`.
+      max_image_pixels: as for `read`.
+    """
+    listed: dict[str, ListedImage] = {}
+    objects: dict[str, list[ListedObject]] = {}
+    bad = []
+    for line, row in lines:
+        try:
+            name, size, found = object_of(f'line {line}', row)
+        except Unusable as error:
+            bad.append(error.at(str(file)))
+            continue
+        listed.setdefault(name, ListedImage(f'line {line}', name, size, objects.setdefault(name, [])))
+        objects[name] += found
+    examples, more = read_images(str(file), folder, list(listed.values()), classes, max_image_pixels)
+    return examples, bad + more
 
 
 def number(text: str, place: str, row: Sequence[str]) -> float:

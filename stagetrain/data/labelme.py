@@ -28,7 +28,7 @@ from stagetrain.data import images, masks
 from stagetrain.data.annotation import BadItem, Example, Kind, Unusable
 from stagetrain.data.image_lists import ListedImage, ListedObject, read_images
 from stagetrain.data.places import SPLIT_FOLDERS, Places, is_clutter, walk
-from stagetrain.data.text_files import decoded
+from stagetrain.data.text_files import decoded, json_number
 from stagetrain.data.writers import Part, Writer, write_images
 from stagetrain.errors import DataError, known_names, suggestion
 
@@ -190,7 +190,7 @@ def _size(content: Mapping[str, Any]) -> tuple[float, float] | None:
     height, width = content.get('imageHeight'), content.get('imageWidth')
     if height is None or width is None:
         return None
-    return _number(height, 'imageHeight'), _number(width, 'imageWidth')
+    return json_number(height, 'imageHeight'), json_number(width, 'imageWidth')
 
 
 def _objects(file: str, content: Mapping[str, Any], with_masks: bool) -> tuple[list[ListedObject], list[BadItem]]:
@@ -243,7 +243,7 @@ def _points(place: str, shape: Mapping[str, Any]) -> list[tuple[float, float]]:
     points = shape.get('points')
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise Unusable(f'{place}.points', f'expected pairs [x, y], found {json.dumps(points)[:80]}', Kind.FORM)
-    return [(_number(x, f'{place}.points'), _number(y, f'{place}.points')) for x, y in points]
+    return [(json_number(x, f'{place}.points'), json_number(y, f'{place}.points')) for x, y in points]
 
 
 def _mask(shapes: list[tuple[str, Mapping[str, Any]]], height: int, width: int, element: str) -> str:
@@ -260,15 +260,6 @@ def _flag(place: str, shape: Mapping[str, Any], name: str) -> bool:
     if value not in (False, True):
         raise Unusable(f'{place}.{name}', f'expected true or false, found {json.dumps(value)[:80]}', Kind.FORM)
     return bool(value)
-
-
-def _number(value: Any, place: str) -> float:
-    if type(value) not in (int, float):
-        raise Unusable(place, f'expected a number, found {json.dumps(value)[:80]}', Kind.NOT_A_NUMBER)
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf  # An integer of JSON has no limit; the box is refused as not finite.
 
 
 def _write_part(folder: pathlib.Path, part: Part) -> None:

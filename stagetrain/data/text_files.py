@@ -6,6 +6,8 @@ decoded(b'caf\\xe9')      # raises: expected UTF-8 text: ... at byte 3; it looks
 from __future__ import annotations
 
 import codecs
+import json
+import math
 
 from stagetrain.data.annotation import Kind, Unusable
 
@@ -44,3 +46,17 @@ def _likely_encoding(data: bytes) -> str:
 def _mostly_zero(data: bytes) -> bool:
     """ASCII in UTF-16 without a mark is UTF-8, too, with a zero behind every letter."""
     return data[:4096].count(0) * 3 > len(data[:4096])
+
+
+def json_number(value: object, place: str) -> float:
+    """Returns a number that a JSON file has at a place; an integer too large for one becomes infinite, which no box may be.
+
+    Raises:
+      Unusable: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unusable(place, f'expected a number, found {json.dumps(value)[:80]}', Kind.NOT_A_NUMBER)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

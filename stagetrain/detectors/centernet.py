@@ -13,7 +13,7 @@ B images, G ground-truth boxes, h x w places of the heat map, K classes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,8 +25,9 @@ from official.projects.centernet.ops import loss_ops, target_assigner
 from official.vision.ops import box_ops
 
 from stagetrain.config.builtin import centernet as options
-from stagetrain.detectors.detector import Batch, BatchDetections, clear_names, feature_key
-from stagetrain.detectors.pyramid import PyramidDetector
+from stagetrain.detectors.detector import BatchDetections
+from stagetrain.detectors.pyramid import BuildHead, PyramidDetector
+from stagetrain.images.network_input import Batch, Known
 
 OUTPUTS = {'heatmap': 'ct_heatmaps', 'size': 'ct_size', 'offset': 'ct_offset'}
 """Loss term -> the Model Garden's name of the head that only this term needs."""
@@ -76,20 +77,19 @@ class CenterNet(PyramidDetector):
             features = tf_keras.layers.Activation(norm.activation, name=f'up_{number}_activation')(features)
         return tf_keras.Model({str(self.model.max_level): inputs}, {self._level: features}, name='up_convolutions')
 
-    def _build_heads(self, wanted: tuple[str, ...], levels: Mapping[str, tf.TensorShape]) -> Iterator[tuple[str, Any]]:
-        """Yields the Model Garden's `head`; see `PyramidDetector`."""
-        if 'head' in wanted:
-            clear_names(self._seed + 2)
-            widths = {'heatmap': self.num_classes, 'size': 2, 'offset': 2}
-            yield (
-                'head',
-                centernet_head.CenterNetHead(
-                    input_specs=dict(levels),
-                    task_outputs={output: widths[term] for term, output in OUTPUTS.items()},
-                    input_levels=[self._level],
-                    heatmap_bias=self.model.head.heatmap_bias,
-                ),
+    def _heads_on(self, levels: Mapping[str, tf.TensorShape]) -> Mapping[str, BuildHead]:
+        """Returns what builds the Model Garden's `head`; see `PyramidDetector`."""
+        widths = {'heatmap': self.num_classes, 'size': 2, 'offset': 2}
+
+        def head() -> Any:
+            return centernet_head.CenterNetHead(
+                input_specs=dict(levels),
+                task_outputs={output: widths[term] for term, output in OUTPUTS.items()},
+                input_levels=[self._level],
+                heatmap_bias=self.model.head.heatmap_bias,
             )
+
+        return {'head': head}
 
     @property
     def _level(self) -> str:
@@ -101,12 +101,13 @@ class CenterNet(PyramidDetector):
         """Returns what the heads read; in training with dropout in front of the up-convolutions, see `Detector.features`."""
         rate = self.model.decoder.dropout_rate
         # Frozen up-convolutions run in inference mode, with dropout off: stored features then are what is computed here.
-        if not training or not rate or not self.modules['decoder'].trainable_variables:
+        is_dropped = training and rate and self.modules['decoder'].trainable_variables
+        if not is_dropped or self._last_module in batch.get('features', {}):
             return super().features(batch, training)
         read = self._backbone_features(batch, training=True)
         # One mask a batch, of the first image's seed: it depends on (seed, stage, step, image) as all random numbers here.
         dropped = {level: tf.nn.experimental.stateless_dropout(values, rate, batch['seed'][0]) for level, values in read.items()}
-        return super().features({**batch, feature_key('backbone'): dropped}, training)
+        return super().features({**batch, 'features': {'backbone': dropped}}, training)
 
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the canonical names of the trainable variables that `terms` depend on; see `Detector.reached`."""
@@ -129,15 +130,15 @@ class CenterNet(PyramidDetector):
         """Returns the loss of each output (term -> `[B, h, w, channels]`), divided by the batch's number of objects."""
         is_object = tf.cast(batch['gt_classes'] > 0, tf.float32)
         num_objects = tf.maximum(tf.reduce_sum(is_object), 1.0)
-        sums = {}
+        targets, sums = batch['targets'], {}
         for term, predicted in outputs.items():
             if term == 'heatmap':
                 focal = centernet_losses.PenaltyReducedLogisticFocalLoss()
-                sums[term] = tf.reduce_sum(focal(predicted, batch['heatmap_targets'], self._inside(batch['image_shape'])))
+                sums[term] = tf.reduce_sum(focal(predicted, targets['heatmap_targets'], self._inside(batch['image_shape'])))
             else:
                 absolute = centernet_losses.L1LocalizationLoss()
-                at_centres = tf.gather_nd(predicted, batch['centres'], batch_dims=1)
-                sums[term] = tf.reduce_sum(absolute(at_centres, batch[f'{term}_targets'], is_object[..., tf.newaxis]))
+                at_centres = tf.gather_nd(predicted, targets['centres'], batch_dims=1)
+                sums[term] = tf.reduce_sum(absolute(at_centres, targets[f'{term}_targets'], is_object[..., tf.newaxis]))
         return {term: value / num_objects for term, value in sums.items()}
 
     def _inside(self, image_shape: tf.Tensor) -> tf.Tensor:
@@ -180,7 +181,7 @@ class CenterNet(PyramidDetector):
 
     # ---- targets --------------------------------------------------------------------------------------------------------
 
-    def match(self, known: Mapping[str, tf.Tensor], terms: Sequence[str]) -> dict[str, tf.Tensor]:
+    def match(self, known: Known, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns all targets, for no random number decides one; see `Detector.match`.
 
         `heatmap_targets` float32 `[h, w, K]`; `centres` int32 `[G, 2]`: row and column of the place; `size_targets` and

@@ -2,12 +2,7 @@
 
 A detector is built for one purpose (the losses of a stage, or making proposals, or detecting) and holds only the modules that
 this needs. B images, H x W pixels, G ground-truth boxes, P proposals, D detections.
-
-A batch is a dictionary. Always: `image_index` int32 `[B]`, `image_shape` float32 `[B, 2]` (height and width of the scaled image
-inside its padding), `seed` int32 `[B, 2]`. For losses: `gt_boxes` float32 `[B, G, 4]` yxyx pixels of the scaled image and
-`gt_classes` int32 `[B, G]`, both padded with -1, and what `targets` adds. `image` float32 `[B, H, W, 3]`, normalised; or, in its
-place, stored features under a `Cut.key`. Without targets sampled
-before, `proposals` float32 `[B, P, 4]`, padded with -1, or the detector's own.
+`stagetrain.images.network_input` has what it reads: batches, and what is known of an image.
 """
 
 from __future__ import annotations
@@ -22,11 +17,8 @@ import tf_keras
 
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.options import NetworkOptions
+from stagetrain.images.network_input import Batch, Known, Seeds
 from stagetrain.weights import names
-
-Batch = Mapping[str, Any]
-FEATURE_KEY = 'features/'
-"""What the keys of stored or shared outputs of a network begin with in a batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +48,8 @@ class Cut:
 
     @property
     def key(self) -> str:
-        """The batch key under which the stored outputs stand: by level behind a module, by layer inside one."""
-        return layers_key(self.module) if self.layers else feature_key(self.module)
+        """The key of `Batch.features` under which the stored outputs stand: by level after a module, by layer inside one."""
+        return inside(self.module) if self.layers else self.module
 
     def __str__(self) -> str:
         return f'{self.module} up to {", ".join(self.layers)}' if self.layers else self.module
@@ -72,6 +64,15 @@ class Proposing(NamedTuple):
     """IoU threshold of non-maximum suppression."""
     num_proposals: int
     """Boxes kept for each image."""
+
+
+class BatchProposals(NamedTuple):
+    """Region proposals of a batch, best first, padded with zeros."""
+
+    boxes_yxyx_px: tf.Tensor
+    """float32 `[B, P, 4]`: (ymin, xmin, ymax, xmax) in pixels of the scaled image."""
+    scores: tf.Tensor
+    """float32 `[B, P]`, in (0, 1]."""
 
 
 class Network(abc.ABC):
@@ -113,7 +114,7 @@ class Network(abc.ABC):
 
 
 class Detector(Network):
-    """A network that finds objects in images; its batches are as the top of this file says."""
+    """A network that finds objects in images."""
 
     model: DetectorOptions
 
@@ -130,8 +131,8 @@ class Detector(Network):
         """
         raise AssertionError(f'{type(self).__name__} gives no proposals')
 
-    def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns boxes float32 `[B, P, 4]` yxyx pixels of the scaled image and scores `[B, P]`, in inference mode.
+    def propose(self, batch: Batch, how: Proposing) -> BatchProposals:
+        """Returns region proposals, in inference mode.
 
         Raises:
           AssertionError: the detector's spec names no `proposal_modules`, so it has none to give.
@@ -139,7 +140,7 @@ class Detector(Network):
         raise AssertionError(f'{type(self).__name__} gives no proposals')
 
     def mask_size(self, terms: Sequence[str]) -> int | None:
-        """Returns S where `terms` need `gt_masks` in a batch, float32 `[B, G, S, S]` padded with -1: masks inside their boxes."""
+        """Returns S, the side of `Batch.gt_masks`, where `terms` need them."""
         return None
 
     @abc.abstractmethod
@@ -159,42 +160,36 @@ class Detector(Network):
         """Returns detections, in inference mode."""
 
     @abc.abstractmethod
-    def match(self, known: Mapping[str, tf.Tensor], terms: Sequence[str]) -> dict[str, tf.Tensor]:
+    def match(self, known: Known, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns the part of one image's targets that no random number decides, so that it can be kept.
 
         Args:
-          known: `gt_boxes` float32 `[G, 4]` and `gt_classes` int32 `[G]`, padded with -1 behind the first `num_objects`;
-            `image_shape` float32 `[2]` as in a batch; and stored `proposals` float32 `[P, 4]`, padded with -1.
+          known: of the image.
           terms: the loss terms that need targets.
         """
 
     def targets(
         self,
-        known: Mapping[str, tf.Tensor],
+        known: Known,
         matched: Mapping[str, tf.Tensor],
-        seeds: Mapping[str, tf.Tensor],
+        seeds: Seeds,
         terms: Sequence[str],
     ) -> dict[str, Any]:
-        """Returns what `losses` needs of one image in its batch, sampled from `match`'s result; here that result itself.
+        """Returns what `losses` needs of one image in `Batch.targets`, sampled from `match`'s result; here that result itself.
 
         Args:
-          known: as for `match`.
+          known: of the image.
           matched: what `match` returned.
-          seeds: `anchors` and `rois`, int32 `[2]` each.
+          seeds: of the sampling.
           terms: the loss terms that need targets.
         """
         del known, seeds, terms
         return dict(matched)
 
 
-def feature_key(module: str) -> str:
-    """Returns the batch key under which the stored output of a module stands."""
-    return f'{FEATURE_KEY}{module}'
-
-
-def layers_key(module: str) -> str:
-    """Returns the batch key under which the stored outputs of layers inside a module stand."""
-    return f'{FEATURE_KEY}{module}/layers'
+def inside(module: str) -> str:
+    """Returns the key of `Batch.features` under which the stored outputs of layers inside a module stand."""
+    return f'{module}/layers'
 
 
 def clear_names(seed: int) -> None:

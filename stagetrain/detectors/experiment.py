@@ -17,12 +17,11 @@ from official.core import exp_factory, task_factory
 
 from stagetrain.config.builtin import experiment as options
 from stagetrain.config.builtin.experiment import TERM
-from stagetrain.detectors.detector import Batch, Network, clear_names
+from stagetrain.detectors.detector import Network, clear_names
 from stagetrain.errors import ConfigError, known_names
+from stagetrain.images.network_input import Batch
 from stagetrain.weights.names import named_variables
 
-INPUTS = 'inputs'
-"""The key of a batch under which the task finds (features, labels)."""
 RANDOM_OPS = (
     'Multinomial',
     'ParameterizedTruncatedNormal',
@@ -64,7 +63,7 @@ class Experiment(Network):
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns the task's own loss without regularisation; see `Network.losses`."""
         del terms
-        logs = self.task.train_step(batch[INPUTS], _LossOnly(self.network), _NoOptimizer())
+        logs = self.task.train_step(batch['inputs'], _LossOnly(self.network), _NoOptimizer())
         return {TERM: tf.cast(logs[self.task.loss], tf.float32)}
 
     def reached(self, terms: Sequence[str]) -> set[str]:
@@ -83,7 +82,7 @@ class Experiment(Network):
 
         def differentiate(inputs: Any) -> None:
             with tf.GradientTape() as tape:
-                loss = self.losses({INPUTS: inputs}, (TERM,))[TERM]
+                loss = self.losses(Batch(inputs=inputs), (TERM,))[TERM]
             gradients = tape.gradient(loss, list(variables.values()))
             found.update(name for name, gradient in zip(variables, gradients, strict=True) if gradient is not None)
 
@@ -133,7 +132,7 @@ class Experiment(Network):
         """Returns a batch of zeros, to measure what a step takes."""
         sizes = [[batch_size, *(side or 1 for side in spec.shape[1:])] for spec in tf.nest.flatten(self.input_spec)]
         zeros = [tf.zeros(size, spec.dtype) for size, spec in zip(sizes, tf.nest.flatten(self.input_spec), strict=True)]
-        return {INPUTS: tf.nest.pack_sequence_as(self.input_spec, zeros)}
+        return Batch(inputs=tf.nest.pack_sequence_as(self.input_spec, zeros))
 
     def _refuse_random_ops(self, graph: Any) -> None:
         definition = graph.as_graph_def()

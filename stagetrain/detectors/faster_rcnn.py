@@ -13,7 +13,7 @@ B images, R sampled RoIs, K classes with background.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,11 +25,11 @@ from official.vision.ops import box_ops
 from stagetrain.config.builtin import faster_rcnn
 from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
-from stagetrain.detectors.detector import Batch, clear_names
 from stagetrain.detectors.mask_branch import MaskBranch
-from stagetrain.detectors.pyramid import override
+from stagetrain.detectors.pyramid import BuildHead, override
 from stagetrain.detectors.roi_sampler import BOX_WEIGHTS, RoiMatcher, Rois
 from stagetrain.detectors.two_stage import HEAD_TERMS, Classified, Levels, TwoStageDetector, each_alone
+from stagetrain.images.network_input import Batch
 
 Options = faster_rcnn.FasterRcnn | MaskRcnn
 # Later heads see smaller errors: those of the Model Garden's `MaskRCNNModel`.
@@ -58,26 +58,27 @@ class FasterRcnn(TwoStageDetector):
 
     # ---- building -------------------------------------------------------------------------------------------------------
 
-    def _build_heads(self, wanted: tuple[str, ...], levels: Mapping[str, tf.TensorShape]) -> Iterator[tuple[str, Any]]:
-        """Yields `rpn_head`, `detection_head` (a list in a cascade) and `mask_head` as wanted; see `PyramidDetector`."""
+    def _heads_on(self, levels: Mapping[str, tf.TensorShape]) -> Mapping[str, BuildHead]:
+        """Returns what builds `rpn_head`, `detection_head` (a list in a cascade) and `mask_head`; see `PyramidDetector`."""
         num_filters = next(iter(levels.values()))[-1]
-        if 'rpn_head' in wanted:
-            clear_names(self._seed + 2)
-            rpn_head = dense_prediction_heads.RPNHead(**self._rpn_options(), kernel_regularizer=self._regularizer())
-            rpn_head.build(dict(levels))
-            rpn_head({level: tf.zeros([1, *shape[1:]]) for level, shape in levels.items()})
-            yield 'rpn_head', rpn_head
-        if 'detection_head' in wanted:
-            heads = [self._build_detection_head(number, num_filters) for number in range(1 + len(self._matchers))]
-            yield 'detection_head', heads if self._matchers else heads[0]
-        if 'mask_head' in wanted and self._masks is not None:
-            clear_names(self._seed + 10)
+        detection_head = functools.partial(self._build_detection_head, num_filters)
+        heads = {
+            'rpn_head': functools.partial(self._build_rpn_head, levels),
+            'detection_head': [detection_head] * (1 + len(self._matchers)) if self._matchers else detection_head,
+        }
+        if self._masks is not None:
             norm = {name: value for name, value in self._norm_options().items() if name != 'use_sync_bn'}
             options = {**norm, 'kernel_regularizer': self._regularizer()}
-            yield 'mask_head', self._masks.build_head(self.num_classes, num_filters, **options)
+            heads['mask_head'] = functools.partial(self._masks.build_head, self.num_classes, num_filters, **options)
+        return heads
 
-    def _build_detection_head(self, number: int, num_filters: int) -> instance_heads.DetectionHead:
-        clear_names(self._seed + 3 + number)
+    def _build_rpn_head(self, levels: Mapping[str, tf.TensorShape]) -> dense_prediction_heads.RPNHead:
+        rpn_head = dense_prediction_heads.RPNHead(**self._rpn_options(), kernel_regularizer=self._regularizer())
+        rpn_head.build(dict(levels))
+        rpn_head({level: tf.zeros([1, *shape[1:]]) for level, shape in levels.items()})
+        return rpn_head
+
+    def _build_detection_head(self, num_filters: int) -> instance_heads.DetectionHead:
         head = instance_heads.DetectionHead(**self._head_options(), kernel_regularizer=self._regularizer())
         size = self.model.roi_aligner.crop_size
         head(tf.zeros([1, 1, size, size, num_filters]))
@@ -116,10 +117,10 @@ class FasterRcnn(TwoStageDetector):
         values = {}
         if 'rpn_score' in terms:
             loss = maskrcnn_losses.RpnScoreLoss(self.model.roi_sampler.num_sampled_rois)
-            values['rpn_score'] = tf.reduce_mean(loss(scores, batch['rpn_score_targets']))
+            values['rpn_score'] = tf.reduce_mean(loss(scores, batch['targets']['rpn_score_targets']))
         if 'rpn_box' in terms:
             loss = maskrcnn_losses.RpnBoxLoss(self.model.losses.rpn_huber_loss_delta)
-            values['rpn_box'] = tf.reduce_mean(loss(encoded, batch['rpn_box_targets']))
+            values['rpn_box'] = tf.reduce_mean(loss(encoded, batch['targets']['rpn_box_targets']))
         return values
 
     def head_losses(self, features: Levels, rois: Rois, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:

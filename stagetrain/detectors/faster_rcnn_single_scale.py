@@ -13,8 +13,7 @@ B images, R sampled RoIs, S x S points of a RoI, C channels, A anchors at a plac
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -23,10 +22,11 @@ from official.vision.losses import maskrcnn_losses
 from stagetrain.config.builtin import faster_rcnn_single_scale as options
 from stagetrain.detectors import region_heads
 from stagetrain.detectors.anchors import RpnTargets, single_scale_anchors
-from stagetrain.detectors.detector import Batch, clear_names
+from stagetrain.detectors.pyramid import BuildHead
 from stagetrain.detectors.roi_sampler import BOX_WEIGHTS, Rois
 from stagetrain.detectors.two_stage import Classified, Levels, TwoStageDetector, each_alone
 from stagetrain.errors import ConfigError
+from stagetrain.images.network_input import Batch
 
 
 class FasterRcnnSingleScale(TwoStageDetector):
@@ -53,23 +53,23 @@ class FasterRcnnSingleScale(TwoStageDetector):
         """There is none: the heads read the backbone."""
         return None
 
-    def _build_heads(self, wanted: tuple[str, ...], levels: Mapping[str, tf.TensorShape]) -> Iterator[tuple[str, Any]]:
-        """Yields `rpn_head`, `roi_head` and `detection_head` as wanted; see `PyramidDetector`."""
-        num_channels = levels[self._level][-1]
-        if 'rpn_head' in wanted:
-            clear_names(self._seed + 2)
-            num_anchors = len(self.model.anchor.sizes) * len(self.model.anchor.aspect_ratios)
-            num_filters = self.model.rpn_head.num_filters
-            yield 'rpn_head', region_heads.rpn_head(num_channels, num_filters, num_anchors, self._regularizer())
-        if 'roi_head' in wanted:
-            clear_names(self._seed + 3)
+    def _heads_on(self, levels: Mapping[str, tf.TensorShape]) -> Mapping[str, BuildHead]:
+        """Returns what builds `rpn_head`, `roi_head` and `detection_head`; see `PyramidDetector`."""
+        num_channels, options = levels[self._level][-1], self.model.roi_head
+        num_anchors = len(self.model.anchor.sizes) * len(self.model.anchor.aspect_ratios)
+        num_inputs = region_heads.C5_CHANNELS if options.type == 'resnet_c5' else options.fc.fc_dims
+
+        def roi_head() -> tf_keras.Model:
             self._roi_head = self._build_roi_head(num_channels)
-            yield 'roi_head', self._roi_head.module
-        if 'detection_head' in wanted:
-            clear_names(self._seed + 4)
-            options = self.model.roi_head
-            num_inputs = region_heads.C5_CHANNELS if options.type == 'resnet_c5' else options.fc.fc_dims
-            yield 'detection_head', region_heads.detection_head(num_inputs, self.num_classes, self._regularizer())
+            return self._roi_head.module
+
+        return {
+            'rpn_head': lambda: region_heads.rpn_head(
+                num_channels, self.model.rpn_head.num_filters, num_anchors, self._regularizer()
+            ),
+            'roi_head': roi_head,
+            'detection_head': lambda: region_heads.detection_head(num_inputs, self.num_classes, self._regularizer()),
+        }
 
     def _build_roi_head(self, num_channels: int) -> region_heads.RoiHead:
         options = self.model.roi_head
@@ -100,10 +100,10 @@ class FasterRcnnSingleScale(TwoStageDetector):
         values = {}
         if 'rpn_score' in terms:
             loss = maskrcnn_losses.RpnScoreLoss(num_sampled)
-            values['rpn_score'] = tf.reduce_mean(loss(scores, batch['rpn_score_targets']))
+            values['rpn_score'] = tf.reduce_mean(loss(scores, batch['targets']['rpn_score_targets']))
         if 'rpn_box' in terms:
-            positive = tf.equal(batch['rpn_score_targets'][self._level], 1)
-            found, wanted = (_boxes_last(part[self._level]) for part in (encoded, batch['rpn_box_targets']))
+            positive = tf.equal(batch['targets']['rpn_score_targets'][self._level], 1)
+            found, wanted = (_boxes_last(part[self._level]) for part in (encoded, batch['targets']['rpn_box_targets']))
             values['rpn_box'] = box_loss(found, wanted, positive, self.model.losses.rpn_huber_loss_delta, num_sampled)
         return values
 

@@ -13,9 +13,9 @@ from official.vision.modeling.heads import instance_heads
 from official.vision.modeling.layers import mask_sampler
 
 from stagetrain.config.builtin.mask_rcnn import MaskRcnn
-from stagetrain.detectors.detector import Batch
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import Rois
+from stagetrain.images.network_input import Batch
 
 
 class MaskBranch:

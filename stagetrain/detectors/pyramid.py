@@ -1,7 +1,7 @@
 """The part that detectors on a feature pyramid share: a backbone, a decoder behind it, and where features can be cut.
 
     class RetinaNet(PyramidDetector):
-        def _build_heads(self, wanted, levels): ...
+        def _heads_on(self, levels): ...
         def losses(self, batch, terms): ...
 
 B images, C channels.
@@ -10,7 +10,7 @@ B images, C channels.
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,9 +23,15 @@ from official.vision.modeling import decoders as model_garden_decoders
 from stagetrain.config import specs
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.detectors import frozen_front
-from stagetrain.detectors.detector import Batch, Cut, Detector, clear_names, feature_key, layers_key
+from stagetrain.detectors.detector import Cut, Detector, clear_names, inside
 from stagetrain.devices import setup
+from stagetrain.images.network_input import Batch
 from stagetrain.weights.names import named_variables
+
+BuildHead = Callable[[], Any] | Sequence[Any]
+"""Builds a module, or a list of such for a module of several parts."""
+_SEED_OFFSETS = {'backbone': 0, 'decoder': 1, 'heads': 2, 'mask_head': 10}
+"""What is added to the seed of the initialisers for each part; heads in order, and the mask head after those of any cascade."""
 
 
 class PyramidDetector(Detector):
@@ -56,23 +62,30 @@ class PyramidDetector(Detector):
 
     def _build(self, wanted: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         """Yields each module built on symbolic inputs, so that all its variables exist."""
-        clear_names(self._seed)
-        backbone = self._build_backbone()
+        backbone = self._built(_SEED_OFFSETS['backbone'], self._build_backbone)
         yield 'backbone', backbone
-        clear_names(self._seed + 1)
-        decoder = self._build_decoder(backbone.output_specs)
+        decoder = self._built(_SEED_OFFSETS['decoder'], lambda: self._build_decoder(backbone.output_specs))
         levels = {level: tf_keras.Input(shape[1:]) for level, shape in backbone.output_specs.items()}
         if decoder is not None:
             yield 'decoder', decoder
             levels = decoder({level: levels[level] for level in decoder.input})
-        yield from self._build_heads(wanted, {level: tensor.shape for level, tensor in levels.items()})
+        heads = self._heads_on({level: tensor.shape for level, tensor in levels.items()})
+        for number, (module, build) in enumerate(heads.items()):
+            if module in wanted:
+                yield module, self._built(_SEED_OFFSETS.get(module, _SEED_OFFSETS['heads'] + number), build)
+
+    def _built(self, offset: int, build: BuildHead) -> Any:
+        """Returns what `build` builds, or a list where it is a list, each part with a seed of its own."""
+        if isinstance(build, Sequence):
+            return [self._built(offset + number, part) for number, part in enumerate(build)]
+        clear_names(self._seed + offset)
+        return build()
 
     @abc.abstractmethod
-    def _build_heads(self, wanted: tuple[str, ...], levels: Mapping[str, tf.TensorShape]) -> Iterator[tuple[str, Any]]:
-        """Yields the heads among `wanted`, built, each after `clear_names` with a seed of its own from `_seed + 2` on.
+    def _heads_on(self, levels: Mapping[str, tf.TensorShape]) -> Mapping[str, BuildHead]:
+        """Returns module -> what builds it, of all heads in network order; those that are not wanted are not built.
 
         Args:
-          wanted: names of modules.
           levels: level -> shape `[B, h, w, C]` of what the heads read.
         """
 
@@ -114,17 +127,19 @@ class PyramidDetector(Detector):
 
     def features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
         """Returns level -> features `[B, h, w, C]` for the heads; begins behind stored features where the batch has them."""
-        if feature_key(self._last_module) in batch:
-            return batch[feature_key(self._last_module)]
+        stored = batch.get('features', {})
+        if self._last_module in stored:
+            return stored[self._last_module]
         features = self._backbone_features(batch, training)
         return self._neck(features, training=training) if self._neck is not None else features
 
     def _backbone_features(self, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
-        if feature_key('backbone') in batch:
-            return batch[feature_key('backbone')]
-        if layers_key('backbone') in batch:
-            stored = batch[layers_key('backbone')]
-            return self._rest_behind(tuple(sorted(stored)))(stored, training)
+        stored = batch.get('features', {})
+        if 'backbone' in stored:
+            return stored['backbone']
+        if inside('backbone') in stored:
+            layers = stored[inside('backbone')]
+            return self._rest_behind(tuple(sorted(layers)))(layers, training)
         return self._trunk(batch['image'], training=training)
 
     def _rest_behind(self, layers: tuple[str, ...]) -> frozen_front.Rest:
@@ -160,7 +175,7 @@ class PyramidDetector(Detector):
 
     def with_features(self, batch: Batch, training: bool = False) -> Batch:
         """Returns the batch with the output of the last module in front of the heads; see `Network.with_features`."""
-        return {**batch, feature_key(self._last_module): self.features(batch, training)}
+        return {**batch, 'features': {self._last_module: self.features(batch, training)}}
 
     def features_at(self, cut: Cut, batch: Batch) -> Mapping[str, tf.Tensor]:
         """Returns what backbone, decoder or layers of the backbone give in inference mode; see `Detector.features_at`."""

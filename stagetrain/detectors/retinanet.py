@@ -9,8 +9,7 @@ B images, A anchors of all levels, K classes with background.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -23,9 +22,10 @@ from official.vision.ops import anchor
 from stagetrain.config.builtin import retinanet as options
 from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import anchor_boxes
-from stagetrain.detectors.detector import Batch, BatchDetections, clear_names
-from stagetrain.detectors.pyramid import PyramidDetector, override
+from stagetrain.detectors.detector import BatchDetections
+from stagetrain.detectors.pyramid import BuildHead, PyramidDetector, override
 from stagetrain.devices import setup
+from stagetrain.images.network_input import Batch, Known
 
 NEGATIVE, IGNORED = -1, -2
 """Class targets of anchors that fit no object, and of those that count neither way."""
@@ -54,11 +54,11 @@ class RetinaNet(PyramidDetector):
         )
         super().__init__(model, model_garden_config(model, self.num_classes), modules, seed)
 
-    def _build_heads(self, wanted: tuple[str, ...], levels: Mapping[str, tf.TensorShape]) -> Iterator[tuple[str, Any]]:
-        """Yields `head` when wanted; see `PyramidDetector`."""
-        if 'head' not in wanted:
-            return
-        clear_names(self._seed + 2)
+    def _heads_on(self, levels: Mapping[str, tf.TensorShape]) -> Mapping[str, BuildHead]:
+        """Returns what builds `head`; see `PyramidDetector`."""
+        return {'head': functools.partial(self._build_head, levels)}
+
+    def _build_head(self, levels: Mapping[str, tf.TensorShape]) -> dense_prediction_heads.RetinaNetHead:
         head = dense_prediction_heads.RetinaNetHead(
             min_level=self.model.min_level,
             max_level=self.model.max_level,
@@ -70,7 +70,7 @@ class RetinaNet(PyramidDetector):
         )
         head.build(dict(levels))
         head({level: tf.zeros([1, *shape[1:]]) for level, shape in levels.items()})
-        yield 'head', head
+        return head
 
     def reached(self, terms: Sequence[str]) -> set[str]:
         """Returns the variables that `terms` depend on: of the head only their towers; see `Detector.reached`."""
@@ -84,7 +84,7 @@ class RetinaNet(PyramidDetector):
         The Model Garden multiplies the box loss by `losses.box_loss_weight`; here that is the weight of `box`.
         """
         scores, encoded, _ = self.modules['head'](self.features(batch, training=True), training=True)
-        options, classes = self.model.losses, tf.cast(batch['class_targets'], tf.int32)
+        options, classes = self.model.losses, tf.cast(batch['targets']['class_targets'], tf.int32)
         positive = tf.cast(classes > 0, tf.float32)
         num_positives = tf.reduce_sum(positive) + 1.0  # One more, as in the Model Garden: there may be none.
         values = {}
@@ -98,7 +98,7 @@ class RetinaNet(PyramidDetector):
         if 'box' in terms:
             huber = tf_keras.losses.Huber(options.huber_loss_delta, tf_keras.losses.Reduction.SUM)
             flat = loss_utils.multi_level_flatten(encoded, last_dim=4)
-            values['box'] = huber(batch['box_targets'], flat, sample_weight=positive / num_positives)
+            values['box'] = huber(batch['targets']['box_targets'], flat, sample_weight=positive / num_positives)
         return values
 
     def detect(self, batch: Batch) -> BatchDetections:
@@ -135,7 +135,7 @@ class RetinaNet(PyramidDetector):
         options = self.model.detection_generator.model_dump(exclude={'apply_nms', 'decode_boxes', 'tflite_post_processing'})
         return detection_generator.MultilevelDetectionGenerator(apply_nms=not self._is_native, **options)
 
-    def match(self, known: Mapping[str, tf.Tensor], terms: Sequence[str]) -> dict[str, tf.Tensor]:
+    def match(self, known: Known, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns each anchor's class (or `NEGATIVE`, `IGNORED`) and encoded box; see `Detector.match`."""
         count = known['num_objects']
         classes, encoded, _, class_weights, box_weights = self._labeler.label_anchors(

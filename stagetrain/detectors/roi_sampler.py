@@ -16,7 +16,7 @@ from stagetrain.detectors import sampling
 # The Model Garden's weights of box regression targets; the inverse of the (0.1, 0.1, 0.2, 0.2) deviations of Fast R-CNN.
 BOX_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
 SAMPLED = ('rois', 'roi_classes', 'roi_boxes', 'roi_matches')
-"""Batch keys of RoIs sampled from stored proposals: the fields of `Rois`."""
+"""Keys in `Batch.targets` of RoIs sampled from stored proposals: the fields of `Rois`."""
 
 
 class Rois(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from official.vision.ops import box_ops
 
-from stagetrain.detectors.detector import BatchDetections
+from stagetrain.detectors.detector import BatchDetections, BatchProposals, Proposing
 
 _BELOW_EVERY_SCORE = -1.0
 
@@ -23,13 +23,11 @@ def multilevel_proposals(
     logits: Mapping[str, tf.Tensor],
     anchors: Mapping[str, tf.Tensor],
     image_shape: tf.Tensor,
+    how: Proposing,
     *,
-    pre_nms_top_k: int,
-    nms_iou: float,
-    num_proposals: int,
     min_score: float = 0.0,
     min_size_px: float = 0.0,
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> BatchProposals:
     """Turns the RPN's outputs into proposals, as `MultilevelROIGenerator` does, with one native kernel for all levels.
 
     Suppression works within a level; the best of all levels are kept. Levels take the place of classes in
@@ -40,15 +38,9 @@ def multilevel_proposals(
       logits: level -> float32 `[B, h, w, A]`.
       anchors: level -> float32 `[h, w, A * 4]`, yxyx in pixels of the scaled image.
       image_shape: float32 `[B, 2]`, height and width of the scaled image inside its padding.
-      pre_nms_top_k: boxes of each level that enter suppression.
-      nms_iou: IoU above which the lower-scoring box is suppressed.
-      num_proposals: K.
+      how: what enters suppression, what it removes, and how many boxes (K) are kept.
       min_score: probability below which a box does not enter.
       min_size_px: side below which a box does not enter, in pixels of the scaled image.
-
-    Returns:
-      float32 `[B, K, 4]` yxyx in pixels of the scaled image, by falling score, padded with zeros; float32 `[B, K]` probabilities,
-      padded with zeros.
     """
     level_boxes, level_scores = [], []
     shape = tf.expand_dims(image_shape, axis=1)
@@ -61,7 +53,7 @@ def multilevel_proposals(
             encoded, scores = box_ops.filter_boxes(
                 box_ops.clip_boxes(box_ops.decode_boxes(encoded, level_anchors), shape), scores, shape, min_size_px
             )
-        top_scores, top = tf.math.top_k(scores, k=min(count, pre_nms_top_k))
+        top_scores, top = tf.math.top_k(scores, k=min(count, how.pre_nms_top_k))
         decoded = tf.gather(encoded, top, batch_dims=1)
         if min_size_px <= 0.0:
             decoded = box_ops.clip_boxes(box_ops.decode_boxes(decoded, tf.gather(level_anchors[0], top)), shape)
@@ -74,13 +66,13 @@ def multilevel_proposals(
     kept, scores, _, _ = tf.image.combined_non_max_suppression(
         tf.stack(padded_boxes, axis=2),
         tf.stack(padded_scores, axis=2),
-        max_output_size_per_class=num_proposals,
-        max_total_size=num_proposals,
-        iou_threshold=nms_iou,
+        max_output_size_per_class=how.num_proposals,
+        max_total_size=how.num_proposals,
+        iou_threshold=how.nms_iou,
         score_threshold=_BELOW_EVERY_SCORE / 2,
         clip_boxes=False,
     )
-    return tf.ensure_shape(kept, [None, num_proposals, 4]), tf.ensure_shape(scores, [None, num_proposals])
+    return BatchProposals(tf.ensure_shape(kept, [None, how.num_proposals, 4]), tf.ensure_shape(scores, [None, how.num_proposals]))
 
 
 def class_detections(

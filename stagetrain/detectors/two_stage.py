@@ -1,7 +1,7 @@
 """The part that detectors share which propose regions and then classify them: the Faster R-CNN family.
 
     class FasterRcnn(TwoStageDetector):
-        def _build_heads(self, wanted, levels): ...
+        def _heads_on(self, levels): ...
         def rpn_losses(self, scores, encoded, batch, terms): ...
         def head_losses(self, features, rois, batch, terms): ...
         def classify(self, features, rois, image_shape): ...
@@ -24,11 +24,12 @@ from stagetrain.config.builtin.faster_rcnn_single_scale import FasterRcnnSingleS
 from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import RpnTargets
-from stagetrain.detectors.detector import Batch, BatchDetections, Proposing, feature_key
+from stagetrain.detectors.detector import BatchDetections, BatchProposals, Proposing
 from stagetrain.detectors.pyramid import PyramidDetector
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import SAMPLED, Rois, RoiSampler
 from stagetrain.devices import setup
+from stagetrain.images.network_input import Batch, Known, Seeds
 
 RPN_TERMS = ('rpn_score', 'rpn_box')
 HEAD_TERMS = ('frcnn_class', 'frcnn_box')
@@ -122,7 +123,7 @@ class TwoStageDetector(PyramidDetector):
         values: dict[str, tf.Tensor] = {}
         scores: Any = None
         encoded: Any = None
-        if set(RPN_TERMS) & set(terms) or not {'proposals', SAMPLED[0]} & set(batch):
+        if set(RPN_TERMS) & set(terms) or ('proposals' not in batch and SAMPLED[0] not in batch.get('targets', {})):
             scores, encoded = self.rpn(features, training=True)
         if set(RPN_TERMS) & set(terms):
             values.update(self.rpn_losses(scores, encoded, batch, terms))
@@ -131,8 +132,9 @@ class TwoStageDetector(PyramidDetector):
         return values
 
     def _sampled(self, scores: Any, encoded: Any, batch: Batch) -> Rois:
-        if SAMPLED[0] in batch:
-            return Rois(*(batch[key] for key in SAMPLED))
+        targets = batch.get('targets', {})
+        if SAMPLED[0] in targets:
+            return Rois(*(targets[key] for key in SAMPLED))
         rois = batch['proposals'] if 'proposals' in batch else self._training_rois(scores, encoded, batch['image_shape'])
         return self._sampler(rois, batch['gt_boxes'], batch['gt_classes'], batch['seed'])
 
@@ -148,18 +150,16 @@ class TwoStageDetector(PyramidDetector):
     def _training_rois(self, scores: Any, encoded: Any, image_shape: tf.Tensor) -> tf.Tensor:
         """Proposes RoIs for approximate joint training: no gradient flows through the boxes."""
         options = self.model.roi_generator
-        rois, _ = suppression.multilevel_proposals(
+        found = suppression.multilevel_proposals(
             encoded,
             scores,
             self.anchor_boxes,
             image_shape,
-            pre_nms_top_k=options.pre_nms_top_k,
-            nms_iou=options.nms_iou_threshold,
-            num_proposals=options.num_proposals,
+            Proposing(options.pre_nms_top_k, options.nms_iou_threshold, options.num_proposals),
             min_score=options.pre_nms_score_threshold,
             min_size_px=options.pre_nms_min_size_threshold,
         )
-        return tf.stop_gradient(rois)
+        return tf.stop_gradient(found.boxes_yxyx_px)
 
     @property
     def proposing(self) -> Proposing:
@@ -167,19 +167,18 @@ class TwoStageDetector(PyramidDetector):
         options = self.model.roi_generator
         return Proposing(options.test_pre_nms_top_k, options.test_nms_iou_threshold, options.test_num_proposals)
 
-    def propose(self, batch: Batch, *, pre_nms_top_k: int, nms_iou: float, num_proposals: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the RPN's proposals in inference mode: float32 `[B, P, 4]` yxyx pixels of the scaled image, scores `[B, P]`."""
+    def propose(self, batch: Batch, how: Proposing) -> BatchProposals:
+        """Returns the RPN's proposals in inference mode; see `Detector.propose`."""
         scores, encoded = self.rpn(self.features(batch, training=False), training=False)
+        options = self.model.roi_generator
         return suppression.multilevel_proposals(
             encoded,
             scores,
             self.anchor_boxes,
             batch['image_shape'],
-            pre_nms_top_k=pre_nms_top_k,
-            nms_iou=nms_iou,
-            num_proposals=num_proposals,
-            min_score=self.model.roi_generator.test_pre_nms_score_threshold,
-            min_size_px=self.model.roi_generator.test_pre_nms_min_size_threshold,
+            how,
+            min_score=options.test_pre_nms_score_threshold,
+            min_size_px=options.test_pre_nms_min_size_threshold,
         )
 
     def detect(self, batch: Batch) -> BatchDetections:
@@ -187,8 +186,8 @@ class TwoStageDetector(PyramidDetector):
         features = self.features(batch, training=False)
         rois = batch.get('proposals')
         if rois is None:
-            read = {feature_key(self._last_module): features, 'image_shape': batch['image_shape']}
-            rois, _ = self.propose(read, **self.proposing._asdict())
+            read = Batch(features={self._last_module: features}, image_shape=batch['image_shape'])
+            rois = self.propose(read, self.proposing).boxes_yxyx_px
         # A padded proposal has no area; the head would see a corner of the image and might find something there.
         is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1)
         classified = self._classify_all_but(is_padding, features, rois, batch['image_shape'])
@@ -233,7 +232,7 @@ class TwoStageDetector(PyramidDetector):
 
     # ---- targets --------------------------------------------------------------------------------------------------------
 
-    def match(self, known: Levels, terms: Sequence[str]) -> dict[str, tf.Tensor]:
+    def match(self, known: Known, terms: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns each anchor's match and encoded box, and each stored proposal's match; see `Detector.match`."""
         matched = {}
         if set(RPN_TERMS) & set(terms):
@@ -247,9 +246,9 @@ class TwoStageDetector(PyramidDetector):
 
     def targets(
         self,
-        known: Mapping[str, tf.Tensor],
+        known: Known,
         matched: Mapping[str, tf.Tensor],
-        seeds: Mapping[str, tf.Tensor],
+        seeds: Seeds,
         terms: Sequence[str],
     ) -> dict[str, Any]:
         """Returns sampled score targets and box targets by level, and sampled RoIs; see `Detector.targets`."""

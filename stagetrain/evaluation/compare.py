@@ -239,12 +239,12 @@ def _row(summary: RunSummary, variant: VariantSummary) -> Row:
     for artefact in made:
         parts[artefact.kind] = parts.get(artefact.kind, 0.0) + artefact.seconds
     result, most = summary.stages[variant.result].metrics, summary.pipeline.evaluation.max_detections
-    measures_itself = spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).own_input
+    reads_images = spec_of(summary.pipeline, summary.graph.nodes[variant.result].stage).reads_images
     recalls = [stage.metrics[RECALL] for stage in stages if stage.metrics.get(RECALL) is not None]
     return Row(
         name=variant.name,
         metrics={
-            **(result if measures_itself else {}),
+            **({} if reads_images else result),
             **{name: result.get(name) for name in COMPARED},
             **{name: result.get(name) for name in (metric_names.at(most) if most is not None else ())},
             RECALL: recalls[-1] if recalls else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypedDict, cast
 
 import numpy as np
 import tensorflow as tf
@@ -13,13 +14,14 @@ from official.vision.ops.mask_ops import paste_instance_masks
 from stagetrain.config import schema
 from stagetrain.config.stages import measured
 from stagetrain.data import masks
-from stagetrain.detectors.detector import Batch, Detector
+from stagetrain.detectors.detector import Detector
 from stagetrain.errors import Interrupted
 from stagetrain.evaluation import metrics
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.evaluation.voc_ap import voc_average_precision
 from stagetrain.images.batches import evaluation_batches
 from stagetrain.images.loading import Images
+from stagetrain.images.network_input import Batch
 from stagetrain.pipeline.answers import ShouldStop
 
 STOPPED = 'stopped in the evaluation, which the same command makes anew; what was trained is saved'
@@ -31,6 +33,34 @@ class Outcome:
 
     metrics: dict[str, float | None]
     detections: Detections | None
+
+
+class Inferred(TypedDict, total=False):
+    """What inference gives of a batch, as tensors, and of a whole data set, as arrays. P proposals, D detections."""
+
+    proposal_boxes: Any
+    """float32 `[B, P, 4]`: (ymin, xmin, ymax, xmax) in pixels of the scaled image, best first."""
+    proposal_scores: Any
+    """float32 `[B, P]`; 0 where there is no proposal."""
+    boxes: Any
+    """float32 `[B, D, 4]`: (ymin, xmin, ymax, xmax) in pixels of the scaled image, by falling score."""
+    scores: Any
+    """float32 `[B, D]`."""
+    classes: Any
+    """int32 `[B, D]`, from 1."""
+    num_valid: Any
+    """int32 `[B]`: the detections that are none of padding."""
+    masks: Any
+    """Of a batch float32 `[B, D, m, m]` inside boxes; of a data set texts `[I, D]`, see `stagetrain.data.masks`."""
+    scale: Any
+    """Of a data set: float32 `[I, 2]`, scaled size / stored size."""
+
+
+class StageEvaluator(Protocol):
+    """What measures a stage on its validation set."""
+
+    def run(self, should_stop: ShouldStop) -> Outcome:
+        """Returns the metrics of the present weights; raises `Interrupted` when `should_stop` says so."""
 
 
 class Evaluator:
@@ -94,18 +124,19 @@ class Evaluator:
         """Runs over all images and returns the detections, in pixels of the stored images; `should_stop` is as for `run`."""
         return _collect(self._outputs(should_stop))
 
-    def _outputs(self, should_stop: ShouldStop) -> dict[str, np.ndarray]:
-        """Returns the outputs of `build_inference` for all images, with `scale` float32 `[I, 2]`."""
-        found = []
+    def _outputs(self, should_stop: ShouldStop) -> Inferred:
+        """Returns what inference gives for all images."""
+        found: list[Any] = []
         for batch in evaluation_batches(self._images, self._batch_size, self._extra):
             if should_stop():
                 raise Interrupted(STOPPED)
-            outputs = {key: value.numpy() for key, value in self._infer(batch).items()}
+            outputs: Inferred = tf.nest.map_structure(lambda value: value.numpy(), self._infer(batch))
             outputs['scale'] = _scales(self._images, batch)
             if 'masks' in outputs:  # Masks of a whole data set would fill the memory; their run lengths do not.
                 outputs['masks'] = _pasted(outputs, self._images, batch['image_index'].numpy())
             found.append(outputs)
-        return {key: np.concatenate([part[key] for part in found])[: len(self._images)] for key in found[0]}
+        merged = {key: np.concatenate([part[key] for part in found])[: len(self._images)] for key in found[0]}
+        return cast(Inferred, merged)
 
 
 def evaluator_of(
@@ -129,29 +160,26 @@ def evaluator_of(
     )
 
 
-def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], dict[str, tf.Tensor]]:
+def build_inference(detector: Detector, can_detect: bool, num_proposals: int) -> Callable[[Batch], Inferred]:
     """Returns a graph that gives detections and, when `num_proposals` is not 0, proposals of a batch, sharing their features."""
 
     @tf.function(autograph=False)
-    def infer(batch: Batch) -> dict[str, tf.Tensor]:
-        result: dict[str, tf.Tensor] = {}
-        shared = dict(detector.with_features(batch))
+    def infer(batch: Batch) -> Inferred:
+        result = Inferred()
+        shared: Batch = {**detector.with_features(batch)}
         if num_proposals:
             usual = detector.proposing
-            boxes, scores = detector.propose(shared, **usual._replace(num_proposals=num_proposals)._asdict())
-            result |= {'proposal_boxes': boxes, 'proposal_scores': scores}
+            boxes, scores = detector.propose(shared, usual._replace(num_proposals=num_proposals))
+            result['proposal_boxes'], result['proposal_scores'] = boxes, scores
             if 'proposals' not in batch and num_proposals >= usual.num_proposals:
                 # Sorted by score: the first are those of a run for fewer.
                 shared['proposals'] = boxes[:, : usual.num_proposals]
         if can_detect:
             found = detector.detect(shared)
-            result |= {
-                'boxes': found.boxes_yxyx_px,
-                'scores': found.scores,
-                'classes': found.classes,
-                'num_valid': found.num_valid,
-                **({} if found.masks is None else {'masks': found.masks}),
-            }
+            result['boxes'], result['scores'] = found.boxes_yxyx_px, found.scores
+            result['classes'], result['num_valid'] = found.classes, found.num_valid
+            if found.masks is not None:
+                result['masks'] = found.masks
         return result
 
     return infer
@@ -162,7 +190,7 @@ def _scales(images: Images, batch: Batch) -> np.ndarray:
     return batch['image_shape'].numpy() / images.sizes[batch['image_index'].numpy()]
 
 
-def _pasted(outputs: Mapping[str, np.ndarray], images: Images, image_index: np.ndarray) -> np.ndarray:
+def _pasted(outputs: Inferred, images: Images, image_index: np.ndarray) -> np.ndarray:
     """Returns the masks of detections over the stored images, objects `[B, D]`: texts as `stagetrain.data.masks` has them."""
     pasted = np.full(outputs['scores'].shape, '', object)
     for row, index in enumerate(image_index):
@@ -176,7 +204,7 @@ def _pasted(outputs: Mapping[str, np.ndarray], images: Images, image_index: np.n
     return pasted
 
 
-def _collect(merged: Mapping[str, np.ndarray]) -> Detections:
+def _collect(merged: Inferred) -> Detections:
     """Returns detections in pixels of the stored images."""
     counts = merged['num_valid']
     keep = np.arange(merged['scores'].shape[1])[np.newaxis] < counts[:, np.newaxis]

@@ -11,7 +11,6 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from stagetrain import files
 from stagetrain.config import schema
@@ -20,6 +19,7 @@ from stagetrain.errors import RunDirectoryError
 from stagetrain.pipeline import fingerprint, jobs, run_files
 from stagetrain.pipeline.graph import Graph, build_graph
 from stagetrain.pipeline.lock import Lock, read_lock
+from stagetrain.pipeline.records import MetricsLine
 from stagetrain.pipeline.rundir import RunDirectory
 
 
@@ -160,13 +160,10 @@ def read_curves(metrics_file: pathlib.Path) -> Curves:
       DamagedFile: a line is not JSON; the message names it.
     """
     loss, ap = [], []
-    for line in files.read_json_lines(metrics_file):
+    lines: list[MetricsLine] = files.read_json_lines(metrics_file)
+    for line in lines:
         if line.get('losses'):
             loss.append((float(line['seconds']), float(sum(line['losses'].values()))))
-        if _ap(line) is not None:
-            ap.append((float(line['seconds']), float(_ap(line))))
+        if (value := line.get('evaluation', {}).get('AP')) is not None:
+            ap.append((float(line['seconds']), float(value)))
     return Curves(tuple(loss), tuple(ap))
-
-
-def _ap(line: Mapping[str, Any]) -> Any:
-    return (line.get('evaluation') or {}).get('AP')

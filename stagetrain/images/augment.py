@@ -39,7 +39,7 @@ _GEOMETRIC = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
 
 
 @dataclasses.dataclass(frozen=True)
-class Operation:
+class ImageOperation:
     """An operation of the Model Garden (`augment.NAME_TO_FUNC`, without `_BBox`), its chance and its strength from 0 to 10."""
 
     name: str
@@ -47,8 +47,8 @@ class Operation:
     level: float
 
 
-Policy = tuple[Operation, ...]
-Apply = Callable[[Operation, tf.Tensor, tf.Tensor], tf.Tensor]
+Policy = tuple[ImageOperation, ...]
+Apply = Callable[[ImageOperation, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Augmentation:
         pixels = augment.contrast(pixels, factors[1])
         return _blend(augment.grayscale(pixels), pixels, factors[2])
 
-    def _change_image(self, operation: Operation, draw: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    def _change_image(self, operation: ImageOperation, draw: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
         if operation.name == 'Cutout':
             return _cut_out(pixels, operation.level / MAX_LEVEL * self.cutout_const, draw[2:4])
         function = augment.NAME_TO_FUNC[operation.name]
@@ -98,7 +98,7 @@ class Augmentation:
             return function(pixels, self._extent(operation, draw), GRAY)
         return function(pixels, *augment.level_to_arg(self.cutout_const, self.translate_const)[operation.name](operation.level))
 
-    def _move_boxes(self, size: tf.Tensor, operation: Operation, draw: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    def _move_boxes(self, size: tf.Tensor, operation: ImageOperation, draw: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         if operation.name not in _GEOMETRIC:
             return boxes
         extent = self._extent(operation, draw)
@@ -109,7 +109,7 @@ class Augmentation:
         high = tf.stack([tf.reduce_max(y, axis=1), tf.reduce_max(x, axis=1)], axis=1)
         return tf.concat([tf.clip_by_value(low, 0.0, size), tf.clip_by_value(high, 0.0, size)], axis=1)
 
-    def _extent(self, operation: Operation, draw: tf.Tensor) -> tf.Tensor:
+    def _extent(self, operation: ImageOperation, draw: tf.Tensor) -> tf.Tensor:
         """Returns how far an operation moves the image, in degrees, as a slope or in pixels; either way with equal chances."""
         most = {'Rotate': MAX_DEGREES, 'ShearX': MAX_SHEAR, 'ShearY': MAX_SHEAR}.get(operation.name, self.translate_const)
         return tf.where(draw[1] < 0.5, -1.0, 1.0) * (operation.level / MAX_LEVEL * most)
@@ -141,7 +141,7 @@ def _drawn(settings: options.RandAugment) -> tuple[int, tuple[Policy, ...]]:
 
 def _policy(steps: Sequence[tuple[str, float, float]]) -> Policy:
     return tuple(
-        Operation(name.removesuffix('_BBox'), float(probability), float(level))
+        ImageOperation(name.removesuffix('_BBox'), float(probability), float(level))
         for name, probability, level in steps
         if name not in LEFT_OUT
     )

@@ -18,6 +18,7 @@ import tensorflow as tf
 from stagetrain.errors import Interrupted
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.images.network_input import Batch
 from stagetrain.pipeline.answers import ShouldStop
 
 ReadView = Callable[[tf.Tensor, View], Any]
@@ -26,7 +27,7 @@ ReadImage = Callable[[int], np.ndarray]
 """Image index -> array of the image in its plain view."""
 
 
-def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, ReadImage]) -> Iterator[dict[str, tf.Tensor]]:
+def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, ReadImage]) -> Iterator[Batch]:
     """Yields every image once, in order, in its plain view; the last batch is filled up by repeating its last image.
 
     Args:
@@ -38,14 +39,14 @@ def evaluation_batches(images: Images, batch_size: int, extra: Mapping[str, Read
       DataError: an image cannot be decoded or has another size than its annotation says.
     """
 
-    def sample(index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def sample(index: tf.Tensor) -> Batch:
         shape = images.geometry.shown_size(plain_view(), tf.gather(images.sizes, index))
         return {'image_index': tf.cast(index, tf.int32), 'image_shape': shape, 'image': images.resized(index)}
 
     try:
         for batch in whole_batches(0, len(images), batch_size, sample):
             read = {key: np.stack([function(int(i)) for i in batch['image_index']]) for key, function in extra.items()}
-            yield {**batch, **{key: tf.constant(values) for key, values in read.items()}}
+            yield batch | {key: tf.constant(values) for key, values in read.items()}
     except tf.errors.OpError as error:
         raise images.fault or error from error
 

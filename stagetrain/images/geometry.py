@@ -178,7 +178,7 @@ class Geometry:
 
 def geometry_of(network: NetworkOptions, training: bool) -> Geometry:
     """Returns how images become inputs of a network, from its options; without views when not training."""
-    if specs.spec_of(network).own_input:  # It takes images as they are: nothing is scaled to fit.
+    if not specs.spec_of(network).reads_images:  # It takes images as they are: nothing is scaled to fit.
         return Geometry(1, 1, 1, specs.MODEL_GARDEN_PREPROCESSING, False, False, 1.0, 1.0, NO_LIMIT)
     model = of_detector(network)
     parser = model.parser

@@ -18,6 +18,7 @@ from stagetrain.detectors.detector import Detector
 from stagetrain.evaluation.evaluate import build_inference
 from stagetrain.images import decoding
 from stagetrain.images.geometry import Geometry
+from stagetrain.images.network_input import Batch
 
 OUTPUTS = {
     'detection_boxes': 'float32 [B, D, 4]: ymin, xmin, ymax, xmax; see `boxes` of the options',
@@ -68,7 +69,7 @@ class Served:
 
     def detected(self, inputs: dict[str, tf.Tensor]) -> Outputs:
         """Returns what is found, given `prepared` of each image of a batch."""
-        found = self._infer({key: inputs[key] for key in ('image', 'image_shape')})
+        found = self._infer(Batch(image=inputs['image'], image_shape=inputs['image_shape']))
         scale = inputs['image_shape'] if self._are_normalized else inputs['image_shape'] / inputs['size']
         is_one = tf.sequence_mask(found['num_valid'], found['scores'].shape[1])
         boxes = found['boxes'] / tf.tile(scale, [1, 2])[:, tf.newaxis]

@@ -31,7 +31,7 @@ def frozen_modules(pipeline: schema.PipelineBase, stage: schema.Stage) -> tuple[
 def describe(pipeline: schema.PipelineBase, stage: schema.Stage, num_images: int) -> str | None:
     """Returns a sentence about a stage's stored features, or None when nothing in front of its heads is known to be frozen."""
     frozen = frozen_modules(pipeline, stage)
-    if spec_of(pipeline, stage).own_input or (not frozen and stage.freeze_up_to is None):
+    if not spec_of(pipeline, stage).reads_images or (not frozen and stage.freeze_up_to is None):
         return None
     if stage.features.store == 'off':
         return f'off: {" and ".join(frozen) or f"backbone up to {stage.freeze_up_to}"} computed at each step'

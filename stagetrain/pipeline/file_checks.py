@@ -24,13 +24,14 @@ from stagetrain.pipeline.answers import ArtefactResult, StageResult
 from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry, Lock
+from stagetrain.pipeline.records import VariableOrigin
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
 _UNGUARDED = {'.lock', '.lock.json', CHILDREN_FILE}
 _FREE_FOLDERS = (run_files.REPORT, 'tensorboard', run_files.LOGS)
 _NUM_SHOWN = 3
 
-Variables = Mapping[str, Mapping[str, Any]]
+Lineage = Mapping[str, VariableOrigin]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +171,7 @@ class _Check:
         for origin_id, names in _by_stage(lineage).items():
             self._origin(place, origin_id, {name: lineage[name] for name in names}, frozen, lock)
 
-    def _origin(self, place: str, origin_id: str, lineage: Variables, frozen: Mapping[str, str], lock: Lock) -> None:
+    def _origin(self, place: str, origin_id: str, lineage: Lineage, frozen: Mapping[str, str], lock: Lock) -> None:
         entry = lock.stages.get(origin_id)
         if entry is None:
             self.wrong.append(f'{place}: starts from {origin_id}, which is not in pipeline.lock')
@@ -220,7 +221,7 @@ class _Check:
             self.wrong.append(f'{place}: {len(names)} variables {what}: {_few(sorted(names))}')
 
 
-def _by_stage(lineage: Variables) -> dict[str, list[str]]:
+def _by_stage(lineage: Lineage) -> dict[str, list[str]]:
     """Returns id of a stage -> the variables that come from it."""
     found: dict[str, list[str]] = {}
     for name, origin in lineage.items():

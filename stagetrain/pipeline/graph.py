@@ -70,14 +70,6 @@ class Graph:
                 needed.update(self.nodes[candidate].parents)
         return tuple(candidate for candidate in self.nodes if candidate in needed)
 
-    def descendants(self, stage_id: str) -> tuple[str, ...]:
-        """Returns every stage that builds on `stage_id`, directly or not, in order."""
-        return tuple(candidate for candidate in self.nodes if stage_id in self.ancestors(candidate))
-
-    def parents(self) -> dict[str, list[str]]:
-        """Returns stage id -> ids of the stages it needs directly."""
-        return {node.id: list(node.parents) for node in self.nodes.values()}
-
 
 def build_graph(pipeline: schema.PipelineBase) -> Graph:
     """Returns the graph of a checked pipeline: its own stages first, then those of its variants.

@@ -53,7 +53,7 @@ def remarks(pipeline: schema.PipelineBase, stages: Iterable[schema.Stage], facts
     for name in measured:
         why = reason(name, unmeasured)
         # COCO's three sizes are seldom all there, which nobody misses who has not asked for one.
-        if why is not None and metric_names.group(name).startswith('/'):
+        if why is not None and metric_names.class_of(name) is not None:
             by_reason.setdefault(why, []).append(name)
     return [f'validation: {", ".join(names)} will not be measured: {why}' for why, names in by_reason.items()]
 

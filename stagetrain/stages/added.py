@@ -17,7 +17,9 @@ import tensorflow as tf
 
 from stagetrain.config import losses, specs
 from stagetrain.config.stages import earlier_stages, spec_of
-from stagetrain.detectors.detector import FEATURE_KEY, Batch, Network
+from stagetrain.detectors.detector import Network
+from stagetrain.images.network_input import Batch
+from stagetrain.pipeline.records import VariableOrigin
 from stagetrain.stages.network import Origins, build_network
 from stagetrain.weights import assign, names
 
@@ -32,7 +34,7 @@ class Added:
     losses: Mapping[str, AddedLoss]
     variables: Mapping[str, tf.Variable]
     """`<term>.teacher/<canonical name>` -> variable of a teacher: frozen, and so proved to be."""
-    lineage: Mapping[str, Mapping[str, Any]]
+    lineage: Mapping[str, VariableOrigin]
     """The same names -> where each value came from."""
 
 
@@ -54,7 +56,7 @@ def build_added(pipeline: Any, stage: Any, stage_id: str, network: Network, teac
     """
     found: dict[str, AddedLoss] = {}
     variables: dict[str, tf.Variable] = {}
-    lineage: dict[str, Mapping[str, Any]] = {}
+    lineage: dict[str, VariableOrigin] = {}
     for term, settings in losses.added_by(stage).items():
         teacher = None
         if losses.loss(term).has_teacher:
@@ -71,4 +73,6 @@ def build_added(pipeline: Any, stage: Any, stage_id: str, network: Network, teac
 
 def teacher_batch(batch: Batch) -> Batch:
     """Returns a batch without what is stored or computed of the stage's own network: a teacher computes its own."""
-    return {key: value for key, value in batch.items() if not key.startswith(FEATURE_KEY)}
+    other = batch.copy()
+    other.pop('features', None)
+    return other

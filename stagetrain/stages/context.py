@@ -78,5 +78,5 @@ def prepare(job: WorkJob) -> Context:
     pipeline = load.load_resolved(job.pipeline).pipeline  # First of all: it imports plugins, which may add keys to stages.
     stage = schema.stage_type().model_validate(job.stage)
     model = model_as_built(pipeline, stage)
-    strategy = setup.configure(pipeline.runtime, has_our_gradients=not specs.spec_of(model).own_input)
+    strategy = setup.configure(pipeline.runtime, has_our_gradients=specs.spec_of(model).reads_images)
     return Context(job.id, pathlib.Path(job.run_dir), pipeline, stage, model, strategy)

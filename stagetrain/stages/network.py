@@ -19,6 +19,7 @@ from stagetrain.config.stages import live_losses, model_as_built, seed_of, stage
 from stagetrain.detectors.detector import Network
 from stagetrain.images import randomness
 from stagetrain.pipeline.jobs import ModuleOrigin
+from stagetrain.pipeline.records import VariableOrigin
 from stagetrain.stages.roles import freeze_layers, select_variables, step_multipliers
 from stagetrain.weights import assign, names
 
@@ -38,8 +39,8 @@ class StageNetwork:
     roles: scopes.Roles
     multipliers: Mapping[str, float]
     """Trained variable -> what its steps are multiplied by, where that is not 1."""
-    lineage: Mapping[str, Mapping[str, Any]]
-    """See `assign.initialise`."""
+    lineage: Mapping[str, VariableOrigin]
+    """Canonical name -> where the variable came from."""
     variables: Mapping[str, tf.Variable]
     """By canonical name."""
 

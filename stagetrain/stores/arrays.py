@@ -23,7 +23,7 @@ from stagetrain.pipeline import run_files
 from stagetrain.pipeline.answers import ShouldStop
 
 ROWS_OF_A_PART = 256
-Tell = Callable[[int, int], None]
+RowsDone = Callable[[int, int], None]
 """Takes (rows done, rows in all)."""
 
 
@@ -36,7 +36,7 @@ class Rows:
     """(first row, last row + 1) -> array `[rows, ...]`."""
 
 
-def make(folder: pathlib.Path, tables: Mapping[str, Rows], progress: Tell, should_stop: ShouldStop) -> None:
+def make(folder: pathlib.Path, tables: Mapping[str, Rows], progress: RowsDone, should_stop: ShouldStop) -> None:
     """Makes a store, going on where an interrupted run stopped.
 
     Args:

@@ -36,7 +36,7 @@ MULTIPLICATIONS_A_BYTE = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
+class StoreDecision:
     """Whether a stage's steps read stored features, and why."""
 
     mode: str
@@ -104,7 +104,7 @@ def front_of(detector: Detector, cut: Cut, input_size: tuple[int, int], dtype: s
     return Front(layout, num_multiplications(traced.graph))
 
 
-def decide(settings: schema.Features, detector: Detector, trained: list[str], images: Images, views: Views) -> Decision:
+def decide(settings: schema.Features, detector: Detector, trained: list[str], images: Images, views: Views) -> StoreDecision:
     """Decides whether features are stored.
 
     Args:
@@ -120,32 +120,32 @@ def decide(settings: schema.Features, detector: Detector, trained: list[str], im
 
 def decide_for(
     settings: schema.Features, detector: Detector, trained: list[str], input_size: tuple[int, int], num_rows: int | None
-) -> Decision:
+) -> StoreDecision:
     """Decides as `decide`, for images of (height, width) and so many views in all; None: they are no finite set."""
     cut = detector.frozen_cut(trained)
     if settings.store == 'off':
-        return Decision('off', 'features.store is off', cut)
+        return StoreDecision('off', 'features.store is off', cut)
     if cut is None:
-        return Decision('off', 'nothing in front is frozen', None)
+        return StoreDecision('off', 'nothing in front is frozen', None)
     if num_rows is None:
-        return Decision(
+        return StoreDecision(
             'off', 'views are no finite set: the frozen part is computed at each step (features.views makes them finite)', cut
         )
     front = front_of(detector, cut, input_size, settings.dtype)
     num_bytes = front.layout.row_bytes() * num_rows
     if settings.store == 'auto' and cut.layers and not front.is_worth_storing:
-        return Decision('off', f'{cut} takes no longer to compute than to read', cut, num_bytes)
+        return StoreDecision('off', f'{cut} takes no longer to compute than to read', cut, num_bytes)
     if settings.store == 'auto' and num_bytes > settings.budget_gib * 2**30:
-        return Decision(
+        return StoreDecision(
             'off', f'{num_bytes / 2**30:.1f} GiB of features exceed features.budget_gib ({settings.budget_gib:g})', cut, num_bytes
         )
-    return Decision('disk' if settings.store == 'auto' else settings.store, f'the output of {cut} is fixed', cut, num_bytes)
+    return StoreDecision('disk' if settings.store == 'auto' else settings.store, f'the output of {cut} is fixed', cut, num_bytes)
 
 
 class FeatureStore:
     """The features of a training set at one cut, in memory or on disk."""
 
-    def __init__(self, detector: Detector, decision: Decision, images: Images, views: Views, dtype: str):
+    def __init__(self, detector: Detector, decision: StoreDecision, images: Images, views: Views, dtype: str):
         """Stores what decides the content; nothing is computed yet."""
         assert decision.cut is not None and views.count is not None
         self.cut, self._detector, self._images, self._views, self._count = decision.cut, detector, images, views, views.count
@@ -169,7 +169,7 @@ class FeatureStore:
         }
         return hashlib.sha256(files.as_bytes(files.canonical_json(described))).hexdigest()
 
-    def in_memory(self, progress: arrays.Tell) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
+    def in_memory(self, progress: arrays.RowsDone) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
         """Computes all features and returns what reads them inside a tf.data function."""
         rows = self._rows()
         parts = []
@@ -180,7 +180,7 @@ class FeatureStore:
         return lambda index, view: self.layout.split(tf.gather(table, self._row(index, view)))
 
     def on_disk(
-        self, folder: pathlib.Path, progress: arrays.Tell, should_stop: ShouldStop
+        self, folder: pathlib.Path, progress: arrays.RowsDone, should_stop: ShouldStop
     ) -> Callable[[tf.Tensor, View], dict[str, tf.Tensor]]:
         """Makes the store at `folder` unless it is there, checks it, and returns what reads it inside a tf.data function.
 
@@ -241,7 +241,7 @@ def stored(run_dir: pathlib.Path, detector: Detector, cut: Cut, images: Images, 
     Raises:
       DamagedFile: they have other bytes than were committed.
     """
-    store = FeatureStore(detector, Decision('disk', '', cut), images, views, 'float32')
+    store = FeatureStore(detector, StoreDecision('disk', '', cut), images, views, 'float32')
     folder = RunDirectory(run_dir).store('features') / store.fingerprint()
     return ReadFeatures(cut.key, store.committed(folder)) if folder.is_dir() else None
 
@@ -249,7 +249,7 @@ def stored(run_dir: pathlib.Path, detector: Detector, cut: Cut, images: Images, 
 def attach(
     run_dir: pathlib.Path,
     store: FeatureStore,
-    decision: Decision,
+    decision: StoreDecision,
     emit: Emit,
     should_stop: ShouldStop,
 ) -> tuple[Callable[[tf.Tensor, View], dict[str, tf.Tensor]], FeaturesResult]:

@@ -2,7 +2,13 @@
 
 They are made in inference mode on the plain image and, when training mirrors images, on the mirrored ones; a scale jitter moves
 them with the image. Each image is decoded once for all its mirrored forms, and not at all where the stage that proposes has
-stored features of them. B images, F mirrored forms of an image, P proposals.
+stored features of them. A store has two tables; a row is float32 `[P, 4]`: (ymin, xmin, ymax, xmax) in pixels of the scaled and
+mirrored image, best first, padded with -1.
+
+    train         row `index * F + form` of each training image, made as the stage that reads them asks
+    validation    row `index` of each validation image, made as the detector proposes in inference
+
+B images, F mirrored forms of an image, P proposals.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from stagetrain.images import randomness
 from stagetrain.images.batches import ReadImage, ReadView, whole_batches
 from stagetrain.images.geometry import View, plain_view
 from stagetrain.images.loading import Images
+from stagetrain.images.network_input import Batch
 from stagetrain.images.views import Views
 from stagetrain.pipeline.answers import Emit, ProposalsResult, ShouldStop, progress
 from stagetrain.pipeline.jobs import ArtefactJob
@@ -82,29 +89,31 @@ class _Forms:
 
     count: int
     """F."""
-    read: Callable[[tf.Tensor], dict[str, Any]]
-    """Image index, int64 scalar -> batch key -> `[F, ...]`: what `Detector.propose` reads."""
+    read: Callable[[tf.Tensor], Batch]
+    """Image index, int64 scalar -> its forms as a batch, `[F, ...]`: what `Detector.propose` reads."""
 
 
 def _read_forms(images: Images, num_flips: int, stored: features.ReadFeatures | None) -> _Forms:
-    def read(index: tf.Tensor) -> dict[str, Any]:
+    def read(index: tf.Tensor) -> Batch:
         views = [dataclasses.replace(plain_view(), number=tf.constant(n), flip=tf.constant(n)) for n in range(num_flips)]
         shape = images.geometry.shown_size(plain_view(), tf.gather(images.sizes, index))
-        forms: dict[str, Any] = {'image_shape': tf.tile(shape[tf.newaxis], [num_flips, 1])}
+        forms = Batch(image_shape=tf.tile(shape[tf.newaxis], [num_flips, 1]))
         if stored is not None:
             rows = [stored.read(index, view) for view in views]
-            return forms | {stored.key: {level: tf.stack([row[level] for row in rows]) for level in rows[0]}}
+            read_levels = {level: tf.stack([row[level] for row in rows]) for level in rows[0]}
+            return {**forms, 'features': {stored.key: read_levels}}
         plain = images.resized(index)
-        return forms | {'image': tf.stack([images.geometry.mirror(plain, v.flip, tf.cast(shape, tf.int32)) for v in views])}
+        mirrored = [images.geometry.mirror(plain, view.flip, tf.cast(shape, tf.int32)) for view in views]
+        return {**forms, 'image': tf.stack(mirrored)}
 
     return _Forms(num_flips, read)
 
 
 def _rows(detector: Detector, proposing: Proposing, num_images: int, forms: _Forms) -> arrays.Rows:
     @tf.function(autograph=False)
-    def propose(batch: Mapping[str, Any]) -> tf.Tensor:
+    def propose(batch: Batch) -> tf.Tensor:
         flat = tf.nest.map_structure(lambda values: tf.reshape(values, [BATCH_SIZE, *values.shape[2:]]), dict(batch))
-        boxes, scores = detector.propose(flat, **proposing._asdict())
+        boxes, scores = detector.propose(flat, proposing)
         return tf.where(scores[..., tf.newaxis] > 0, boxes, PADDING)
 
     def compute(first: int, last: int) -> np.ndarray:  # Of whole images: a part of a store has a multiple of all counts.
@@ -116,7 +125,7 @@ def _rows(detector: Detector, proposing: Proposing, num_images: int, forms: _For
 
 def _stored_features(context: Context, maker: schema.Stage, detector: Detector, images: Images) -> features.ReadFeatures | None:
     """Returns what reads the features that the proposing stage stored for its own steps; None where those do not serve."""
-    last = specs.spec_of(context.pipeline.model).proposal_modules[-1]
+    last = specs.spec_of(context.model).proposal_modules[-1]
     cut = detector.frozen_cut([name for name in names.named_variables(detector.modules) if name.split('/')[0] == last])
     views = Views(images.geometry, randomness.stage_seed(context.seed, maker.name), maker.features.views)
     # Rounded features would give other proposals, and random views are not the mirrored forms that proposals are made of.

@@ -27,12 +27,12 @@ class ArtefactReader:
         return dataset
 
     def training(self, images: Images) -> Mapping[str, ReadView]:
-        """Returns key of what is known of a training view (see `Detector.match`) -> what reads it."""
+        """Returns key of `Known` -> what reads it in a training view."""
         del images
         return {}
 
     def validation(self, images: Images) -> Mapping[str, ReadImage]:
-        """Returns key of an evaluation batch -> what fills it, for the validation images."""
+        """Returns key of `Batch` -> what fills it in evaluation, for the validation images."""
         del images
         return {}
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from stagetrain import files
 from stagetrain.errors import RunDirectoryError, StagetrainError, WeightsError
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.records import StoredVariable
 from stagetrain.training.averages import Averages
 from stagetrain.weights import assign, names, sources
 from stagetrain.weights.plain_paths import plain_prefix
@@ -87,7 +88,7 @@ def _write(folder: pathlib.Path, state: TrainingState) -> None:
         ) from error
     reader = sources.open_checkpoint(folder / run_files.TENSORS)
     keys = set(reader.get_variable_to_shape_map())
-    described = {}
+    described: dict[str, StoredVariable] = {}
     for name, (variable, known) in state.known_keys.items():
         value = variable.numpy()
         key = next(key for key in known if key in keys)

@@ -15,6 +15,7 @@ from stagetrain.config import losses, schema
 from stagetrain.config.stages import all_stages, own_terms, spec_of
 from stagetrain.devices import setup
 from stagetrain.images.geometry import geometry_of
+from stagetrain.images.network_input import Batch, Known, Seeds
 from stagetrain.images.views import Views
 from stagetrain.stages.added import build_added
 from stagetrain.stages.network import StageNetwork, stage_network
@@ -35,7 +36,7 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
       pipeline: a checked pipeline.
       num_steps: stage id -> its number of steps.
     """
-    trains_ours = any(not spec_of(pipeline, stage).own_input for _, stage, _ in all_stages(pipeline))
+    trains_ours = any(spec_of(pipeline, stage).reads_images for _, stage, _ in all_stages(pipeline))
     strategy = setup.configure(pipeline.runtime, has_our_gradients=trains_ours)
     rows = []
     for stage_id, stage, _ in all_stages(pipeline):
@@ -75,31 +76,33 @@ def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage, strategy: t
     return float(np.median(seconds[WARM_UP:])) * 1000
 
 
-def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> dict[str, Any]:
+def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> Batch:
     """Returns a batch of noise with a few objects, in the form that the stage's steps would read."""
     network, size, count = built.network, stage.train.batch_size, NUM_OBJECTS
-    if spec_of(pipeline, stage).own_input:
-        return dict(network.noise(size))
+    if not spec_of(pipeline, stage).reads_images:
+        return network.noise(size)
     random = np.random.default_rng(0)
     geometry = geometry_of(network.model, training=True)
     height, width = geometry.padded
     corners = random.uniform(0, 0.6, size=[count, 2]) * (height, width)
     boxes = np.concatenate([corners, corners + 0.3 * np.array([height, width])], axis=1).astype(np.float32)
-    known = {
-        'gt_boxes': tf.constant(boxes),
-        'gt_classes': tf.ones([count], tf.int32),
-        'num_objects': tf.constant(count),
-        'image_shape': tf.constant([height, width], tf.float32),
-    }
+    known = Known(
+        gt_boxes=tf.constant(boxes),
+        gt_classes=tf.ones([count], tf.int32),
+        num_objects=tf.constant(count),
+        image_shape=tf.constant([height, width], tf.float32),
+    )
     if stage.proposals is not None:
         top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
         known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
     terms, seed = own_terms(stage), tf.constant(SEED)
-    sample = {
-        **known,
-        'seed': seed,
-        **network.targets(known, network.match(known, terms), {'anchors': seed, 'rois': seed}, terms),
-    }
+    sample = Batch(
+        gt_boxes=known['gt_boxes'],
+        gt_classes=known['gt_classes'],
+        image_shape=known['image_shape'],
+        seed=seed,
+        targets=network.targets(known, network.match(known, terms), Seeds(anchors=seed, rois=seed), terms),
+    )
     mask_size = network.mask_size(terms)
     if mask_size is not None:
         sample['gt_masks'] = tf.ones([count, mask_size, mask_size])
@@ -109,5 +112,6 @@ def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> dict[str,
         sample['image'] = tf.constant(random.normal(size=[height, width, 3]), tf.float32)
     if decision.mode != 'off' and decision.cut is not None:
         shapes = front_of(network, decision.cut, geometry.padded, stage.features.dtype).layout.shapes
-        sample[decision.cut.key] = {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in shapes.items()}
+        stored = {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in shapes.items()}
+        sample['features'] = {decision.cut.key: stored}
     return tf.nest.map_structure(lambda value: tf.stack([value] * size), sample)

@@ -7,12 +7,12 @@ learning rate fell. A resumed stage drops the lines behind its checkpoint and ha
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.pipeline import run_files
+from stagetrain.pipeline.records import MetricsLine
 from stagetrain.training import policies
 
 ROLLBACK_FACTOR = 0.5
@@ -25,12 +25,12 @@ class History:
     def __init__(self, folder: pathlib.Path, train: schema.Train):
         """Reads the stage's lines; `train` says what follows from them."""
         self._path, self._train = folder / run_files.METRICS, train
-        self._lines: list[dict[str, Any]] = files.read_json_lines(self._path) if self._path.exists() else []
+        self._lines: list[MetricsLine] = files.read_json_lines(self._path) if self._path.exists() else []
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Adds a line; each has a `step`."""
+    def append(self, line: MetricsLine) -> None:
+        """Adds a line."""
         files.append_json_line(self._path, line)
-        self._lines.append(dict(line))
+        self._lines.append(line)
 
     def keep_until(self, step: int) -> None:
         """Drops what a crash or a rollback undid: the lines of later steps."""
@@ -40,7 +40,7 @@ class History:
         """Drops the evaluation of a step that is about to be evaluated again."""
         self._rewrite([line for line in self._lines if line['step'] != step or 'evaluation' not in line])
 
-    def _rewrite(self, kept: list[dict[str, Any]]) -> None:
+    def _rewrite(self, kept: list[MetricsLine]) -> None:
         if len(kept) != len(self._lines):
             files.atomic_write(self._path, ''.join(files.canonical_json(line) + '\n' for line in kept))
             self._lines = kept

@@ -10,8 +10,8 @@ B images, H x W pixels, G ground-truth boxes, A anchors, P proposals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
 from official.vision.ops import preprocess_ops
@@ -20,13 +20,21 @@ from stagetrain.images import oversampling
 from stagetrain.images.batches import ReadView, resized_images
 from stagetrain.images.geometry import View
 from stagetrain.images.loading import Images
+from stagetrain.images.network_input import Batch, Known, Seeds
 from stagetrain.images.randomness import Purpose, at, image_at
 from stagetrain.images.views import Views
 from stagetrain.pipeline.answers import ShouldStop
 
 
+class StageInput(Protocol):
+    """What gives a stage its batches."""
+
+    def batches(self, first_step: int, last_step: int) -> Iterable[Batch]:
+        """Returns the batches of steps `first_step` (from 0) to `last_step` - 1: the same, whichever step is the first."""
+
+
 class TrainingInput:
-    """The batches of a stage."""
+    """The batches of a network that reads images with boxes: a `StageInput`."""
 
     def __init__(
         self,
@@ -39,7 +47,7 @@ class TrainingInput:
         needs_images: bool = True,
         views: Views | None = None,
         known: Mapping[str, ReadView] | None = None,
-        extra: Mapping[str, ReadView] | None = None,
+        features: Mapping[str, ReadView] | None = None,
         cache_gib: float = 0.0,
         num_threads: int = 2,
         should_stop: ShouldStop = lambda: False,
@@ -54,8 +62,8 @@ class TrainingInput:
           terms: the live loss terms; the detector makes their targets.
           needs_images: False when stored features take the place of images.
           views: what is drawn from; by default what the images' geometry says.
-          known: key of what is known of a view (see `Detector.match`), e.g. `proposals` -> what reads it.
-          extra: batch key -> what reads it.
+          known: key of `Known` that artefacts fill, e.g. `proposals` -> what reads it.
+          features: key of `Batch.features` -> what reads it.
           cache_gib: memory for resized images and matched anchors.
           num_threads: for decoding and target assignment.
           should_stop: asked while images are resized in advance; `batches` then raises `Interrupted`.
@@ -63,17 +71,12 @@ class TrainingInput:
         self._images, self._detector, self._seed, self._batch_size = images, detector, seed, batch_size
         self._views = views or Views(images.geometry, seed, None)
         self._terms, self._needs_images = tuple(terms), needs_images
-        self._more_known, self._extra = known or {}, extra or {}
+        self._more_known, self._features = known or {}, features or {}
         self._cache_bytes, self._num_threads, self._should_stop = cache_gib * 2**30, num_threads, should_stop
         factors = images.repeat_factors
         self._order = None if factors is None else oversampling.epoch(factors, seed)
         self._resized: tf.Tensor | None = None
         self._matched: dict[str, tf.Tensor] | None = None
-
-    @property
-    def num_images(self) -> int:
-        """Images of an epoch."""
-        return len(self._images)
 
     def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """Returns the batches of steps `first_step` (from 0) to `last_step` - 1."""
@@ -89,21 +92,21 @@ class TrainingInput:
     # ---- one sample -----------------------------------------------------------------------------------------------------
 
     @tf.autograph.experimental.do_not_convert
-    def _sample(self, position: tf.Tensor) -> dict[str, Any]:
+    def _sample(self, position: tf.Tensor) -> Batch:
         index = self._image_at(position)
         seed = at(self._seed, position // self._batch_size, index)
         view = self._views.draw(index, at(seed, Purpose.VIEW))
         size = tf.gather(self._images.sizes, index)
         shape = self._images.geometry.shown_size(view, size)
         known = self._known(index, view)
-        seeds = {'anchors': at(seed, Purpose.ANCHORS), 'rois': at(seed, Purpose.ROIS)}
-        sample: dict[str, Any] = {
+        seeds = Seeds(anchors=at(seed, Purpose.ANCHORS), rois=at(seed, Purpose.ROIS))
+        sample: Batch = {
             'image_index': tf.cast(index, tf.int32),
             'image_shape': shape,
             'seed': seeds['rois'],
             'gt_boxes': known['gt_boxes'],
             'gt_classes': known['gt_classes'],
-            **self._detector.targets(known, self._match(index, view, known), seeds, self._terms),
+            'targets': self._detector.targets(known, self._match(index, view, known), seeds, self._terms),
         }
         mask_size = self._detector.mask_size(self._terms)
         if mask_size is not None:
@@ -111,18 +114,20 @@ class TrainingInput:
             sample['gt_masks'] = preprocess_ops.clip_or_pad_to_fixed_size(shown, self._images.boxes.shape[1], -1)
         if self._needs_images:
             sample['image'] = self._image(index, view, shape)
-        return sample | {key: read(index, view) for key, read in self._extra.items()}
+        if self._features:
+            sample['features'] = {key: read(index, view) for key, read in self._features.items()}
+        return sample
 
     def _image_at(self, position: tf.Tensor) -> tf.Tensor:
         if self._order is None:
             return image_at(position, len(self._images), self._seed)
         return tf.gather(self._order, image_at(position, len(self._order), self._seed))
 
-    def _known(self, index: tf.Tensor, view: View) -> dict[str, tf.Tensor]:
-        """Returns what is known of a view before anything is sampled: see `Detector.match`."""
+    def _known(self, index: tf.Tensor, view: View) -> Known:
+        """Returns what is known of a view before anything is sampled."""
         boxes, classes = self._images.objects(index, view)
         width = self._images.boxes.shape[1]
-        known = {
+        known: Any = {
             'num_objects': tf.shape(classes)[0],
             'image_shape': self._images.geometry.shown_size(view, tf.gather(self._images.sizes, index)),
             'gt_boxes': preprocess_ops.clip_or_pad_to_fixed_size(boxes, width, -1),
@@ -135,7 +140,7 @@ class TrainingInput:
             return self._images.show(index, view)
         return self._images.geometry.mirror(tf.gather(self._resized, index), view.flip, tf.cast(shape, tf.int32))
 
-    def _match(self, index: tf.Tensor, view: View, known: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+    def _match(self, index: tf.Tensor, view: View, known: Known) -> Mapping[str, tf.Tensor]:
         if self._matched is None:
             return self._detector.match(known, self._terms)
         row = index * self._num_views + tf.cast(view.number, tf.int64)

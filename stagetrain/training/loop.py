@@ -20,6 +20,7 @@ from stagetrain.config import schema
 from stagetrain.errors import Interrupted, StageFailed
 from stagetrain.pipeline import run_files
 from stagetrain.pipeline.answers import Emit, ShouldStop, note, progress
+from stagetrain.pipeline.records import MetricsLine
 from stagetrain.training import best, checkpoint
 from stagetrain.training.history import ROLLBACK_FACTOR, History
 from stagetrain.training.optimizers import Schedule
@@ -125,7 +126,7 @@ class Loop:
     def _report(self, step: int, results: Sequence[Result]) -> None:
         self._pause()
         rate = float(self.schedule(step - 1))
-        line: dict[str, Any] = {'step': step, 'seconds': round(self.seconds, 3), 'learning_rate': rate}
+        line: MetricsLine = {'step': step, 'seconds': round(self.seconds, 3), 'learning_rate': rate}
         losses = {}
         if results:  # None when every batch since the last report was skipped.
             mean = {
@@ -133,7 +134,7 @@ class Loop:
                 for name in (*self.terms, 'regularization')
             }
             losses = {name: mean[name] for name in self.terms}
-            line |= {'losses': losses, 'regularization': mean['regularization']}
+            line['losses'], line['regularization'] = losses, mean['regularization']
         self.history.append(line)
         values = {**losses, 'learning_rate': rate}
         self.emit(progress(step, self.num_steps, values))

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -26,7 +26,7 @@ from stagetrain.data import numbering
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
-from stagetrain.images.geometry import View
+from stagetrain.images.batches import ReadView
 from stagetrain.images.views import Views
 from stagetrain.pipeline import run_files
 from stagetrain.pipeline.answers import (
@@ -48,7 +48,7 @@ from stagetrain.stores.reader import open_readers
 from stagetrain.training import best, checkpoint
 from stagetrain.training.averages import Averages
 from stagetrain.training.history import History
-from stagetrain.training.input import TrainingInput
+from stagetrain.training.input import StageInput, TrainingInput
 from stagetrain.training.loop import Loop
 from stagetrain.training.optimizers import Schedule, build_optimizer
 from stagetrain.training.step import StepFunction, build_step, task_of
@@ -153,22 +153,22 @@ class _Trainer:
         task = task_of(self._built, self._context.stage, self._state.optimizer, self._state.step, self._averages, self._added)
         return build_step(task, self._context.strategy)
 
-    def _input(self) -> Any:
+    def _input(self) -> StageInput:
         """Returns what gives the batches: a `TrainingInput`, or the network's own."""
         data, stage = self._context.pipeline.data, self._context.stage
-        own_input = specs.spec_of(self._context.model).own_input
-        if own_input:
-            return specs.load_implementation(own_input)(self._context, self._built.network)
+        spec = specs.spec_of(self._context.model)
+        if not spec.reads_images:
+            return specs.load_implementation(spec.input)(self._context, self._built.network)
         seed = randomness.stage_seed(self._context.seed, stage.name)
         views = Views(self._images.geometry, seed, stage.features.views)
-        extra: dict[str, Callable[[tf.Tensor, View], Any]] = {}
+        stored: dict[str, ReadView] = {}
         known = {key: read for reader in self._readers.values() for key, read in reader.training(self._images).items()}
         decision = features.decide(stage.features, self._built.network, list(self._built.roles.trained), self._images, views)
         self._note(f'features {decision.mode}: {decision.reason}')
         if decision.mode != 'off':
             feature_store = features.FeatureStore(self._built.network, decision, self._images, views, stage.features.dtype)
             read, self._features = features.attach(self._context.run_dir, feature_store, decision, self._emit, self._should_stop)
-            extra[feature_store.cut.key] = read
+            stored[feature_store.cut.key] = read
         return TrainingInput(
             self._images,
             self._built.network,
@@ -178,7 +178,7 @@ class _Trainer:
             needs_images=decision.mode == 'off' or bool(self._added.variables),
             views=views,
             known=known,
-            extra=extra,
+            features=stored,
             cache_gib=data.cache_gib,
             should_stop=self._should_stop,
         )

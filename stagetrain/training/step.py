@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from stagetrain.config import schema
-from stagetrain.detectors.detector import Batch, Network
+from stagetrain.detectors.detector import Network
+from stagetrain.images.network_input import Batch
 from stagetrain.stages.added import NOTHING, Added, AddedLoss, teacher_batch
 from stagetrain.stages.network import StageNetwork
 from stagetrain.training.averages import Averages

@@ -7,7 +7,7 @@ from typing import Any
 
 from stagetrain.config import specs
 from stagetrain.config.stages import spec_of
-from stagetrain.evaluation.evaluate import Outcome, evaluator_of
+from stagetrain.evaluation.evaluate import Outcome, StageEvaluator, evaluator_of
 from stagetrain.pipeline.answers import ShouldStop
 from stagetrain.stages.context import Context
 from stagetrain.stores.reader import ArtefactReader
@@ -20,9 +20,9 @@ class Validation:
         """Decides what can be measured with the modules that the stage holds and the artefacts that it reads."""
         pipeline, stage = context.pipeline, context.stage
         self.images = context.validation_images()
-        own_input = spec_of(pipeline, stage).own_input
-        if own_input:
-            self._evaluator: Any = specs.load_implementation(own_input)(context, network)
+        spec = spec_of(pipeline, stage)
+        if not spec.reads_images:
+            self._evaluator: StageEvaluator = specs.load_implementation(spec.evaluator)(context, network)
         else:
             extra = {key: read for reader in readers.values() for key, read in reader.validation(self.images).items()}
             self._evaluator = evaluator_of(pipeline, stage, network, self.images, extra)

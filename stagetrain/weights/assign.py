@@ -21,6 +21,7 @@ from stagetrain.errors import WeightsError, suggestion
 from stagetrain.files import read_json
 from stagetrain.pipeline import run_files
 from stagetrain.pipeline.jobs import FRESH, ModuleOrigin
+from stagetrain.pipeline.records import VariableOrigin
 from stagetrain.weights import class_order, keras_files, names, renaming, sources
 
 Lookup = Callable[[str, tf.Variable], tuple[str, np.ndarray] | None]
@@ -48,7 +49,7 @@ def module_digests(variable_digests: Mapping[str, str]) -> dict[str, str]:
     return {module: value.hexdigest() for module, value in hashes.items()}
 
 
-def initialise(modules: Mapping[str, object], origins: Mapping[str, ModuleOrigin]) -> dict[str, dict[str, Any]]:
+def initialise(modules: Mapping[str, object], origins: Mapping[str, ModuleOrigin]) -> dict[str, VariableOrigin]:
     """Loads every module from its origin; one without an origin keeps its initial values.
 
     Args:
@@ -56,13 +57,12 @@ def initialise(modules: Mapping[str, object], origins: Mapping[str, ModuleOrigin
       origins: module name -> where its weights are.
 
     Returns:
-      Canonical name -> `{"kind", "source", "key"}`; `kind` is `fresh` for a variable that keeps its initial value, with
-      `skipped` saying why when the source was asked for it, or `new` when surgery put its layer in and the source lacks it.
+      Canonical name -> where the variable came from.
 
     Raises:
       WeightsError: the source cannot be read, lacks a variable, or has it in another shape.
     """
-    lineage: dict[str, dict[str, Any]] = {}
+    lineage: dict[str, VariableOrigin] = {}
     for module, root in modules.items():
         origin = origins.get(module, FRESH)
         variables = names.named_variables({module: root})
@@ -158,17 +158,20 @@ def _require_enough(module: str, origin: ModuleOrigin, loaded: int, faults: list
         raise WeightsError(f'{module}: no variable at all could be loaded from {path}: {faults[0]}')
 
 
-def _lineage(origin: ModuleOrigin, found: Matched) -> dict[str, dict[str, Any]]:
-    given = {'kind': origin.kind, 'stage': origin.stage, 'path': origin.path, 'digest': origin.digest}
-    described = {key: value for key, value in given.items() if value is not None}
-    lineage: dict[str, dict[str, Any]] = {name: {'kind': 'fresh', 'new': True} for name in found.new}
-    lineage |= {name: {**described, **_ordered(name, origin), 'key': key} for name, (key, _) in found.values.items()}
+def _lineage(origin: ModuleOrigin, found: Matched) -> dict[str, VariableOrigin]:
+    lineage: dict[str, VariableOrigin] = {name: {'kind': 'fresh', 'new': True} for name in found.new}
+    lineage |= {name: _origin(name, origin, key) for name, (key, _) in found.values.items()}
     return lineage | {name: {'kind': 'fresh', 'skipped': fault} for name, fault in found.faults.items()}
 
 
-def _ordered(name: str, origin: ModuleOrigin) -> dict[str, Any]:
-    order = origin.class_order
-    return {'class_order': order} if order and class_order.numbers_of_a_class(name, order) is not None else {}
+def _origin(name: str, origin: ModuleOrigin, key: str) -> VariableOrigin:
+    described = VariableOrigin(kind=origin.kind, key=key)
+    for given in ('stage', 'path', 'digest'):
+        if (value := getattr(origin, given)) is not None:
+            described[given] = value
+    if origin.class_order and class_order.numbers_of_a_class(name, origin.class_order) is not None:
+        described['class_order'] = origin.class_order
+    return described
 
 
 def _lookup(module: str, root: object, origin: ModuleOrigin, arrays: Mapping[str, Any]) -> tuple[Lookup, list[str]]:

@@ -21,7 +21,7 @@ ONLY_IN_B = 'only in B'
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class Difference:
     """One variable in A and B."""
 
     name: str
@@ -55,14 +55,14 @@ class Summary:
     """Norm of the change of all its variables together over their norm before."""
 
 
-def compare(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> list[Change]:
-    """Returns one `Change` for each name in `a` or `b`, by name."""
+def compare(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> list[Difference]:
+    """Returns one `Difference` for each name in `a` or `b`, by name."""
     return [_change(name, a.get(name), b.get(name)) for name in sorted({*a, *b})]
 
 
-def summaries(changes: Iterable[Change]) -> dict[str, Summary]:
+def summaries(changes: Iterable[Difference]) -> dict[str, Summary]:
     """Returns module -> what became of its variables."""
-    grouped: dict[str, list[Change]] = {}
+    grouped: dict[str, list[Difference]] = {}
     for change in changes:
         grouped.setdefault(module_of(change.name), []).append(change)
     return {module: _summary(members) for module, members in grouped.items()}
@@ -74,20 +74,20 @@ def module_of(name: str) -> str:
     return parts[1] if parts[0] == 'model' and len(parts) > 2 else parts[0]
 
 
-def _change(name: str, a: np.ndarray | None, b: np.ndarray | None) -> Change:
+def _change(name: str, a: np.ndarray | None, b: np.ndarray | None) -> Difference:
     if a is None or b is None:
-        return Change(name, ONLY_IN_B if a is None else ONLY_IN_A, _shape(a), _shape(b))
+        return Difference(name, ONLY_IN_B if a is None else ONLY_IN_A, _shape(a), _shape(b))
     if a.shape != b.shape or a.dtype != b.dtype:
-        return Change(name, RESHAPED, a.shape, b.shape)
+        return Difference(name, RESHAPED, a.shape, b.shape)
     if a.tobytes() == b.tobytes():
-        return Change(name, EQUAL, a.shape, b.shape, norm_a=_norm(a.astype(np.float64)))
+        return Difference(name, EQUAL, a.shape, b.shape, norm_a=_norm(a.astype(np.float64)))
     before, after = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid='ignore'):  # Infinity less infinity is NaN, which is what is shown.
         moved = after - before
-    return Change(name, CHANGED, a.shape, b.shape, float(np.max(np.abs(moved))), _norm(before), _norm(moved))
+    return Difference(name, CHANGED, a.shape, b.shape, float(np.max(np.abs(moved))), _norm(before), _norm(moved))
 
 
-def _summary(changes: list[Change]) -> Summary:
+def _summary(changes: list[Difference]) -> Summary:
     verdicts = [change.verdict for change in changes]
     num_equal, num_changed = verdicts.count(EQUAL), verdicts.count(CHANGED)
     return Summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from stagetrain.config import specs
 from stagetrain.config.builtin import experiment
 from stagetrain.config.check import check_pipeline
+from stagetrain.config.contracts import CodePlace
 from stagetrain.config.stages import model_as_built, stage_modules
 from stagetrain.errors import ConfigError
 
@@ -88,6 +90,14 @@ def test_files_of_an_own_input_are_named_by_absolute_patterns() -> None:
     assert list(experiment.rules(model, 2)) == [
         (('overrides', 'task', 'train_data', 'input_path'), "found 'b*'; expected an absolute path, e.g. by ${NAME}")
     ]
+
+
+def test_a_network_with_an_input_of_its_own_needs_an_evaluator_too() -> None:
+    spec = dataclasses.replace(specs.detector('experiment'), name='half', evaluator=CodePlace(''))
+    with pytest.raises(
+        ConfigError, match=r"detector 'half': found input '.*ExperimentInput', evaluator ''; expected both, or neither"
+    ):
+        specs.register_detector(spec)
 
 
 def test_detection_classification_and_segmentation_experiments_are_known() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stagetrain.config import schema
-from stagetrain.data import csv_header, recognise
+from stagetrain.data import csv_header, csv_lines, recognise
 from stagetrain.data.annotation import BadItem, Example, Kind
 from stagetrain.errors import DataError
 from tests.data.listed_folder import add_image
@@ -122,4 +122,4 @@ def test_a_class_file_gives_the_order(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'classes.csv').write_text('dog,0\ncat,1\n')
     read(tmp_path, HEADER + LINES)
     assert csv_header.class_names(source(tmp_path)) == ('dog', 'cat')
-    assert csv_header.inputs(source(tmp_path)) == [str(tmp_path / 'labels.csv'), str(tmp_path / 'classes.csv')]
+    assert csv_lines.inputs(source(tmp_path)) == [str(tmp_path / 'labels.csv'), str(tmp_path / 'classes.csv')]

@@ -70,5 +70,5 @@ def batch(detector):
         'gt_boxes': tf.constant(boxes),
         'gt_classes': tf.constant(classes),
         'gt_masks': tf.constant(random.uniform(size=[2, 5, 112, 112]) < 0.5, tf.float32),
-        **tf.nest.map_structure(lambda *parts: tf.stack(parts), *targets),
+        'targets': tf.nest.map_structure(lambda *parts: tf.stack(parts), *targets),
     }

@@ -12,7 +12,7 @@ from official.projects.centernet.tasks import centernet as model_garden_task
 
 from stagetrain.config import specs
 from stagetrain.detectors.centernet import OUTPUTS, CenterNet
-from stagetrain.detectors.detector import Batch, feature_key
+from stagetrain.images.network_input import Batch
 from tests import tiny
 
 pytestmark = pytest.mark.numbers
@@ -48,7 +48,7 @@ def random_outputs(num_images: int) -> dict[str, np.ndarray]:
 def batch_of(detector: CenterNet, image_shapes: list[tuple[float, float]]) -> dict[str, Any]:
     targets = {key: tf.stack([value] * len(image_shapes)) for key, value in detector.match(known(), TERMS).items()}
     classes = tf.constant([CLASSES] * len(image_shapes))
-    return {'image_shape': tf.constant(image_shapes), 'gt_classes': classes, **targets}
+    return {'image_shape': tf.constant(image_shapes), 'gt_classes': classes, 'targets': targets}
 
 
 def test_a_gaussian_has_the_radius_at_which_a_box_keeps_its_iou(detector: CenterNet) -> None:
@@ -80,7 +80,7 @@ def test_an_image_without_objects_has_an_empty_heatmap(detector: CenterNet) -> N
 
 def test_the_focal_loss_is_the_papers_equation_1_inside_the_image(detector: CenterNet) -> None:
     outputs, batch = random_outputs(2), batch_of(detector, [(64.0, 96.0), (48.0, 70.0)])
-    target = batch['heatmap_targets'].numpy().astype(np.float64)
+    target = batch['targets']['heatmap_targets'].numpy().astype(np.float64)
     probability = 1 / (1 + np.exp(-outputs['heatmap'].astype(np.float64)))
     at_centre = (1 - probability) ** 2 * np.log(probability)
     elsewhere = (1 - target) ** 4 * probability**2 * np.log(1 - probability)
@@ -137,7 +137,7 @@ def test_perfect_outputs_are_decoded_into_the_boxes(detector: CenterNet) -> None
 
 def features(detector: CenterNet, seed: int, training: bool) -> np.ndarray:
     batch: Batch = {
-        feature_key('backbone'): {'5': tf.ones([2, 2, 3, 256])},
+        'features': {'backbone': {'5': tf.ones([2, 2, 3, 256])}},
         'seed': tf.constant([[seed, 2], [3, 4]]),
     }
     return detector.features(batch, training)['2'].numpy()

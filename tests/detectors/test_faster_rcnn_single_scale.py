@@ -139,12 +139,14 @@ def test_the_full_network_has_the_papers_size_and_its_graph_is_built() -> None:
         'image': spec([1, 1008, 1008, 3], tf.float32),
         'image_shape': spec([1, 2], tf.float32),
         'seed': spec([1, 2], tf.int32),
-        'rpn_score_targets': places,
-        'rpn_box_targets': {'4': spec([1, 63, 63, 36], tf.float32)},
-        'rois': spec([1, 64, 4], tf.float32),
-        'roi_classes': spec([1, 64], tf.int32),
-        'roi_boxes': spec([1, 64, 4], tf.float32),
-        'roi_matches': spec([1, 64], tf.int32),
+        'targets': {
+            'rpn_score_targets': places,
+            'rpn_box_targets': {'4': spec([1, 63, 63, 36], tf.float32)},
+            'rois': spec([1, 64, 4], tf.float32),
+            'roi_classes': spec([1, 64], tf.int32),
+            'roi_boxes': spec([1, 64, 4], tf.float32),
+            'roi_matches': spec([1, 64], tf.int32),
+        },
     }
     terms = ['rpn_score', 'rpn_box', 'frcnn_class', 'frcnn_box']
     graph = tf.function(lambda values: detector.losses(values, terms), autograph=False).get_concrete_function(batch)

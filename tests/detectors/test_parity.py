@@ -128,7 +128,7 @@ def model_garden_losses(detector, batch, proposals):
             gt_masks=batch['gt_masks'],
             training=True,
         )
-        losses = task.build_losses(outputs, batch, aux_losses=model.losses)
+        losses = task.build_losses(outputs, batch['targets'], aux_losses=model.losses)
     variables = [v for v in named_variables(detector.modules).values() if v.trainable]
     return losses, tape.gradient(losses['total_loss'], variables)
 

@@ -71,7 +71,7 @@ def batch(built):
     return {
         'image': tf.constant(np.random.default_rng(0).normal(size=[2, 128, 128, 3]), tf.float32),
         'image_shape': tf.constant([[128.0, 128.0], [96.0, 120.0]]),
-        **{key: tf.stack([value, value]) for key, value in targets.items()},
+        'targets': {key: tf.stack([value, value]) for key, value in targets.items()},
     }
 
 

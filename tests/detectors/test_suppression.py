@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from official.vision.modeling.layers import roi_generator
 
+from stagetrain.detectors.detector import Proposing
 from stagetrain.detectors.suppression import multilevel_proposals
 
 pytestmark = pytest.mark.numbers
@@ -24,9 +25,7 @@ def test_equals_the_padded_form(detector, num_proposals, min_size):
     )
     tiled = {level: tf.tile(boxes[tf.newaxis], [2, 1, 1, 1]) for level, boxes in anchors.items()}
     expected, expected_scores = layer(boxes, logits, tiled, shape, training=False)
-    found, scores = multilevel_proposals(
-        boxes, logits, anchors, shape, pre_nms_top_k=200, nms_iou=0.7, num_proposals=num_proposals, min_size_px=min_size
-    )
+    found, scores = multilevel_proposals(boxes, logits, anchors, shape, Proposing(200, 0.7, num_proposals), min_size_px=min_size)
     for image in range(2):
         count = int((expected_scores[image].numpy() > 0).sum())
         assert int((scores[image].numpy() > 0).sum()) == count > 40

@@ -39,7 +39,7 @@ def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) 
     import tensorflow as tf
     import tf_keras
 
-    from stagetrain.detectors.detector import BatchDetections, clear_names
+    from stagetrain.detectors.detector import BatchDetections
     from stagetrain.detectors.pyramid import PyramidDetector
 
     height, width = (size // 8 for size in model.input_size[:2])
@@ -48,11 +48,13 @@ def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) 
         def _build_decoder(self, levels):
             return None
 
-        def _build_heads(self, wanted, levels):
-            clear_names(self._seed + 2)
-            head = tf_keras.layers.Conv2D(num_classes + 2, 1)
-            head.build(levels['3'])
-            yield 'head', head
+        def _heads_on(self, levels):
+            def head():
+                layer = tf_keras.layers.Conv2D(num_classes + 2, 1)
+                layer.build(levels['3'])
+                return layer
+
+            return {'head': head}
 
         def _outputs(self, batch, training):
             output = self.modules['head'](self.features(batch, training)['3'])
@@ -60,10 +62,11 @@ def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) 
 
         def losses(self, batch, terms):
             logits, sizes = self._outputs(batch, training=True)
-            is_object = tf.reduce_max(batch['class_map'], axis=-1, keepdims=True)
+            targets = batch['targets']
+            is_object = tf.reduce_max(targets['class_map'], axis=-1, keepdims=True)
             values = {
-                'class': tf.nn.sigmoid_cross_entropy_with_logits(batch['class_map'], logits),
-                'size': tf.abs(sizes - batch['size_map']) * is_object,
+                'class': tf.nn.sigmoid_cross_entropy_with_logits(targets['class_map'], logits),
+                'size': tf.abs(sizes - targets['size_map']) * is_object,
             }
             return {term: tf.reduce_mean(values[term]) for term in terms}
 
@@ -82,9 +85,6 @@ def build(model: Places, num_classes: int, modules: tuple[str, ...], seed: int) 
             class_map = tf.scatter_nd(places, tf.one_hot(classes - 1, num_classes), [height, width, num_classes])
             size_map = tf.scatter_nd(places, (boxes[:, 2:] - boxes[:, :2]) / 8, [height, width, 2])
             return {'class_map': tf.minimum(class_map, 1.0), 'size_map': size_map}
-
-        def targets(self, known, matched, seeds, terms):
-            return dict(matched)
 
     return PlacesDetector(model, None, modules, seed)
 

@@ -9,9 +9,9 @@ from stagetrain.pipeline.graph import Origin, build_graph, num_steps
 from tests.fakes.project import Project
 
 
-def test_parents_ancestors_and_descendants(project: Project) -> None:
+def test_parents_and_ancestors(project: Project) -> None:
     graph = build_graph(project.load().pipeline)
-    assert graph.parents() == {
+    assert {node.id: list(node.parents) for node in graph.nodes.values()} == {
         'rpn_1': [],
         'detector_1': ['rpn_1'],
         'rpn_2': ['detector_1'],
@@ -19,7 +19,6 @@ def test_parents_ancestors_and_descendants(project: Project) -> None:
         'joint.all': [],
     }
     assert graph.ancestors('detector_2') == ('rpn_1', 'detector_1', 'rpn_2')
-    assert graph.descendants('detector_1') == ('rpn_2', 'detector_2')
 
 
 def test_every_module_has_one_origin(project: Project) -> None:

@@ -96,7 +96,7 @@ def test_a_stage_that_ended_half_done_under_such_a_metric_is_finished(project: P
 def test_crops_are_measured_on_what_is_no_crowd(project: Project, objects: tuple[int, ...], is_refused: bool) -> None:
     config = ROOT / 'configs' / 'bccd' / 'classify_then_detect.yaml'
     pipeline = load.load_pipeline(config, environ={'BCCD': '/data', 'WEIGHTS': '/weights'}).pipeline
-    (stage,) = [entry.stage for entry in all_stages(pipeline) if spec_of(pipeline, entry.stage).own_input]
+    (stage,) = [entry.stage for entry in all_stages(pipeline) if not spec_of(pipeline, entry.stage).reads_images]
     facts = dataclasses.replace(project.plan().facts, validation_objects=objects)
     found = list(judging.faults(pipeline, stage.name, stage, facts))
     expected = f'stages.{stage.name}: measured on crops of objects, but data.validation: /data holds crowds only'

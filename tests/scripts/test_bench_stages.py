@@ -86,8 +86,7 @@ def test_labels_are_padded_as_the_model_gardens_parser_pads():
         'image_shape': tf.constant([[6.0, 8.0]]),
         'gt_boxes': tf.constant([[[1.0, 2.0, 3.0, 4.0]]]),
         'gt_classes': tf.constant([[2]]),
-        'rpn_score_targets': {},
-        'rpn_box_targets': {},
+        'targets': {'rpn_score_targets': {}, 'rpn_box_targets': {}},
     }
     _, labels = bench_model_garden.inputs_of(batch, {'3': tf.zeros([1, 1, 12])}, max_num_instances=3)
     np.testing.assert_array_equal(labels['gt_classes'], [[2, -1, -1]])

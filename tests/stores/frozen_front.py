@@ -35,7 +35,7 @@ class Stage:
     step: Any
     images: Any
     views: Views
-    decision: features.Decision
+    decision: features.StoreDecision
 
     def store(self) -> features.FeatureStore:
         """Returns the stage's features; nothing is made yet."""
@@ -44,9 +44,9 @@ class Stage:
 
     def batches(self, num_steps: int, read: Any = None) -> tf.data.Dataset:
         """Returns the stage's batches, with images or with what `read` gives in their place."""
-        extra = {} if read is None else {self.decision.cut.key: read}
+        stored = {} if read is None else {self.decision.cut.key: read}
         terms = sorted(self.built.loss_weights)
-        settings = {'seed': self.views.seed, 'batch_size': 2, 'terms': terms, 'views': self.views, 'extra': extra}
+        settings = {'seed': self.views.seed, 'batch_size': 2, 'terms': terms, 'views': self.views, 'features': stored}
         return TrainingInput(self.images, self.built.network, needs_images=read is None, **settings).batches(0, num_steps)
 
     def losses_both_ways(self, read: Any) -> list[tuple[Losses, Losses]]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from stagetrain.detectors.detector import Detector, Proposing
+from stagetrain.detectors.detector import BatchProposals, Detector, Proposing
 from stagetrain.errors import DamagedFile, Interrupted
 from stagetrain.images.batches import evaluation_batches
 from stagetrain.images.geometry import plain_view
 from stagetrain.images.loading import Images
+from stagetrain.images.network_input import Batch
 from stagetrain.images.views import Views
 from stagetrain.pipeline.answers import ProposalsResult
 from stagetrain.pipeline.jobs import ArtefactJob
@@ -68,7 +67,7 @@ def on_the_fly(made: Made, images: Images, index: int, is_mirrored: bool) -> np.
     """Returns the proposals of one training image by a call of the detector."""
     view = dataclasses.replace(plain_view(), flip=tf.constant(int(is_mirrored)))
     batch = {'image': images.show(tf.constant(index), view)[tf.newaxis], 'image_shape': tf.constant([[64.0, 64.0]])}
-    boxes, scores = made.detector.propose(batch, pre_nms_top_k=60, nms_iou=0.6, num_proposals=20)
+    boxes, scores = made.detector.propose(batch, Proposing(60, 0.6, 20))
     return np.where(scores[0, :, tf.newaxis] > 0, boxes[0], -1.0)
 
 
@@ -78,7 +77,7 @@ def store_features(made: Made, run_dir: pathlib.Path) -> None:
     views = Views(images.geometry, tf.constant([0, 0]), None)
     cut = made.detector.frozen_cut(['rpn_head/conv'])
     assert cut is not None and cut.module == 'decoder'
-    store = features.FeatureStore(made.detector, features.Decision('disk', '', cut), images, views, 'float32')
+    store = features.FeatureStore(made.detector, features.StoreDecision('disk', '', cut), images, views, 'float32')
     folder = RunDirectory(run_dir).store('features') / store.fingerprint()
     folder.parent.mkdir(parents=True)
     store.on_disk(folder, lambda done, total: None, lambda: False)
@@ -111,10 +110,10 @@ def test_stored_proposals_are_those_made_on_the_fly(made: Made) -> None:
 class BrightestColumn:
     """Proposes the brightest column of an image: unlike an untrained network, it surely sees which way round the image is."""
 
-    def propose(self, batch: Mapping[str, tf.Tensor], **settings: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def propose(self, batch: Batch, how: Proposing) -> BatchProposals:
         column = tf.cast(tf.argmax(tf.reduce_sum(batch['image'], axis=[1, 3]), axis=1), tf.float32)
         boxes = tf.stack([tf.zeros_like(column), column, tf.fill(tf.shape(column), 64.0), column + 1.0], axis=-1)
-        return boxes[:, tf.newaxis], tf.ones([tf.shape(column)[0], 1])
+        return BatchProposals(boxes[:, tf.newaxis], tf.ones([tf.shape(column)[0], 1]))
 
 
 def test_a_mirrored_row_holds_the_mirrored_boxes(made: Made) -> None:
@@ -135,7 +134,7 @@ def test_validation_proposals_are_those_of_inference(made: Made) -> None:
     reader = proposals.ProposalReader(made.folder, None)
     read, pixels = reader.validation(images)['proposals'], reader.pixels(images)
     batch = next(iter(evaluation_batches(images, len(images), {})))
-    boxes, scores = made.detector.propose(batch, pre_nms_top_k=1000, nms_iou=0.7, num_proposals=50)
+    boxes, scores = made.detector.propose(batch, Proposing(1000, 0.7, 50))
     valid = boxes[2].numpy()[scores[2].numpy() > 0]
     assert read(2).shape == (50, 4) and len(pixels[2]) == len(valid) > 0
     np.testing.assert_allclose(np.sort(pixels[2], axis=0), np.sort(valid, axis=0), atol=1e-3)

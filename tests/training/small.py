@@ -14,7 +14,8 @@ import tf_keras
 
 from stagetrain.config import load, schema
 from stagetrain.config.stages import live_losses
-from stagetrain.detectors.detector import Batch, clear_names
+from stagetrain.detectors.detector import clear_names
+from stagetrain.images.network_input import Batch
 from stagetrain.pipeline import run_files
 from stagetrain.training import checkpoint
 from stagetrain.training.averages import Averages

@@ -17,11 +17,10 @@ from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.data import convert
 from stagetrain.data.index import load_dataset
-from stagetrain.detectors.experiment import INPUTS
 from stagetrain.errors import ConfigError
 from stagetrain.pipeline.jobs import CheckJob
 from stagetrain.training import variables
-from stagetrain.training.experiment import Crops, ExperimentInput
+from stagetrain.training.experiment import ExperimentInput, ObjectCrops
 from stagetrain.weights import assign
 from stagetrain.weights.names import named_variables
 from tests import tiny
@@ -104,16 +103,16 @@ def test_the_loss_is_that_of_the_tasks_own_step(classified: tiny.Trained) -> Non
     ours = float(detector.losses(batch, ['loss'])['loss'] + detector.regularization(detector.network.trainable_variables))
     for name, variable in named_variables(detector.modules).items():
         variable.assign(before[name])
-    logs = detector.task.train_step(batch[INPUTS], detector.network, tf_keras.optimizers.SGD(0.0))
+    logs = detector.task.train_step(batch['inputs'], detector.network, tf_keras.optimizers.SGD(0.0))
     np.testing.assert_allclose(ours, float(logs['loss']), rtol=1e-6)
 
 
 def test_a_crop_shows_its_object(classified: tiny.Trained) -> None:
     context = tiny.context(classified.job)
     images = context.validation_images()
-    crops = Crops(images, context.model)
+    crops = ObjectCrops(images, context.model)
     assert len(crops) == int(images.num_boxes.sum())
-    shown, label = (value.numpy() for value in crops.plain(tf.constant(len(crops) - 1, tf.int64))[INPUTS])
+    shown, label = (value.numpy() for value in crops.plain(tf.constant(len(crops) - 1, tf.int64))['inputs'])
     last = int(np.flatnonzero(images.num_boxes)[-1])
     box, size = images.boxes[last, images.num_boxes[last] - 1], images.sizes[last]
     margin = 0.1 * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tf_keras
 
 from stagetrain import files
-from stagetrain.detectors.detector import Batch
 from stagetrain.errors import StageFailed
+from stagetrain.images.network_input import Batch
 from stagetrain.pipeline.jobs import StageJob
 from stagetrain.stores.proposals import PROPOSALS
 from stagetrain.training.step import Task, build_step

@@ -9,6 +9,7 @@ import pydantic
 from stagetrain.config import options, specs
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.contracts import CodePlace
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden.common import NormActivation
 from stagetrain.config.one_stage import OneStageParser
@@ -88,7 +89,7 @@ specs.register_detector(
         options=CenterNet,
         modules=MODULES,
         loss_modules=dict.fromkeys(('heatmap', 'size', 'offset'), MODULES),
-        implementation='stagetrain.detectors.centernet:CenterNet',
+        implementation=CodePlace('stagetrain.detectors.centernet:CenterNet'),
         detection_modules=MODULES,
         max_detections_option=('detection_generator', 'max_detections'),
         class_modules=('head',),

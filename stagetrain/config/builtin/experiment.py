@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from stagetrain.config import model_garden, options, specs
+from stagetrain.config.contracts import CodePlace
 from stagetrain.config.model_garden.experiments import TASKS
 from stagetrain.config.validation import problems_of
 from stagetrain.errors import known_names, suggestion
@@ -169,9 +170,10 @@ specs.register_detector(
         options=Experiment,
         modules=(),
         loss_modules={TERM: ()},
-        implementation='stagetrain.detectors.experiment:Experiment',
+        implementation=CodePlace('stagetrain.detectors.experiment:Experiment'),
         rules=rules,
-        own_input='stagetrain.training.experiment:ExperimentInput',
+        input=CodePlace('stagetrain.training.experiment:ExperimentInput'),
+        evaluator=CodePlace('stagetrain.training.experiment:ExperimentEvaluator'),
         adapt=_with_modules,
     )
 )

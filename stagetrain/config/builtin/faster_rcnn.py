@@ -8,6 +8,7 @@ from typing import Literal
 from stagetrain.config import specs, two_stage
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.contracts import CodePlace
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import networks
 from stagetrain.config.options import defaults
@@ -49,7 +50,7 @@ SPEC = specs.DetectorSpec(
     options=FasterRcnn,
     modules=('backbone', 'decoder', 'rpn_head', 'detection_head'),
     loss_modules={'rpn_score': _RPN, 'rpn_box': _RPN, 'frcnn_class': _HEAD, 'frcnn_box': _HEAD},
-    implementation='stagetrain.detectors.faster_rcnn:FasterRcnn',
+    implementation=CodePlace('stagetrain.detectors.faster_rcnn:FasterRcnn'),
     detection_modules=_HEAD,
     proposal_modules=_RPN,
     proposal_losses=('frcnn_class', 'frcnn_box'),

@@ -19,6 +19,7 @@ from pydantic import Field
 from stagetrain.config import options, specs, two_stage
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.contracts import CodePlace
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import networks
 
@@ -115,7 +116,7 @@ specs.register_detector(
         options=FasterRcnnSingleScale,
         modules=('backbone', 'rpn_head', 'roi_head', 'detection_head'),
         loss_modules={'rpn_score': _RPN, 'rpn_box': _RPN, 'frcnn_class': _HEAD, 'frcnn_box': _HEAD},
-        implementation='stagetrain.detectors.faster_rcnn_single_scale:FasterRcnnSingleScale',
+        implementation=CodePlace('stagetrain.detectors.faster_rcnn_single_scale:FasterRcnnSingleScale'),
         detection_modules=_HEAD,
         proposal_modules=_RPN,
         proposal_losses=('frcnn_class', 'frcnn_box'),

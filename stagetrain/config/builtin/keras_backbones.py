@@ -10,6 +10,7 @@ from typing import Annotated
 import pydantic
 
 from stagetrain.config import options, specs
+from stagetrain.config.contracts import BuildBackbone, CodePlace
 from stagetrain.config.model_garden import backbones
 from stagetrain.config.surgery import Operation
 
@@ -86,5 +87,5 @@ for _name, _options, _preprocessing in (
     ('mobilenet_v3_large', KerasMobileNetV3, 'none'),
     ('efficientnet_b0', KerasEfficientNet, 'none'),
 ):
-    _place = f'stagetrain.detectors.keras_backbones:{_name}'
-    specs.register_backbone(specs.BackboneSpec(f'keras_{_name}', _options, _place, _preprocessing))
+    _build: CodePlace[BuildBackbone] = CodePlace(f'stagetrain.detectors.keras_backbones:{_name}')
+    specs.register_backbone(specs.BackboneSpec(f'keras_{_name}', _options, _build, _preprocessing))

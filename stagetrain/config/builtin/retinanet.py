@@ -7,6 +7,7 @@ from typing import Literal
 from stagetrain.config import specs
 from stagetrain.config.augmentation import FIXED_IN_PARSERS
 from stagetrain.config.builtin.keras_backbones import Backbone
+from stagetrain.config.contracts import CodePlace
 from stagetrain.config.detector_options import DetectorOptions
 from stagetrain.config.model_garden import networks
 from stagetrain.config.one_stage import OneStageParser
@@ -30,7 +31,7 @@ specs.register_detector(
         options=RetinaNet,
         modules=MODULES,
         loss_modules=dict.fromkeys(('class', 'box'), MODULES),
-        implementation='stagetrain.detectors.retinanet:RetinaNet',
+        implementation=CodePlace('stagetrain.detectors.retinanet:RetinaNet'),
         loss_weights={'box': 50.0},  # The Model Garden's `box_loss_weight`.
         detection_modules=MODULES,
         max_detections_option=('detection_generator', 'max_num_detections'),

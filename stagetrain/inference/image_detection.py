@@ -1,7 +1,7 @@
 """Detections on images in memory or on disk, with a finished stage: the graph is built once for each batch size.
 
-    predictor = Predictor(choice.choose(run_dir, None), score_threshold=0.3)
-    found = predictor(pixels)               # or a path, or a list of either
+    detection = ImageDetection(choice.choose(run_dir, None), score_threshold=0.3)
+    found = detection(pixels)               # or a path, or a list of either
 
 D detections of an image.
 """
@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from official.vision.ops.mask_ops import paste_instance_masks
 
 from stagetrain.data import images as image_files
 from stagetrain.errors import DataError
-from stagetrain.evaluation.evaluate import build_inference
+from stagetrain.evaluation.evaluate import Inferred, build_inference
 from stagetrain.images.geometry import Geometry, geometry_of, plain_view
+from stagetrain.images.network_input import Batch
 from stagetrain.inference import trained
 from stagetrain.inference.choice import Chosen
 from stagetrain.stages.undisturbed import undisturbed
@@ -63,7 +64,7 @@ class Found:
         ]
 
 
-class Predictor:
+class ImageDetection:
     """Detects with the weights of a finished stage."""
 
     def __init__(self, chosen: Chosen, *, score_threshold: float = 0.0) -> None:
@@ -96,12 +97,12 @@ class Predictor:
         pictures = [self._pixels(image) for image in images]
         filled = [*pictures, *[pictures[-1]] * (batch_size - len(pictures))]  # One graph serves the last batch too.
         inputs = [self._geometry.plain_input(tf.constant(picture)) for picture in filled]
-        batch = {key: tf.stack([one[key] for one in inputs]) for key in inputs[0]}
-        outputs = {key: value.numpy() for key, value in self._infer(batch).items()}
+        batch = tf.nest.map_structure(lambda *parts: tf.stack(parts), *inputs)
+        outputs: Inferred = tf.nest.map_structure(lambda value: value.numpy(), self._infer(batch))
         return [self._found(outputs, row, picture) for row, picture in enumerate(pictures)]
 
     @functools.cached_property
-    def _infer(self) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    def _infer(self) -> Callable[[Batch], Inferred]:
         return build_inference(self.network, can_detect=True, num_proposals=0)
 
     @functools.cached_property
@@ -122,7 +123,7 @@ class Predictor:
             raise DataError(f'{path}: {getattr(error, "message", None) or error}') from error
         return image_files.upright(decoded, image_files.orientation(data))
 
-    def _found(self, outputs: Mapping[str, np.ndarray], row: int, picture: NDArray[np.uint8]) -> Found:
+    def _found(self, outputs: Inferred, row: int, picture: NDArray[np.uint8]) -> Found:
         count = int(outputs['num_valid'][row])
         kept = np.flatnonzero(outputs['scores'][row, :count] >= self._threshold)
         size = np.array(picture.shape[:2], np.float32)
