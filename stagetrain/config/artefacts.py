@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from stagetrain.config.options import Strict
-from stagetrain.config.registry import register
+from stagetrain.config.registry import Registry
 
 if TYPE_CHECKING:
     from stagetrain.config.specs import DetectorSpec
@@ -65,26 +65,9 @@ class ArtefactSpec:
         return bool(self.implementation)
 
 
-_specs: dict[str, ArtefactSpec] = {}
-
-
-def register_artefact(spec: ArtefactSpec) -> None:
-    """Makes a stage's key `NAME` valid.
-
-    Raises:
-      ConfigError: another kind has this name.
-    """
-    register(_specs, spec.name, spec)
-
-
-def artefact(name: str) -> ArtefactSpec:
-    """Returns a registered kind; raises `KeyError` for others."""
-    return _specs[name]
-
-
-def kinds() -> tuple[ArtefactSpec, ...]:
-    """Returns all registered kinds, in the order in which they were registered."""
-    return tuple(_specs.values())
+_specs: Registry[ArtefactSpec] = Registry()
+register_artefact, artefact, kinds = _specs.register, _specs.named, _specs.kinds
+"""The first makes a stage's key `NAME` valid."""
 
 
 def read_by(stage: Any) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stagetrain.config.options import Strict
-from stagetrain.config.registry import register
+from stagetrain.config.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,26 +27,9 @@ class CallbackSpec:
     """Place of `listener(settings, run_dir) -> listen`; `listen` is called with each `stagetrain.pipeline.events.Event`."""
 
 
-_specs: dict[str, CallbackSpec] = {}
-
-
-def register_callback(spec: CallbackSpec) -> None:
-    """Makes `callbacks: {NAME: ...}` valid.
-
-    Raises:
-      ConfigError: another callback has this name.
-    """
-    register(_specs, spec.name, spec)
-
-
-def callback(name: str) -> CallbackSpec:
-    """Returns a registered callback; raises `KeyError` for others."""
-    return _specs[name]
-
-
-def kinds() -> tuple[CallbackSpec, ...]:
-    """Returns all registered callbacks, in the order in which they were registered."""
-    return tuple(_specs.values())
+_specs: Registry[CallbackSpec] = Registry()
+register_callback, callback, kinds = _specs.register, _specs.named, _specs.kinds
+"""The first makes `callbacks: {NAME: ...}` valid."""
 
 
 def asked_for(pipeline: Any) -> Mapping[str, Any]:

@@ -12,12 +12,8 @@ import importlib.util
 from collections.abc import Mapping
 
 from stagetrain.config.options import Strict
-from stagetrain.config.registry import register
+from stagetrain.config.registry import Registry
 from stagetrain.errors import BadInput, ConfigError, known_names, suggestion
-
-
-class NoOptions(Strict):
-    """The options of an exporter that has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +33,9 @@ class ExporterSpec:
     """Whether it needs a stage that detects by itself; otherwise any finished stage will do."""
 
 
-_specs: dict[str, ExporterSpec] = {}
-
-
-def register_exporter(spec: ExporterSpec) -> None:
-    """Makes `--format NAME` valid.
-
-    Raises:
-      ConfigError: another exporter has this name.
-    """
-    register(_specs, spec.name, spec)
+_specs: Registry[ExporterSpec] = Registry()
+register_exporter, kinds = _specs.register, _specs.kinds
+"""The first makes `--format NAME` valid."""
 
 
 def exporter(name: str) -> ExporterSpec:
@@ -62,8 +51,3 @@ def exporter(name: str) -> ExporterSpec:
         if importlib.util.find_spec(module) is None:
             raise BadInput(f'--format {name}: the module {module} is not installed; install it with: {remedy}')
     return _specs[name]
-
-
-def kinds() -> tuple[ExporterSpec, ...]:
-    """Returns all registered exporters, in the order in which they were registered."""
-    return tuple(_specs.values())

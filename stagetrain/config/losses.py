@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from stagetrain.config.options import Strict
-from stagetrain.config.registry import register
+from stagetrain.config.registry import Registry
 
 if TYPE_CHECKING:
     from stagetrain.config.specs import DetectorSpec
@@ -56,26 +56,9 @@ class LossSpec:
         return issubclass(self.settings, TeacherSettings)
 
 
-_specs: dict[str, LossSpec] = {}
-
-
-def register_loss(spec: LossSpec) -> None:
-    """Makes a stage's `losses: {NAME: ...}` valid.
-
-    Raises:
-      ConfigError: another loss has this name.
-    """
-    register(_specs, spec.name, spec)
-
-
-def loss(name: str) -> LossSpec:
-    """Returns a registered loss; raises `KeyError` for others."""
-    return _specs[name]
-
-
-def kinds() -> tuple[LossSpec, ...]:
-    """Returns all registered losses, in the order in which they were registered."""
-    return tuple(_specs.values())
+_specs: Registry[LossSpec] = Registry()
+register_loss, loss, kinds = _specs.register, _specs.named, _specs.kinds
+"""The first makes a stage's `losses: {NAME: ...}` valid."""
 
 
 def added_by(stage: Any) -> Mapping[str, Any]:

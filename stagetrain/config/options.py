@@ -53,6 +53,10 @@ class Strict(pydantic.BaseModel):
         return described
 
 
+class NoOptions(Strict):
+    """Of what has none."""
+
+
 class ModelGardenConfig(Strict):
     """A config class of the Model Garden, generated. It has no validator of its own until it is asked for one, for the pipeline's
     does its work."""

@@ -20,7 +20,7 @@ from stagetrain.config import artefacts, bounds, callbacks, documentation, losse
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
-from stagetrain.config.options import Cosmetic, NetworkOptions, Strict
+from stagetrain.config.options import Cosmetic, NetworkOptions, NoOptions, Strict
 
 Name = Annotated[str, StringConstraints(pattern=r'^[a-z][a-z0-9_]*$', max_length=64)]
 Positive = Annotated[int, Field(gt=0)]
@@ -435,7 +435,7 @@ def _runtime_type() -> type[Runtime]:
     fields: dict[str, Any] = {
         spec.name: (spec.options | None, Field(None, description=f'Options of the strategy {spec.name}.'))
         for spec in strategies.kinds()
-        if spec.options is not strategies.NoOptions
+        if spec.options is not NoOptions
     }
     text = documentation.of_fields(Runtime)['strategy']
     fields['strategy'] = (Literal[names], Field(strategies.ONE_DEVICE, description=text))

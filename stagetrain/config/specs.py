@@ -20,7 +20,7 @@ from stagetrain.config.backbones import with_backbones
 from stagetrain.config.contracts import BuildBackbone, BuildEvaluator, BuildInput, BuildNetwork, CodePlace
 from stagetrain.config.contracts import load_implementation as load_implementation
 from stagetrain.config.options import NetworkOptions
-from stagetrain.config.registry import register
+from stagetrain.config.registry import Registry
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 MODEL_GARDEN_PREPROCESSING = 'imagenet_mean_std'
@@ -127,10 +127,12 @@ class SourceSpec:
     """What PATH in `sources: {x: {NAME: PATH}}` is, for editors."""
 
 
-_detectors: dict[str, DetectorSpec] = {}
-_backbones: dict[str, BackboneSpec] = {}
-_formats: dict[str, FormatSpec] = {}
-_sources: dict[str, SourceSpec] = {}
+_detectors: Registry[DetectorSpec] = Registry()
+_backbones: Registry[BackboneSpec] = Registry()
+_formats: Registry[FormatSpec] = Registry()
+_sources: Registry[SourceSpec] = Registry()
+register_backbone, register_format, register_source = _backbones.register, _formats.register, _sources.register
+"""These make `model: {backbone: {type: NAME}}`, `data: {train: {format: NAME}}` and `sources: {x: {NAME: PATH}}` valid."""
 
 
 def register_detector(spec: DetectorSpec) -> None:
@@ -144,22 +146,7 @@ def register_detector(spec: DetectorSpec) -> None:
         raise ConfigError(
             f"detector '{spec.name}': found {given}; expected both, or neither for one that reads images with boxes"
         )
-    register(_detectors, spec.name, spec)
-
-
-def register_backbone(spec: BackboneSpec) -> None:
-    """Makes `model: {backbone: {type: NAME}}` valid."""
-    register(_backbones, spec.name, spec)
-
-
-def register_format(spec: FormatSpec) -> None:
-    """Makes `data: {train: {format: NAME}}` valid."""
-    register(_formats, spec.name, spec)
-
-
-def register_source(spec: SourceSpec) -> None:
-    """Makes `sources: {x: {NAME: PATH}}` valid."""
-    register(_sources, spec.name, spec)
+    _detectors.register(spec)
 
 
 def detector(name: str) -> DetectorSpec:

@@ -13,15 +13,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from stagetrain.config.options import Strict
-from stagetrain.config.registry import register
+from stagetrain.config.options import NoOptions, Strict
+from stagetrain.config.registry import Registry
 
 ONE_DEVICE = 'one_device'
 """The strategy of a pipeline that names none."""
-
-
-class NoOptions(Strict):
-    """Nothing: the strategy has no options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,26 +38,9 @@ class StrategySpec:
     """Why no stage can be trained with it yet; empty when it works."""
 
 
-_specs: dict[str, StrategySpec] = {}
-
-
-def register_strategy(spec: StrategySpec) -> None:
-    """Makes `runtime: {strategy: NAME}` valid.
-
-    Raises:
-      ConfigError: another strategy has this name.
-    """
-    register(_specs, spec.name, spec)
-
-
-def strategy(name: str) -> StrategySpec:
-    """Returns a registered strategy; raises `KeyError` for others."""
-    return _specs[name]
-
-
-def kinds() -> tuple[StrategySpec, ...]:
-    """Returns all registered strategies, in the order in which they were registered."""
-    return tuple(_specs.values())
+_specs: Registry[StrategySpec] = Registry()
+register_strategy, strategy, kinds = _specs.register, _specs.named, _specs.kinds
+"""The first makes `runtime: {strategy: NAME}` valid."""
 
 
 def chosen(runtime: Any) -> tuple[StrategySpec, Any]:

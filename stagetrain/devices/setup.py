@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from stagetrain.config import schema, specs, strategies
+from stagetrain.config.options import NoOptions
 
 
 def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf.distribute.Strategy:
@@ -43,7 +44,7 @@ def configure(runtime: schema.Runtime, *, has_our_gradients: bool = False) -> tf
     return strategy
 
 
-def one_device(options: strategies.NoOptions) -> tf.distribute.Strategy:
+def one_device(options: NoOptions) -> tf.distribute.Strategy:
     """Builds the strategy `one_device`: TensorFlow's default, which needs no scope."""
     del options
     return tf.distribute.get_strategy()

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from stagetrain.config import exporters
+from stagetrain.config.options import NoOptions
 from stagetrain.errors import BadInput, ConfigError
 from stagetrain.inference import export
 from tests.fakes.project import ROOT, Project, make_project
@@ -51,7 +52,7 @@ def test_any_finished_stage_will_do_for_an_exporter_that_says_so(finished: Proje
 
 
 def test_a_module_that_is_missing_is_named_with_what_installs_it() -> None:
-    spec = exporters.ExporterSpec('rare', exporters.NoOptions, 'nowhere:export', {'no_such_module': 'pip install rare'})
+    spec = exporters.ExporterSpec('rare', NoOptions, 'nowhere:export', {'no_such_module': 'pip install rare'})
     exporters.register_exporter(spec)
     with pytest.raises(
         BadInput, match=r'--format rare: the module no_such_module is not installed; install it with: pip install'
