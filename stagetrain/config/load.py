@@ -20,7 +20,7 @@ from stagetrain import flags
 from stagetrain.config import artefacts, document, lengths, recipe_budgets, recipe_nodes, schema
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
-from stagetrain.config.recipe_nodes import Asked
+from stagetrain.config.recipe_nodes import GivenBudget
 from stagetrain.config.validation import Invalid, Problem, raise_problems, validated
 from stagetrain.errors import ConfigError
 
@@ -44,7 +44,7 @@ class Loaded:
     """The file, absolute; None for a dict."""
     common_places: Mapping[tuple[str | int, ...], str] = dataclasses.field(default_factory=dict)
     """Path below the top-level `train`, from `train` on -> `file:line`."""
-    unmeasured: tuple[Asked, ...] = ()
+    unmeasured: tuple[GivenBudget, ...] = ()
     """Budgets of time. Their stages have the file's own steps, or one, until the speed is measured; see `with_lengths`."""
 
     def place(self, path: tuple[str | int, ...]) -> str:
@@ -92,7 +92,7 @@ def load_pipeline(
     return dataclasses.replace(loaded, common_places=common, unmeasured=unmeasured)
 
 
-def _with_budgets(root: Node, asked: Iterable[Asked]) -> Node:
+def _with_budgets(root: Node, asked: Iterable[GivenBudget]) -> Node:
     """Returns a file with the steps that budgets give its stages; a budget of time gives one to those that have no length yet."""
     deciding = {stage_id: one for one in asked for stage_id in one.stages}
 

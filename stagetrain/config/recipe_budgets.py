@@ -20,7 +20,7 @@ SECONDS = {'s': 1, 'm': 60, 'h': 3600}
 _TIME = re.compile(r'(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[smh])')
 
 
-class Part(NamedTuple):
+class StageShare(NamedTuple):
     """A stage's part of a budget."""
 
     share: float
@@ -32,19 +32,19 @@ class Part(NamedTuple):
 class Division(NamedTuple):
     """How a recipe's budget is divided."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, StageShare]
     besides: float
     """The share of a budget in steps that goes into making proposals and stored features. A budget of time has it measured."""
 
 
-_JOINT = Part(1.0, 1.0)
-_RPN_1 = Part(0.19, 0.75)
+_JOINT = StageShare(1.0, 1.0)
+_RPN_1 = StageShare(0.19, 0.75)
 """Share: proposals need few steps, for the recall of a few hundred is near that of many. Cost: no detection head, no RoIs."""
-_DETECTOR_1 = Part(0.61, 0.80)
+_DETECTOR_1 = StageShare(0.61, 0.80)
 """Share: the only stage that trains the features that the result has. Cost: no RPN, no proposals in the step."""
-_RPN_2 = Part(0.05, 0.10)
+_RPN_2 = StageShare(0.05, 0.10)
 """Share: a small head on fixed features. Cost: it reads stored features."""
-_DETECTOR_2 = Part(0.15, 0.07)
+_DETECTOR_2 = StageShare(0.15, 0.07)
 """Share: a step costs so little that this is most of the steps. Cost: it reads stored features and sampled RoIs."""
 
 DIVISIONS: dict[str, Division] = {
@@ -53,7 +53,7 @@ DIVISIONS: dict[str, Division] = {
     # each stage the rest: 0.28. Costs are medians of docs/performance.md, a step end to end = 1.
     'four_step': Division({'rpn_1': _RPN_1, 'detector_1': _DETECTOR_1, 'rpn_2': _RPN_2, 'detector_2': _DETECTOR_2}, 0.28),
     # The first two of the four, in the same proportion; proposals are made once, and there are no stored features.
-    'unshared': Division({'rpn_1': Part(0.24, _RPN_1.cost), 'detector_1': Part(0.76, _DETECTOR_1.cost)}, 0.14),
+    'unshared': Division({'rpn_1': StageShare(0.24, _RPN_1.cost), 'detector_1': StageShare(0.76, _DETECTOR_1.cost)}, 0.14),
     'end_to_end': Division({'joint': _JOINT}, 0.0),
 }
 """Recipe -> its division. The numbers of this table are all that is known of how time is best divided."""

@@ -24,7 +24,7 @@ def long_form(root: Node) -> Node:
     return _map_recipes(root, lambda holder, _: _with_recipe(holder, _long(holder.value['recipe'])))
 
 
-class Asked(NamedTuple):
+class GivenBudget(NamedTuple):
     """A budget that a recipe of the file is given."""
 
     recipe: str
@@ -34,9 +34,9 @@ class Asked(NamedTuple):
     place: Place
 
 
-def budgets(root: Node) -> list[Asked]:
+def budgets(root: Node) -> list[GivenBudget]:
     """Returns the budgets that a file gives its recipes, which `expand_recipes` has found correct."""
-    found: list[Asked] = []
+    found: list[GivenBudget] = []
 
     def look(holder: Node, variant: str | None) -> Node:
         node = holder.value['recipe']
@@ -45,7 +45,7 @@ def budgets(root: Node) -> list[Asked]:
             own = node.value['stages'].value if 'stages' in node.value else {}
             names = [name for name in recipe_budgets.DIVISIONS[recipe.name].parts if not lengths.has_own_length(own.get(name))]
             ids = {f'{variant}.{name}' if variant else name: name for name in names}
-            found.append(Asked(recipe.name, recipe_budgets.parse(recipe.budget), ids, node.value['budget'].place))
+            found.append(GivenBudget(recipe.name, recipe_budgets.parse(recipe.budget), ids, node.value['budget'].place))
         return holder
 
     _map_recipes(long_form(root), look)

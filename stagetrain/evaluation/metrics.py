@@ -30,8 +30,7 @@ from stagetrain.data.annotation import Dataset
 from stagetrain.data.numbering import Numbering, places_in
 from stagetrain.errors import DataError, suggestion
 from stagetrain.evaluation.coco_eval import IMAGES_AT_A_TIME, ArrayEvaluation, stacked
-
-Metrics = dict[str, float | None]
+from stagetrain.pipeline.answers import Metrics
 
 _AT_100 = 2
 """Where 100 detections an image stand in COCO's `maxDets`: 1, 10, 100."""
@@ -126,7 +125,7 @@ def detection_metrics(dataset: Dataset, detections: Detections, max_detections: 
       DataError: a box or score is not finite; the message names the image.
     """
     require_finite(dataset, detections)
-    metrics = _coco_metrics(dataset, detections, 'bbox', max_detections)
+    metrics = dict(_coco_metrics(dataset, detections, 'bbox', max_detections))
     if detections.masks is not None and all(example.masks is not None for example in dataset.examples):
         of_masks = _coco_metrics(dataset, detections, 'segm', max_detections)
         metrics |= {f'{MASK_PREFIX}{name}': value for name, value in of_masks.items()}
@@ -151,7 +150,7 @@ def _coco_metrics(dataset: Dataset, detections: Detections, kind: str, max_detec
     precision = evaluator.eval['precision'][:, :, :, 0, _AT_100]  # [T, recall, class] over all sizes.
     for position, name in enumerate(dataset.classes):
         metrics[f'AP/{name}'] = _measured(precision[:, :, position].mean())
-    return metrics if max_detections is None else metrics | _metrics_at(evaluator, dataset.classes, max_detections)
+    return metrics if max_detections is None else {**metrics, **_metrics_at(evaluator, dataset.classes, max_detections)}
 
 
 def _metrics_at(evaluator: ArrayEvaluation, classes: Sequence[str], max_detections: int) -> Metrics:
@@ -199,7 +198,7 @@ def proposal_recall(
             iou.append(box_iou(boxes[:largest], example.boxes_yxyx_px[~(example.difficult | example.is_crowd)]))
         ranks.extend(rank[:, : one.shape[1]] for rank, one in zip(matched_ranks(stacked(iou, 0.0)), iou, strict=True))
     rank = np.concatenate(ranks, axis=1)
-    metrics: Metrics = {}
+    metrics: dict[str, float | None] = {}
     for count in counts:
         recall = (rank < count).mean(axis=1) if rank.shape[1] else None
         metrics[f'recall_0.5@{count}'] = None if recall is None else float(recall[0])

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagetrain.data.annotation import Dataset, Example
-from stagetrain.evaluation.metrics import Detections, Metrics, box_iou, require_finite
+from stagetrain.evaluation.metrics import Detections, box_iou, require_finite
+from stagetrain.pipeline.answers import Metrics
 
 MIN_IOU = 0.5
 
@@ -36,7 +37,7 @@ def voc_average_precision(dataset: Dataset, detections: Detections) -> Metrics:
       DataError: a box or score is not finite; the message names the image.
     """
     require_finite(dataset, detections)
-    metrics: Metrics = {}
+    metrics: dict[str, float | None] = {}
     for number, name in enumerate(dataset.classes, start=1):
         is_right, num_objects = _judged(dataset, detections, number)
         precision, recall = _precision_recall(is_right, num_objects)

@@ -52,7 +52,7 @@ Apply = Callable[[ImageOperation, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
+class Augmenter:
     """What may happen to an image: a colour jitter, and so many rounds in each of which one of the policies is drawn."""
 
     color_jitter: float = 0.0
@@ -115,15 +115,15 @@ class Augmentation:
         return tf.where(draw[1] < 0.5, -1.0, 1.0) * (operation.level / MAX_LEVEL * most)
 
 
-def of_parser(parser: object) -> Augmentation | None:
+def of_parser(parser: object) -> Augmenter | None:
     """Returns what a detector's `parser` says of training images, or None when it says nothing."""
     if not isinstance(parser, options.AugmentedParser) or not options.augments(parser):
         return None
     if parser.aug_type is None:
-        return Augmentation(parser.color_jitter)
+        return Augmenter(parser.color_jitter)
     chosen: options.AutoAugment | options.RandAugment = parser.aug_type.chosen
     num_rounds, policies = _learned(chosen) if isinstance(chosen, options.AutoAugment) else _drawn(chosen)
-    return Augmentation(parser.color_jitter, num_rounds, policies, chosen.cutout_const, chosen.translate_const)
+    return Augmenter(parser.color_jitter, num_rounds, policies, chosen.cutout_const, chosen.translate_const)
 
 
 def _learned(settings: options.AutoAugment) -> tuple[int, tuple[Policy, ...]]:

@@ -20,7 +20,7 @@ from stagetrain.config import specs
 from stagetrain.config.detector_options import of_detector
 from stagetrain.config.options import NetworkOptions
 from stagetrain.images import augment
-from stagetrain.images.augment import Augmentation
+from stagetrain.images.augment import Augmenter
 from stagetrain.images.normalization import normalize
 
 NO_LIMIT = 2**31 - 1
@@ -62,7 +62,7 @@ class Geometry:
     scale_min: float
     scale_max: float
     max_num_instances: int
-    augmentation: Augmentation | None = None
+    augmentation: Augmenter | None = None
     """What happens to the stored image before it is scaled."""
     shorter_side: int | None = None
     """Pixels that the shorter side is scaled to, as far as the longer one then fits; None: scaled to fit."""

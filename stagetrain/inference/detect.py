@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from stagetrain.inference import request as requests
 from stagetrain.inference import results, trained
-from stagetrain.inference.request import Request
+from stagetrain.inference.request import DetectionRequest
 
 
 def detect_images(
@@ -34,6 +34,6 @@ def detect_images(
     return carry_out(requests.make(run_dir, stage, images, out, annotations))
 
 
-def carry_out(request: Request) -> list[pathlib.Path]:
+def carry_out(request: DetectionRequest) -> list[pathlib.Path]:
     """Detects and writes; returns the pictures' paths, and raises `BadInput` when they cannot be written."""
     return results.write(request, trained.evaluator(request.chosen, request.dataset).detect())

@@ -28,7 +28,7 @@ LABEL_MAP = 'label_map.pbtxt'
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What to export, how, and where to."""
 
     spec: ExporterSpec
@@ -41,7 +41,7 @@ class Request:
 
 def make(
     run_dir: pathlib.Path, name: str, out: pathlib.Path, stage: str | None = None, options: Mapping[str, Any] | Sequence[str] = ()
-) -> Request:
+) -> ExportRequest:
     """Checks everything that is asked for; nothing is written.
 
     Args:
@@ -58,7 +58,7 @@ def make(
     spec = exporters.exporter(name)
     given = options_of(spec, options)
     chosen = choice.choose(run_dir, stage, detects=spec.detects)
-    return Request(spec, given, chosen, outputs.whole_folder('--out', out, CARD))
+    return ExportRequest(spec, given, chosen, outputs.whole_folder('--out', out, CARD))
 
 
 def options_of(spec: ExporterSpec, given: Mapping[str, Any] | Sequence[str]) -> Strict:
@@ -75,7 +75,7 @@ def options_of(spec: ExporterSpec, given: Mapping[str, Any] | Sequence[str]) -> 
     return validation.validate(Node(nodes, Place(f'--format {spec.name}', None, here)), spec.options)
 
 
-def carry_out(request: Request) -> pathlib.Path:
+def carry_out(request: ExportRequest) -> pathlib.Path:
     """Exports; imports TensorFlow. Returns the folder.
 
     Raises:
@@ -93,7 +93,7 @@ def carry_out(request: Request) -> pathlib.Path:
     return request.place
 
 
-def card(request: Request) -> dict[str, Any]:
+def card(request: ExportRequest) -> dict[str, Any]:
     """Returns what the card says of every export: where the network comes from, and what it finds."""
     chosen, finished = request.chosen, request.chosen.finished
     return {

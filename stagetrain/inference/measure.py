@@ -6,9 +6,9 @@ metrics = measure(choice.choose(run_dir, stage=None), dataset)      # COCO's AP 
 from __future__ import annotations
 
 from stagetrain.data.annotation import Dataset
-from stagetrain.evaluation.metrics import Metrics
 from stagetrain.inference import trained
 from stagetrain.inference.choice import Chosen
+from stagetrain.pipeline.answers import Metrics
 
 
 def measure(chosen: Chosen, dataset: Dataset) -> Metrics:

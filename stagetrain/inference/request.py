@@ -27,7 +27,7 @@ _NUM_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class DetectionRequest:
     """What to detect with, on which images, and what becomes of it."""
 
     chosen: choice.Chosen
@@ -47,7 +47,7 @@ def make(
     images: Sequence[str | os.PathLike[str]],
     out: pathlib.Path,
     annotations: pathlib.Path | None = None,
-) -> Request:
+) -> DetectionRequest:
     """Looks at everything that is asked for; nothing is written.
 
     Args:
@@ -69,7 +69,7 @@ def make(
     _refuse_what_is_in_the_way(folder, known.names)
     pictures = folder.picture_names(known.names, {os.path.realpath(image.path) for image in known.images})
     dataset = _dataset(known.images, tuple(data.classes))
-    return Request(chosen, dataset, known.numbering, folder, tuple(pictures), (*given.remarks(), *known.remarks))
+    return DetectionRequest(chosen, dataset, known.numbering, folder, tuple(pictures), (*given.remarks(), *known.remarks))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ from stagetrain.data import images as image_files
 from stagetrain.data.numbering import DETECTIONS_FILE, IMAGES_FILE
 from stagetrain.evaluation.metrics import Detections
 from stagetrain.images.drawing import draw_detections
-from stagetrain.inference.request import Request
+from stagetrain.inference.request import DetectionRequest
 
 
-def write(request: Request, found: Detections) -> list[pathlib.Path]:
+def write(request: DetectionRequest, found: Detections) -> list[pathlib.Path]:
     """Writes a request's pictures, `detections.json`, and `images.json`, which lists the images by their ids.
 
     Returns:
@@ -33,7 +33,7 @@ def write(request: Request, found: Detections) -> list[pathlib.Path]:
     return pictures
 
 
-def _picture(request: Request, found: Detections, index: int) -> bytes:
+def _picture(request: DetectionRequest, found: Detections, index: int) -> bytes:
     dataset = request.dataset
     mine = found.image_index == index
     drawn = draw_detections(

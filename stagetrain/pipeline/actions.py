@@ -20,7 +20,7 @@ from stagetrain.pipeline.rundir import Partial, RunState
 
 UNCHANGED = 'the schedule of the steps done is unchanged'
 
-Tell = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+SayChanges = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 """Former parts and present ones -> what differs, in words."""
 
 
@@ -61,7 +61,7 @@ class Decision:
     """Why it is refused, and the ways on."""
 
 
-def decide(asked: Asked, state: RunState, tell: Tell, *, first: Sequence[str], wishes: Wishes) -> Decision:
+def decide(asked: Asked, state: RunState, tell: SayChanges, *, first: Sequence[str], wishes: Wishes) -> Decision:
     """Returns what happens to a stage.
 
     Args:
@@ -93,7 +93,7 @@ def decide(asked: Asked, state: RunState, tell: Tell, *, first: Sequence[str], w
     return Decision(RUN, 0, Reason(Because.NOT_RUN, f'was begun{changed} but saved no step'))
 
 
-def _pending(asked: Asked, partial: Partial | None, first: Sequence[str], tell: Tell, wishes: Wishes) -> Decision:
+def _pending(asked: Asked, partial: Partial | None, first: Sequence[str], tell: SayChanges, wishes: Wishes) -> Decision:
     """A stage whose sources have yet to run; its own settings can be compared already."""
     if partial is not None and partial.step:
         known, own = ({name: parts[name] for name in parts if _is_own(name)} for parts in (partial.parts, asked.parts))
@@ -107,7 +107,7 @@ def _is_own(part: str) -> bool:
     return not fingerprint.is_origin(part) and not fingerprint.is_version(part)
 
 
-def _up_to_date(asked: Asked, entry: Entry[StageResult], tell: Tell, wishes: Wishes) -> Decision:
+def _up_to_date(asked: Asked, entry: Entry[StageResult], tell: SayChanges, wishes: Wishes) -> Decision:
     changes = tell(entry.evaluation_parts, asked.evaluation_parts)
     marks = [mark for mark in (fingerprint.mixed(entry.mixed_versions), extended(entry.extended)) if mark]
     if wishes.evaluate:
@@ -120,7 +120,7 @@ def _up_to_date(asked: Asked, entry: Entry[StageResult], tell: Tell, wishes: Wis
     return Decision(action, asked.num_steps, reason, tuple(entry.mixed_versions), tuple(entry.extended))
 
 
-def _half_done(asked: Asked, partial: Partial, tell: Tell, wishes: Wishes) -> Decision:
+def _half_done(asked: Asked, partial: Partial, tell: SayChanges, wishes: Wishes) -> Decision:
     """A stage with a checkpoint that is not its last one."""
     if partial.fingerprint == asked.fingerprint:
         reason = Reason(Because.HALF_DONE, f'goes on at step {partial.step}')
@@ -140,7 +140,7 @@ def _half_done(asked: Asked, partial: Partial, tell: Tell, wishes: Wishes) -> De
     return Decision(RESUME, step, Reason(Because.HALF_DONE, ''.join(words)), mixed, (*partial.extended, *_marks(change, step)))
 
 
-def _refused(asked: Asked, partial: Partial, step: int | None, change: Change, tell: Tell) -> Decision:
+def _refused(asked: Asked, partial: Partial, step: int | None, change: Change, tell: SayChanges) -> Decision:
     since = tell(partial.parts, asked.parts) if change.forbids else '; '.join([*change.length, *change.deviations])
     why = 'Going on would mix the two.'
     if step is None and not change.forbids:
@@ -152,7 +152,7 @@ def _refused(asked: Asked, partial: Partial, step: int | None, change: Change, t
     return Decision(REFUSE, partial.step, Reason(Because.HALF_DONE_AND_CHANGED, since), refusal=refusal)
 
 
-def _finished(asked: Asked, entry: Entry[StageResult], kept: Sequence[int], tell: Tell, wishes: Wishes) -> Decision:
+def _finished(asked: Asked, entry: Entry[StageResult], kept: Sequence[int], tell: SayChanges, wishes: Wishes) -> Decision:
     """A stage that is done and not what is asked for: it goes on, or back, where that gives what is asked for."""
     done, step = int(entry.result['step']), extension.start(kept, asked.num_steps)
     change = extension.compare(entry.parts, asked.parts, done if step is None else step)

@@ -19,7 +19,7 @@ from stagetrain.config import artefacts, check, load, losses, schema
 from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import actions, class_lists, crowded, data_items, fingerprint, judging, reasons
-from stagetrain.pipeline.actions import Asked, Tell, Wishes
+from stagetrain.pipeline.actions import Asked, SayChanges, Wishes
 from stagetrain.pipeline.answers import StageResult
 from stagetrain.pipeline.fingerprint import Facts, OriginDigest
 from stagetrain.pipeline.graph import Graph, StageNode, build_graph, num_steps
@@ -288,7 +288,7 @@ def _labels(node: StageNode, modules: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def _teller(graph: Graph, node: StageNode, facts: Facts, state: RunState) -> Tell:
+def _teller(graph: Graph, node: StageNode, facts: Facts, state: RunState) -> SayChanges:
     """Returns what says how two sets of parts of a stage differ; empty when they do not. Of data sets it names the images."""
     labels = _labels(node, graph.modules())
     begun = state.lock.stages.get(node.id) or state.partial.get(node.id)

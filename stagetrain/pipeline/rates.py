@@ -17,7 +17,6 @@ import numpy as np
 LEARNING_RATE, WARMUP = 'train.learning_rate', 'train.warmup'
 
 Options = Mapping[str, Any]
-Schedule = Callable[[np.ndarray], np.ndarray]
 """Steps float64 `[S]`, from 0 -> learning rates float64 `[S]`."""
 
 
@@ -43,7 +42,7 @@ def _chosen(parts: Mapping[str, Any], name: str) -> tuple[str | None, Options]:
     return kind, {part.removeprefix(prefix): value for part, value in parts.items() if part.startswith(prefix)}
 
 
-def _warmed_up(kind: str | None, options: Options, schedule: Schedule, steps: np.ndarray) -> np.ndarray:
+def _warmed_up(kind: str | None, options: Options, schedule: Callable[[np.ndarray], np.ndarray], steps: np.ndarray) -> np.ndarray:
     """A warm-up ends at the rate that the schedule has at that step."""
     length = options.get('warmup_steps') or 0
     rates = schedule(steps)

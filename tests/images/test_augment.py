@@ -13,7 +13,7 @@ from official.vision.ops import augment as model_garden
 
 from stagetrain.config import specs
 from stagetrain.images import augment
-from stagetrain.images.augment import Augmentation, ImageOperation
+from stagetrain.images.augment import Augmenter, ImageOperation
 from stagetrain.images.geometry import View
 from stagetrain.pipeline.jobs import StageJob
 from tests import tiny
@@ -31,7 +31,7 @@ def picture() -> tf.Tensor:
     return tf.constant(pixels)
 
 
-def of(**parser: Any) -> Augmentation:
+def of(**parser: Any) -> Augmenter:
     """Returns the augmentation of a Faster R-CNN's parser."""
     options = specs.detector('faster_rcnn').options.model_validate(tiny.model(parser=parser))
     found = augment.of_parser(options.parser)
@@ -65,7 +65,7 @@ def stateful(function: Any) -> set[str]:
 @pytest.mark.parametrize('name', ['Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'])
 @pytest.mark.parametrize('seed', [SEEDS[0], SEEDS[3]], ids=['one', 'another'])
 def test_boxes_go_where_the_image_goes(name: str, seed: tf.Tensor) -> None:
-    augmentation = Augmentation(num_rounds=1, policies=((ImageOperation(name, 1.0, 5.0),),), translate_const=16.0)
+    augmentation = Augmenter(num_rounds=1, policies=((ImageOperation(name, 1.0, 5.0),),), translate_const=16.0)
     image = augmentation.image(picture(), seed).numpy()
     (box,) = augmentation.boxes(tf.constant([BOX]), tf.constant(SIZE, tf.float32), seed).numpy()
     rows, columns = np.nonzero(image[..., 0] > 190)
@@ -77,7 +77,7 @@ def test_boxes_go_where_the_image_goes(name: str, seed: tf.Tensor) -> None:
 @pytest.mark.parametrize('name', ['Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'])
 def test_images_and_boxes_are_those_of_the_model_garden(name: str) -> None:
     operation = ImageOperation(name, 1.0, 5.0)
-    augmentation = Augmentation(num_rounds=1, policies=((operation,),), translate_const=16.0)
+    augmentation = Augmenter(num_rounds=1, policies=((operation,),), translate_const=16.0)
     draw = tf.constant([0.0, 0.9, 0.0, 0.0])  # In the positive direction.
     extent = augmentation._extent(operation, draw)
     normalised = tf.constant([BOX]) / [*SIZE, *SIZE]
@@ -97,7 +97,7 @@ def test_colors_are_jittered_as_in_the_model_garden(factor: float) -> None:
 
 
 def test_a_box_that_left_the_image_has_no_area_and_others_are_clipped() -> None:
-    augmentation = Augmentation(num_rounds=1, policies=((ImageOperation('TranslateX', 1.0, 10.0),),), translate_const=40.0)
+    augmentation = Augmenter(num_rounds=1, policies=((ImageOperation('TranslateX', 1.0, 10.0),),), translate_const=40.0)
     boxes = tf.constant([[5.0, 2.0, 20.0, 30.0], [5.0, 20.0, 20.0, 44.0]])
     by_direction = {}
     for seed in SEEDS:
@@ -108,14 +108,14 @@ def test_a_box_that_left_the_image_has_no_area_and_others_are_clipped() -> None:
 
 
 def test_a_policy_is_applied_as_often_as_its_chance_says() -> None:
-    augmentation = Augmentation(num_rounds=1, policies=((ImageOperation('Invert', 0.25, 0.0),),))
+    augmentation = Augmenter(num_rounds=1, policies=((ImageOperation('Invert', 0.25, 0.0),),))
     change = tf.function(augmentation.image, autograph=False)
     changed = sum(int(change(picture(), tf.constant([1, number]))[0, 0, 0]) != 128 for number in range(400))
     assert 70 < changed < 130
 
 
 def test_a_cutout_paints_a_gray_square() -> None:
-    augmentation = Augmentation(num_rounds=1, policies=((ImageOperation('Cutout', 1.0, 5.0),),), cutout_const=12.0)
+    augmentation = Augmenter(num_rounds=1, policies=((ImageOperation('Cutout', 1.0, 5.0),),), cutout_const=12.0)
     white = tf.fill([*SIZE, 3], tf.constant(255, tf.uint8))
     sizes = {int((augmentation.image(white, seed).numpy()[..., 0] == 128).sum()) for seed in SEEDS}
     assert max(sizes) <= 11 * 11 and len(sizes) > 1  # Half a side of 6; less at the border.

@@ -21,7 +21,7 @@ from stagetrain.inference import request, results
 from stagetrain.inference.written import LEDGER
 from tests.fakes.project import Project, make_project
 
-Make = Callable[..., request.Request]
+Make = Callable[..., request.DetectionRequest]
 
 
 @pytest.fixture(scope='module')
@@ -41,13 +41,13 @@ def make(finished: Project, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
         path.parent.mkdir(exist_ok=True)
         Image.new('RGB', (60, 40), (number, 0, 0)).save(path)
 
-    def made(*images: str, out: str = 'out', **options: object) -> request.Request:
+    def made(*images: str, out: str = 'out', **options: object) -> request.DetectionRequest:
         return request.make(finished.directory.path, None, images, pathlib.Path(out), **options)  # type: ignore[arg-type]
 
     return made
 
 
-def detect(asked: request.Request) -> list[str]:
+def detect(asked: request.DetectionRequest) -> list[str]:
     """Writes one detection in each image; returns the pictures' names."""
     count = len(asked.dataset.examples)
     boxes = np.tile(np.array([[5, 10, 25, 50]], np.float32), (count, 1))
