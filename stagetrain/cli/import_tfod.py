@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import shlex
 
@@ -9,10 +10,7 @@ import rich.console
 
 from stagetrain import outputs
 from stagetrain.bridges.tfod import importing, report
-from stagetrain.config import load
-from stagetrain.config.check import check_pipeline
-
-PIPELINE, REPORT = 'pipeline.yaml', 'report.md'
+from stagetrain.bridges.tfod.importing import PIPELINE, REPORT
 
 
 def import_tfod(config: pathlib.Path, out: pathlib.Path, choices: importing.Choices, console: rich.console.Console) -> None:
@@ -30,12 +28,7 @@ def import_tfod(config: pathlib.Path, out: pathlib.Path, choices: importing.Choi
     place = outputs.whole_folder('--out', out, REPORT)
     imported = importing.import_file(config, choices)
 
-    def write(folder: pathlib.Path) -> None:
-        (folder / PIPELINE).write_text(imported.pipeline, encoding='utf-8')
-        (folder / REPORT).write_text(imported.report, encoding='utf-8')
-        check_pipeline(load.load_pipeline(folder / PIPELINE))
-
-    outputs.write_folder('--out', place, write)
+    outputs.write_folder('--out', place, functools.partial(importing.write, imported))
     for remark in imported.remarks:
         console.print(remark, highlight=False, soft_wrap=True)
     console.print(

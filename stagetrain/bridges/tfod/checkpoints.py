@@ -10,10 +10,8 @@ from stagetrain.bridges.tfod.extractors import Extractor
 NAME = 'fine_tune'
 """What the checkpoint is called in `sources`."""
 _TYPES = {'': None, 'classification': 'classification', 'detection': 'detection', 'fine_tune': 'detection', 'full': 'full'}
-_FULL = {
-    r'Conv/weights': 'rpn_head/rpn_conv/kernel',
-    r'Conv/biases': 'rpn_head/rpn_conv/bias',
-}
+LEAST_SHARE = 0.8
+"""Of a module's variables that the checkpoint must have: of a convolution and its BatchNorm five in six."""
 
 
 def translate(draft: Draft, block: Block, extractor: Extractor) -> bool:
@@ -40,10 +38,14 @@ def translate(draft: Draft, block: Block, extractor: Extractor) -> bool:
     target = f'sources.{NAME}.{"checkpoint" if is_object_based else "tf1_checkpoint"}'
     draft.put(target, inputs.resolved(draft, block, 'fine_tune_checkpoint', path, target, '/path/to/model.ckpt', '.index')[0])
     if not is_object_based:
-        draft.put(f'sources.{NAME}.rules', rules(extractor, is_full=kind == 'full', has_head='roi_head' in draft.init))
-    if kind == 'full' and not is_object_based and draft.document['model']['type'] == 'faster_rcnn_single_scale':
-        draft.init = [*draft.init, 'rpn_head']
-        block.remark('fine_tune_checkpoint_type', 'full: the RPN starts from its 3x3 convolution; predictors start fresh')
+        draft.put(f'sources.{NAME}.rules', rules(extractor, has_head='roi_head' in draft.init))
+        draft.put(f'sources.{NAME}.require', LEAST_SHARE, 'convolutions have a bias here that the API has not')
+    else:
+        text = 'is matched by object paths; before the first step stagetrain run lists what does not fit'
+        block.remark('fine_tune_checkpoint', text)
+    if kind == 'full':
+        block.say('fine_tune_checkpoint_type', 'full: RPN and predictors start fresh, for their outputs are coded otherwise')
+        block.remark('fine_tune_checkpoint_type', 'full: RPN and predictors start fresh, for their outputs are coded otherwise')
     return True
 
 
@@ -57,9 +59,7 @@ def _kind(block: Block) -> str:
     if found is None:
         block.remark('fine_tune_checkpoint_type', f"'{given}' is not known; the backbone is loaded")
         block.say('fine_tune_checkpoint_type', 'is not known; the backbone is loaded')
-    elif found == 'full':
-        block.take('fine_tune_checkpoint_type', 'stages[].init')
-    else:
+    elif found != 'full':
         _same(block, 'fine_tune_checkpoint_type')
     return found or 'classification'
 
@@ -69,12 +69,11 @@ def _same(block: Block, name: str) -> None:
     block.say(name, text, Kind.MEANINGLESS)
 
 
-def rules(extractor: Extractor, *, is_full: bool, has_head: bool) -> dict[str, str]:
+def rules(extractor: Extractor, *, has_head: bool) -> dict[str, str]:
     """Returns how names of slim's ResNet become canonical ones; of a Faster R-CNN, whose block4 belongs to the second stage.
 
     Args:
       extractor: a ResNet.
-      is_full: whether the RPN is loaded too.
       has_head: whether block4 is the head of RoIs.
     """
     scope = rf'(?:FirstStageFeatureExtractor/|FeatureExtractor/)?{extractor.slim}'
@@ -91,4 +90,4 @@ def rules(extractor: Extractor, *, is_full: bool, has_head: bool) -> dict[str, s
         found[rf'{unit}/shortcut/BatchNorm/(\w+)'] = rf'{target}_0_bn/\2'
         found[rf'{unit}/conv(\d)/weights'] = rf'{target}_\2_conv/kernel'
         found[rf'{unit}/conv(\d)/BatchNorm/(\w+)'] = rf'{target}_\2_bn/\3'
-    return {**found, **(_FULL if is_full and has_head else {})}
+    return found

@@ -30,6 +30,8 @@ class Draft:
         """Scopes of BatchNorm that the API does not train; they hold where weights are loaded."""
         self.rests_at = ''
         """The field that says so."""
+        self.copies: list[tuple[str, str]] = []
+        """Compressed records, and where they are written without compression, relative to the pipeline file."""
         self.set_lines: list[str] = []
         """`--set` options for what the file does not tell."""
 

@@ -9,10 +9,13 @@ imported.remarks         # lines for the screen
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import os
+import pathlib
 import re
+import shutil
+import zlib
 from collections.abc import Callable
-from typing import Any
 
 from stagetrain.bridges.tfod import (
     centernet,
@@ -24,6 +27,7 @@ from stagetrain.bridges.tfod import (
     parts,
     reading,
     retinanet,
+    stages,
     training,
     writing,
 )
@@ -31,13 +35,11 @@ from stagetrain.bridges.tfod import report as reports
 from stagetrain.bridges.tfod.account import Account, Block, Entry, Kind
 from stagetrain.bridges.tfod.draft import Draft
 from stagetrain.bridges.tfod.extractors import Extractor
-from stagetrain.config import recipes, schema, specs
-from stagetrain.config.scopes import rests_as_a_whole
-from stagetrain.errors import ConfigError
+from stagetrain.config import load
+from stagetrain.config.check import check_pipeline
+from stagetrain.errors import ConfigError, DataError
 
-JOINT = 'joint'
-"""The one stage of a file without a recipe."""
-RECIPES = ('four_step',)
+PIPELINE, REPORT = 'pipeline.yaml', 'report.md'
 VOC_METRICS = {'pascal_voc_detection_metrics', 'weighted_pascal_voc_detection_metrics', 'pascal_voc_metrics'}
 COCO_METRICS = {'coco_detection_metrics', 'coco_mask_metrics'}
 _ORDER = ('name', 'model', 'data', 'sources', 'evaluation', 'train', 'stages')
@@ -72,6 +74,8 @@ class Imported:
     """Fields that no release of the API known here has."""
     hits: tuple[freezing.Hits, ...]
     """What each freeze pattern hits."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """Records compressed with GZIP, and where the pipeline file expects them without, relative to itself."""
 
 
 def import_file(path: str | os.PathLike[str], choices: Choices = Choices()) -> Imported:
@@ -96,7 +100,7 @@ def import_file(path: str | os.PathLike[str], choices: Choices = Choices()) -> I
     judged, comments = _freezing(draft, train, extractor, choices)
     scopes = [] if judged is None else freezing.scopes(judged, _variables(draft, extractor))
     draft.put('name', _name(path))
-    draft.document['stages'] = _stages(draft, choices, scopes, loads)
+    draft.document['stages'] = stages.make(draft, choices.recipe, scopes, loads)
     head = _head(parsed, choices, draft, comments)
     body = writing.render({key: draft.document[key] for key in _ORDER if key in draft.document}, draft.notes)
     hits = () if judged is None else judged.hits
@@ -111,7 +115,35 @@ def import_file(path: str | os.PathLike[str], choices: Choices = Choices()) -> I
         tuple(entries),
         len(parsed.unknown),
         hits,
+        tuple(draft.copies),
     )
+
+
+def write(imported: Imported, folder: pathlib.Path) -> None:
+    """Writes `pipeline.yaml`, `report.md` and uncompressed copies of records into a folder, and checks the pipeline file.
+
+    Raises:
+      ConfigError: The pipeline file is not correct.
+      DataError: Compressed records are damaged.
+    """
+    for source, name in imported.copies:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        _copy_plain(source, folder / name)
+    (folder / PIPELINE).write_text(imported.pipeline, encoding='utf-8')
+    (folder / REPORT).write_text(imported.report, encoding='utf-8')
+    check_pipeline(load.load_pipeline(folder / PIPELINE))
+
+
+def _copy_plain(source: str, target: pathlib.Path) -> None:
+    """Writes a file of records without compression, whether it has any or not."""
+    if not inputs.is_compressed(source):
+        shutil.copyfile(source, target)
+        return
+    try:
+        with gzip.open(source) as compressed, target.open('wb') as plain:
+            shutil.copyfileobj(compressed, plain)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f'{source}: damaged: {error}; expected records compressed with GZIP') from error
 
 
 # ---- the network ------------------------------------------------------------------------------------------------------------
@@ -211,78 +243,6 @@ def _tell(block: Block, judged: freezing.Judged, extractor: Extractor, rule: str
     idle = sum(variable.layer is None for variable in judged.frozen)
     if idle:
         account.remarks.append(f'{idle} of these are a block4 of the first stage that the API builds and never uses')
-
-
-# ---- stages -----------------------------------------------------------------------------------------------------------------
-
-
-def _stages(draft: Draft, choices: Choices, scopes: list[str], loads: bool) -> list[dict[str, Any]]:
-    """Returns the one stage of the file, or those of a recipe, with what rests in each."""
-    spec = specs.detector(draft.document['model']['type'])
-    origin: dict[str, Any] = {'from': checkpoints.NAME}
-    if loads and 'tf1_checkpoint' in draft.document['sources'][checkpoints.NAME]:
-        origin['skip_mismatch'] = True  # Convolutions have a bias here, which slim's lack.
-    if choices.recipe is None:
-        stages: list[dict[str, Any]] = [
-            {'name': JOINT, 'init': dict.fromkeys(draft.init, origin), 'loss_weights': draft.loss_weights}
-        ]
-    else:
-        stages = _of_recipe(draft, choices.recipe, spec, origin)
-    rests = draft.rests if loads else []
-    if draft.rests and not loads:
-        text = 'BatchNorm trains: no weights are loaded, and statistics at rest would be those of the initialiser'
-        draft.account.say(draft.rests_at, Kind.REPORTED, text)
-        draft.account.remark(draft.rests_at, text)
-    return [_with_scopes(stage, spec, scopes, rests, loads) for stage in stages]
-
-
-def _of_recipe(draft: Draft, name: str, spec: specs.DetectorSpec, origin: dict[str, Any]) -> list[dict[str, Any]]:
-    if name not in RECIPES:
-        raise ConfigError(f"--recipe: found '{name}', expected one of {', '.join(RECIPES)}")
-    if 'frcnn_class' not in draft.loss_weights:
-        raise ConfigError(
-            f'--recipe={name}: trains region proposals and a detector in turns; the file has no second stage of Faster R-CNN'
-        )
-    init = {module: schema.Init.model_validate(origin) for module in draft.init}
-    recipe = schema.Recipe(name=name, init=init, loss_weights=draft.loss_weights)  # type: ignore[arg-type]
-    stages = recipes.expand(recipe, spec)
-    generator = draft.document['model']['roi_generator']
-    for stage in stages:
-        if 'proposals' in stage:
-            stage['proposals'] |= {
-                'max_per_image': generator['num_proposals'],
-                'pre_nms_top_k': generator['pre_nms_top_k'],
-                'nms_iou': generator['nms_iou_threshold'],
-            }
-    return stages
-
-
-def _with_scopes(
-    stage: dict[str, Any], spec: specs.DetectorSpec, scopes: list[str], rests: list[str], loads: bool
-) -> dict[str, Any]:
-    """Adds the scopes of modules that a stage holds, and that do not rest as a whole already."""
-    held = {module for term in stage['loss_weights'] for module in spec.loss_modules[term]}
-    own = stage.pop('freeze_variables', [])
-    added = [
-        scope
-        for scope in dict.fromkeys([*scopes, *rests])
-        if (module := scope.split('/')[0]) in held
-        and not rests_as_a_whole(module, [other for other in [*own, *scopes] if other != scope], None)
-    ]
-    frozen = [*own, *added]
-    fresh = [scope for scope in added if not _starts(stage, scope.split('/')[0])]
-    return {
-        'name': stage['name'],
-        **({'init': stage['init']} if stage.get('init') else {}),
-        **({'freeze_variables': frozen} if frozen else {}),
-        **({'allow_frozen_fresh': fresh} if fresh else {}),
-        **{key: value for key, value in stage.items() if key not in ('name', 'init')},
-    }
-
-
-def _starts(stage: dict[str, Any], module: str) -> bool:
-    origin = stage.get('init', {}).get(module, schema.FRESH)
-    return schema.long_origin(origin)['from'] != schema.FRESH
 
 
 # ---- around the keys --------------------------------------------------------------------------------------------------------

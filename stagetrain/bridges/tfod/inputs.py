@@ -12,6 +12,9 @@ from stagetrain.data.label_map import read_label_map
 from stagetrain.data.patterns import matching
 from stagetrain.errors import ConfigError
 
+GZIP_MAGIC = b'\x1f\x8b'
+RECORDS = 'records'
+"""The folder of uncompressed copies, beside the pipeline file."""
 MISSING = 'PATH_TO_BE_CONFIGURED'
 """What the API's samples have in place of paths."""
 _REFERENCE = re.compile(r'\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)|%([A-Za-z_]\w*)%')
@@ -101,13 +104,31 @@ def _reader(draft: Draft, reader: Block, part: str, label_map: dict[int, str] | 
         reader.account.remark(reader.path, f'names no TFRecords; --set {target}=/path/to/records-*')
         draft.set_lines.append(f'--set {target}=/path/to/records-*')
     else:
-        path, _ = resolved(draft, records, 'input_path', _joined(records, paths), target, f'/path/to/{_name(paths[0])}')
-        draft.put(target, path)
+        path, is_there = resolved(draft, records, 'input_path', _joined(records, paths), target, f'/path/to/{_name(paths[0])}')
+        draft.put(target, _plain(draft, records, path, part) if is_there else path)
     if reader.take('load_instance_masks') and draft.has(f'data.{part}.masks'):
         draft.account.take(reader.at('load_instance_masks'), f'data.{part}.masks')
     elif not reader.take('load_instance_masks') and draft.has(f'data.{part}.masks'):
         reader.remark('load_instance_masks', 'is not set, but the network has masks: they are read')
     reader.say('max_number_of_boxes', 'train_config.max_number_of_boxes counts; the evaluation keeps all boxes', Kind.MEANINGLESS)
+
+
+def _plain(draft: Draft, records: Block, path: str, part: str) -> str:
+    """Returns a pattern for records; of files compressed with GZIP that for the copies that the import makes of them."""
+    found = matching(os.path.expandvars(path))
+    if not any(is_compressed(file) for file in found):
+        return path
+    draft.copies += [(file, f'{RECORDS}/{part}/{os.path.basename(file).removesuffix(".gz")}') for file in found]
+    folder = f'{RECORDS}/{part}'
+    text = f'{len(found)} files, some compressed with GZIP: written without compression into {folder} beside the pipeline file'
+    records.remark('input_path', text)
+    return f'{folder}/*'
+
+
+def is_compressed(path: str) -> bool:
+    """Returns whether a file begins as one of GZIP does."""
+    with open(path, 'rb') as file:
+        return file.read(2) == GZIP_MAGIC
 
 
 def _name(path: str) -> str:

@@ -126,7 +126,7 @@ _KERAS = ('kernel', 'bias')
 
 def _keras_resnet(extractor: Extractor, trains: bool, last: int, module: str = 'backbone', first: int = 1) -> Iterator[Variable]:
     for layer in canonical_layers(extractor.depth or _DEFAULT_DEPTH, first, last):
-        yield from _both(f'{layer}_conv', f'{module}/{layer}_conv', _KERAS)
+        yield Variable(f'{layer}_conv/kernel', f'{module}/{layer}_conv')  # The API builds it without bias, as slim does.
         if trains:
             yield from _both(f'{layer}_bn', f'{module}/{layer}_bn', ('gamma', 'beta'))
 

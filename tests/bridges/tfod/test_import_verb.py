@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import pathlib
 
 import pytest
+import yaml
 
 from stagetrain.cli.main import main
 from tests.bridges.tfod import files
@@ -61,3 +63,24 @@ def test_a_pipeline_file_that_was_changed_is_not_replaced(
     assert main(['import-tfod', str(config), '--out', str(out)]) == 2
     assert 'has changed since it was written' in capsys.readouterr().err
     assert (out / 'pipeline.yaml').read_text() == 'mine'
+
+
+def test_compressed_records_are_written_plain_beside_the_pipeline_file(
+    config: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        with gzip.open(tmp_path / f'train.record-0000{number}-of-00002', 'wb') as file:
+            file.write(b'records %d' % number)
+    assert main(['import-tfod', str(config), '--out', str(tmp_path / 'out')]) == 0
+    assert 'written without compression into records/train' in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / 'out/pipeline.yaml').read_text())['data']['train']['path'] == 'records/train/*'
+    assert (tmp_path / 'out/records/train/train.record-00001-of-00002').read_bytes() == b'records 1'
+
+
+def test_damaged_compressed_records_are_refused(
+    config: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'train.record-00000-of-00002').write_bytes(gzip.compress(b'records' * 99)[:20])
+    assert main(['import-tfod', str(config), '--out', str(tmp_path / 'out')]) == 2
+    assert 'train.record-00000-of-00002: damaged: ' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

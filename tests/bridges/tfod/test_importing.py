@@ -385,7 +385,9 @@ def test_the_checkpoint_starts_what_the_api_would_start(tmp_path: pathlib.Path) 
         hits = [re.sub(pattern, template, name) for pattern, template in rules.items() if re.fullmatch(pattern, name)]
         assert hits == ([expected] if expected else [])
     full = files.FASTER.replace('from_detection_checkpoint: true', 'fine_tune_checkpoint_type: "full"')
-    assert set(keys(tmp_path, full)['stages'][0]['init']) == {'backbone', 'roi_head', 'rpn_head'}
+    result = imported(tmp_path, full)
+    assert set(yaml.safe_load(result.pipeline)['stages'][0]['init']) == {'backbone', 'roi_head'}
+    assert any('full: RPN and predictors start fresh' in line for line in result.remarks)
 
 
 def test_unknown_fields_stand_in_a_comment(tmp_path: pathlib.Path) -> None:
