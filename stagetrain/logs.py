@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from absl import logging as absl_logging
 from absl.logging import converter
 
-from stagetrain import outputs
+from stagetrain import outputs, standard_error
 from stagetrain.flags import FLAGS
 
 _installed: _Handler | None = None
@@ -94,6 +94,14 @@ def keep_in_log_dir(program: str) -> None:
         only_shown.value, only_shown.using_default_value = former
 
 
+def show(line: str) -> None:
+    """Shows the person a line of a child's log, as lines of this process's own."""
+    if _installed is not None:
+        _installed.show(line)
+    else:
+        standard_error.write(line)
+
+
 def are_shown() -> bool:
     """Returns whether the person sees lines of the level INFO."""
     return _installed is not None and _installed.shows(logging.INFO)
@@ -102,14 +110,14 @@ def are_shown() -> bool:
 class _Handler(logging.Handler):
     """Writes records in absl's format to a descriptor, shows them as absl's flags say, and ends the process after a fatal one."""
 
-    def __init__(self, descriptor: int | None, show: Callable[[str], None] | None) -> None:
+    def __init__(self, descriptor: int | None, show: Callable[[str], None]) -> None:
         super().__init__()
         self.setFormatter(absl_logging.PythonFormatter())
         self.descriptor = descriptor
         self.file = absl_logging.PythonHandler()
         """Holds the file in `--log_dir`; standard error while there is none."""
         self._no_file = self.file.stream
-        self._show, self._plain = show, logging.Formatter()
+        self.show, self._plain = show, logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handles a record; called with the handler's lock held."""
@@ -121,8 +129,8 @@ class _Handler(logging.Handler):
             return
         if not FLAGS['logtostderr'].value:
             self._write(line.encode('utf-8', 'backslashreplace'))
-        if self._show is not None and self.shows(record.levelno):
-            self._show(f'{shown}\n')
+        if self.shows(record.levelno):
+            self.show(f'{shown}\n')
         if record.name == 'absl' and record.levelno >= logging.CRITICAL:
             os.abort()  # What `absl.logging.fatal` promises.
 
@@ -152,7 +160,7 @@ class _Handler(logging.Handler):
 @contextlib.contextmanager
 def _of_this_thread(descriptor: int) -> Iterator[None]:
     """Adds a handler to absl's logger for the records of the present thread; the program's own handlers have them too."""
-    handler, thread = _Handler(descriptor, None), threading.get_ident()
+    handler, thread = _Handler(descriptor, _nothing), threading.get_ident()
     handler.addFilter(lambda record: record.thread == thread)
     logger = absl_logging.get_absl_logger()
     logger.addHandler(handler)
@@ -160,6 +168,10 @@ def _of_this_thread(descriptor: int) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+def _nothing(line: str) -> None:
+    del line
 
 
 def _opened(path: pathlib.Path | None) -> int:

@@ -162,6 +162,14 @@ HELD_BY: dict[str, str] = {
         'tests/cli/test_main.py::test_bad_input_is_one_message_and_exit_code_2 '
         'tests/reliability/test_signals.py::test_three_nervous_presses_save_and_end_with_130'
     ),
+    '`--verbosity=1` shows the logs of a run and its stages': (
+        'tests/cli/test_flags.py::test_verbosity_shows_the_lines_of_parent_and_child_and_reaches_the_child '
+        'tests/cli/test_flags.py::test_flags_are_taken_in_absls_forms_before_and_behind_the_verb '
+        'tests/cli/test_flags.py::test_the_flag_of_a_plugin_is_taken_and_reaches_the_child'
+    ),
+    '`source <(stagetrain completion bash)` has the shell complete': (
+        'tests/cli/test_completion.py::test_bash_offers tests/cli/test_completion.py::test_zsh_offers'
+    ),
     'Every cell names the test that shows it': (
         'tests/test_readme.py::test_every_cell_names_a_test_that_is_there_or_says_that_it_is_not_so'
     ),

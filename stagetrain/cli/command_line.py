@@ -35,7 +35,7 @@ class Parser(argparse_flags.ArgumentParser):
             epilog='\n'.join([*([f'Example: {example}'] if example else []), _WHERE_FLAGS_ARE]),
             allow_abbrev=allow_abbrev,
             add_help=False,
-            formatter_class=_LinesKept,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
             conflict_handler='resolve',  # `flags.accept` refuses a plugin's flag that has the name of an option.
         )
         self.add_argument('-h', '--help', action='help', help='show this help message and exit')
@@ -63,13 +63,6 @@ class Parser(argparse_flags.ArgumentParser):
             raise argparse.ArgumentError(action, f'{error.message}{nearest and "."}{nearest}') from error
 
 
-class _LinesKept(argparse.HelpFormatter):
-    """Keeps the lines of what stands below the options."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return '\n'.join(super(_LinesKept, self)._fill_text(line, width, indent) for line in text.splitlines())
-
-
 class _FullHelp(argparse.Action):
     """Shows the help with all flags that are defined."""
 
@@ -77,6 +70,14 @@ class _FullHelp(argparse.Action):
         parser.print_help()
         print(f'\nFlags:\n{FLAGS.get_help()}')
         parser.exit()
+
+
+def add_verb(verbs: argparse._SubParsersAction[Parser], name: str, text: str, example: str) -> Parser:
+    """Adds a verb, or an action of one, with an example of its use, and returns its parser."""
+    description = f'{text[0].upper()}{text[1:]}.'
+    parser = verbs.add_parser(name, help=text, description=description, example=f'stagetrain {example}', allow_abbrev=False)
+    assert isinstance(parser, Parser)
+    return parser
 
 
 def parsed(make_parser: Callable[[], Parser], words: Sequence[str]) -> argparse.Namespace:
@@ -95,16 +96,19 @@ def parsed(make_parser: Callable[[], Parser], words: Sequence[str]) -> argparse.
     except (flags.Error, ValueError) as error:
         parser.error(str(error))
     remarks: list[str] = []
-    if _wants_plugins(parser, words):
+    if _unknown_options(parser, words) or '--helpfull' in words:
         remarks = list(_imported_plugins(words))
         parser = make_parser()
+    unknown = _unknown_options(parser, words)
+    if unknown and not any(name == 'undefok' for _, name, _ in _flag_words(words)):
+        _refuse(unknown, _verb_in(parser, words), remarks)
     try:
         words = list(_as_argparse_takes_them(words))
     except ValueError as error:
         parser.error(str(error))
     options, unknown = parser.parse_known_args(words)
     if unknown:
-        _refuse(unknown, _parser_of(parser, options), remarks)
+        _refuse(unknown, _verb_in(parser, words), remarks)
     return options
 
 
@@ -126,11 +130,10 @@ def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
     return dict(choices[0]) if choices else {}
 
 
-def _parser_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.ArgumentParser:
-    """Returns the parser of the verb, or of its action, that the options name."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return _parser_of(action.choices[getattr(options, action.dest)], options)
+def _verb_in(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
+    """Returns the parser of the verb, or of its action, that is among the words."""
+    for word in words:
+        parser = verbs_of(parser).get(word, parser)
     return parser
 
 
@@ -145,11 +148,11 @@ def _flag_words(words: Iterable[str]) -> Iterator[tuple[str, str, str]]:
             yield name[: len(name) - len(bare)], bare, word[len(name) :]
 
 
-def _wants_plugins(parser: argparse.ArgumentParser, words: Sequence[str]) -> bool:
-    """Whether some option is known neither here nor to absl, or all flags are to be listed."""
-    known = {option.lstrip('-') for option in options_of(parser)}
-    names = {name for _, name, _ in _flag_words(words)}
-    return 'helpfull' in names or any(name not in known and _flag_of(name) is None for name in names)
+def _unknown_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
+    """Returns the words that are options of no verb, and no flags that are defined at this moment."""
+    known = options_of(parser) | {'--helpfull', '--helpshort', '--undefok', '--flagfile'}
+    found = [(f'{dashes}{name}', name, f'{dashes}{name}{value}') for dashes, name, value in _flag_words(words)]
+    return [word for option, name, word in found if option not in known and _flag_of(name) is None]
 
 
 def _flag_of(name: str) -> flags.Flag | None:
@@ -209,3 +212,41 @@ def _is_true(flag: flags.Flag, value: str) -> bool:
         return bool(flag.parser.parse(value))
     except ValueError as error:
         raise ValueError(f'flag --{flag.name}={value}: expected true or false') from error
+
+
+# ---- types of arguments: by them `completion` knows what to offer -------------------------------------------------------------
+
+
+def folder(text: str) -> pathlib.Path:
+    """A folder."""
+    return pathlib.Path(text)
+
+
+def pipeline_file(text: str) -> pathlib.Path:
+    """A pipeline file."""
+    return pathlib.Path(text)
+
+
+def path_text(text: str) -> str:
+    """A file or folder, or a pattern of some."""
+    return text
+
+
+def stage(text: str) -> str:
+    """A stage of the pipeline file or run directory."""
+    return text
+
+
+def data_format(text: str) -> str:
+    """A format of data sets."""
+    return text
+
+
+def written_format(text: str) -> str:
+    """A format in which data sets are written."""
+    return text
+
+
+def export_format(text: str) -> str:
+    """A format of exported networks."""
+    return text

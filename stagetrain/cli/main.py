@@ -12,18 +12,17 @@ import contextlib
 import errno
 import json
 import os
-import pathlib
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 import rich.console
 
-import stagetrain
 from stagetrain import flags, logs, standard_error
-from stagetrain.cli import command_line, data_arguments, streams
+from stagetrain.cli import command_line, streams
+from stagetrain.cli.arguments import parser
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 from stagetrain.workers import quiet
 
@@ -40,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:  # Neither `python -W` nor PYTHONWARNINGS asks for them.
         warnings.simplefilter('ignore')  # Of libraries, about what no user of theirs can change; logs hold them.
     words = sys.argv[1:] if arguments is None else arguments
-    with flags.of_command(command_line.options_of(_parser())), logs.of_process(_show_log):
-        return _main(command_line.parsed(_parser, words), is_process=arguments is None)
+    with flags.of_command(command_line.options_of(parser())), logs.of_process(_show_log):
+        try:
+            options = command_line.parsed(parser, words)
+        except KeyboardInterrupt:  # While a plugin was imported.
+            return EXIT_INTERRUPTED
+        return _main(options, is_process=arguments is None)
 
 
 def _show_log(line: str) -> None:
@@ -70,10 +73,9 @@ _OF_THE_PLACE = {
 
 
 def _carry_out(options: argparse.Namespace) -> int:
-    verb: Callable[[argparse.Namespace, rich.console.Console], int] = options.verb
     try:
         logs.keep_in_log_dir('stagetrain')
-        return verb(options, streams.console())
+        return _VERBS[options.command](options, streams.console())
     except StagetrainError as error:
         streams.say(f'stagetrain {options.command}: {error}')
         return error.exit_code
@@ -285,183 +287,32 @@ def _clean(options: argparse.Namespace, console: rich.console.Console) -> int:
     return EXIT_DONE
 
 
-def _parser() -> command_line.Parser:
-    parser = command_line.Parser(prog='stagetrain', description='Trains object detectors in stages described by a YAML file.')
-    parser.add_argument('--version', action=_Version, nargs=0, help='show the versions that decide numbers, and exit')
-    verbs = parser.add_subparsers(dest='command', required=True, metavar='VERB')
-    run = _verb(verbs, 'run', _run, 'run the stages that are not up to date; an interrupted run goes on')
-    _add_config(run)
-    _add_selection(run)
-    _add_in_process(run)
-    plan = _verb(verbs, 'plan', _plan, 'show what would run and why')
-    _add_config(plan)
-    _add_selection(plan)
-    plan.add_argument(
-        '--variables', action='store_true', help='build the model and list every variable: origin, trained or frozen'
-    )
-    plan.add_argument(
-        '--expand', action='store_true', help='print the pipeline file with recipes, bases and overrides written out'
-    )
-    plan.add_argument('--cost', action='store_true', help='measure some steps of every stage on noise and estimate its time')
-    _add_config(_verb(verbs, 'check', _check, 'check a pipeline file'))
-    status = _verb(verbs, 'status', _status, 'show what became of every stage')
-    status.add_argument('run_dir', type=pathlib.Path)
-    compare = _verb(verbs, 'compare', _compare, 'run a pipeline and its variants, or take finished runs, and compare them')
-    compare.add_argument(
-        'paths', type=pathlib.Path, nargs='+', metavar='CONFIG | RUN_DIR', help='one pipeline file, or run directories'
-    )
-    _add_run_dir_and_set(compare)
-    compare.add_argument('--seeds', type=_positive, default=1, help='run with so many seeds; the table shows mean and deviation')
-    _add_in_process(compare)
-    evaluate = _verb(verbs, 'eval', _eval, 'evaluate finished stages on the validation set, or one on any data set')
-    evaluate.add_argument('run_dir', type=pathlib.Path)
-    evaluate.add_argument('--stage', help='this stage only')
-    data_arguments.add_evaluated_data(evaluate)
-    _add_in_process(evaluate)
-    detect = _verb(verbs, 'detect', _detect, 'draw detections on images')
-    detect.add_argument('run_dir', type=pathlib.Path)
-    detect.add_argument(
-        'images', nargs='+', metavar='IMAGE', help='a file, a folder with all in it, or a pattern in quotes; ** is any folders'
-    )
-    detect.add_argument('--out', type=pathlib.Path, required=True, help='folder for the pictures and the COCO JSON')
-    detect.add_argument(
-        '--annotations', type=pathlib.Path, metavar='FILE', help='COCO JSON whose image and category ids the detections get'
-    )
-    detect.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
-    _add_export(verbs)
-    verify = _verb(
-        verbs, 'verify', _verify, 'derive again what a run directory claims; exit code 1 and a list when something is wrong'
-    )
-    verify.add_argument('run_dir', type=pathlib.Path)
-    verify.add_argument('--files_only', action='store_true', help='compare files and digests, without reading the tensors')
-    data_arguments.add_arguments(_verb(verbs, 'data', _data, 'check a data set, or convert it into another format'))
-    _add_weights(verbs)
-    _add_import_tfod(verbs)
-    resume = _verb(
-        verbs, 'verify-resume', _verify_resume, 'train a stage straight and with a SIGKILL on the way, and compare every bit'
-    )
-    _add_config(resume)
-    resume.add_argument('--stage', required=True, help='the stage; those before it are trained first')
-    resume.add_argument('--at', type=_positive, required=True, metavar='STEP', help='its child is killed behind this step')
-    _verb(verbs, 'schema', _schema, 'print the JSON Schema of the pipeline file')
-    clean = _verb(verbs, 'clean', _clean, 'remove stores that no stage needs, and what a crash left half-written')
-    clean.add_argument('run_dir', type=pathlib.Path)
-    return parser
+def _completion(options: argparse.Namespace, console: rich.console.Console) -> int:
+    from stagetrain.cli import completion
+
+    del console
+    print(completion.script(options.shell, parser()), end='')
+    return EXIT_DONE
 
 
-class _Version(argparse.Action):
-    """Shows the versions of this package and of those that a stage's fingerprint holds."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from stagetrain.config.versions import package_versions
-
-        try:
-            others = ', '.join(f'{package} {version}' for package, version in package_versions().items())
-        except ConfigError as error:
-            parser.exit(error.exit_code, f'stagetrain --version: {error}\n')
-        print(f'stagetrain {stagetrain.__version__} ({others})')
-        parser.exit()
-
-
-def _add_import_tfod(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = 'make a pipeline file of a pipeline.config of the TensorFlow Object Detection API'
-    tfod = _verb(verbs, 'import-tfod', _import_tfod, text)
-    tfod.add_argument('config', type=pathlib.Path, metavar='CONFIG', help='the pipeline.config, as text or JSON')
-    tfod.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR', help='folder for pipeline.yaml and report.md')
-    tfod.add_argument(
-        '--freeze_rule',
-        choices=['train', 'model_main', 'tf2'],
-        default='model_main',
-        help='the trainer whose reading of freeze_variables is meant; default: model_main',
-    )
-    tfod.add_argument(
-        '--allow_unmatched', action='store_true', help='write freeze patterns that hit nothing as comments; else an error'
-    )
-    tfod.add_argument(
-        '--backbone', metavar='TYPE', help='a backbone in place of a feature extractor that is not here, e.g. keras_resnet101'
-    )
-    tfod.add_argument('--recipe', choices=['four_step'], help='the one training as the stages of a recipe')
-
-
-def _add_weights(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    weights = _verb(verbs, 'weights', _weights, 'show what is in a weight file, or what differs between two')
-    actions = weights.add_subparsers(dest='action', required=True, metavar='ACTION')
-    what = 'a Keras file, a checkpoint, a SavedModel, RUN_DIR, or RUN_DIR/stages/NAME'
-    show = actions.add_parser('show', help='list names, shapes and values', allow_abbrev=False)
-    show.add_argument('file', type=pathlib.Path, metavar='FILE', help=what)
-    show.add_argument('--scope', default='.*', help='a regular expression that must match a whole name')
-    diff = actions.add_parser('diff', help='what changed from A to B, by how much, by variable and module', allow_abbrev=False)
-    diff.add_argument('a', type=pathlib.Path, metavar='A', help=what)
-    diff.add_argument('b', type=pathlib.Path, metavar='B')
-    diff.add_argument('--module', help="this module only; it is left off names, so that a backbone's own file can be compared")
-
-
-def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    export = _verb(verbs, 'export', _export, "write a finished stage's network in a form that other programs read")
-    export.add_argument('run_dir', type=pathlib.Path)
-    export.add_argument('--format', required=True, metavar='NAME', help='a registered format: saved_model, ... (docs/export.md)')
-    export.add_argument('--out', type=pathlib.Path, required=True, help='folder to make; an earlier export there is replaced')
-    export.add_argument('--stage', help="the stage whose checkpoint is used; the pipeline's last by default")
-    export.add_argument(
-        '--set', dest='overrides', action='append', default=[], metavar='KEY=VALUE', help='option of the format; repeatable'
-    )
-
-
-def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    function: Callable[[argparse.Namespace, rich.console.Console], int],
-    text: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=text, description=f'{text[0].upper()}{text[1:]}.', allow_abbrev=False
-    )
-    parser.set_defaults(verb=function)
-    return parser
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', type=pathlib.Path, metavar='CONFIG', help='the pipeline file')
-    _add_run_dir_and_set(parser)
-
-
-def _add_run_dir_and_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--run_dir', type=pathlib.Path, help='where everything is written; default: runs/<name of CONFIG>')
-    parser.add_argument(
-        '--set',
-        dest='overrides',
-        action='append',
-        default=[],
-        metavar='PATH=VALUE',
-        help='override, e.g. stages.rpn_1.train.steps=50',
-    )
-
-
-def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--only', metavar='STAGE', help='this stage alone; what it starts from must be up to date')
-    parser.add_argument('--from', dest='from_', metavar='STAGE', help='this stage and those behind it')
-    parser.add_argument('--until', metavar='STAGE', help='this stage and those before it')
-    parser.add_argument('--force', action='append', default=[], metavar='STAGE', help='start this stage again; repeatable')
-    parser.add_argument(
-        '--extend',
-        action='append',
-        default=[],
-        metavar='STAGE',
-        help='go on with this stage though its schedule changed; repeatable',
-    )
-
-
-def _add_in_process(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--in_process', action='store_true', help='train in this process, for debuggers; memory grows with every stage'
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+_VERBS: Mapping[str, Callable[[argparse.Namespace, rich.console.Console], int]] = {
+    'run': _run,
+    'plan': _plan,
+    'check': _check,
+    'status': _status,
+    'compare': _compare,
+    'eval': _eval,
+    'detect': _detect,
+    'export': _export,
+    'verify': _verify,
+    'data': _data,
+    'weights': _weights,
+    'import-tfod': _import_tfod,
+    'verify-resume': _verify_resume,
+    'schema': _schema,
+    'clean': _clean,
+    'completion': _completion,
+}
 
 
 if __name__ == '__main__':

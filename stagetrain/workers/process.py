@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from absl import logging as absl_logging
 
-from stagetrain import standard_error
+from stagetrain import logs
 from stagetrain.config import onednn
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, Interrupted, StageFailed, StagetrainError
 from stagetrain.pipeline import jobs, run_files
@@ -69,7 +69,7 @@ class ChildWorker:
             self._process.stdin.flush()
         for event in map(_parsed, self._events):
             if event['event'] == 'log':
-                standard_error.write(event['text'])
+                logs.show(event['text'])
                 continue
             self._answered = event['event'] in ('done', 'failed')
             if event['event'] == 'done':

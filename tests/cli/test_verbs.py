@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
 
-from stagetrain.cli import main
+import pytest
+
+from stagetrain.cli import arguments, command_line, main
 from tests.fakes.project import ROOT
 
 RUN_BY = {
@@ -27,13 +33,13 @@ RUN_BY = {
     'verify-resume': 'tests/reliability/test_verify_resume.py::test_a_killed_and_resumed_stage_is_equal',
     'schema': 'tests/cli/test_main.py::test_schema_is_json_that_knows_the_stages',
     'clean': 'tests/cli/test_main.py::test_clean_removes_what_no_stage_reads',
+    'completion': 'tests/cli/test_verbs.py::test_completion_prints_a_script_that_the_shell_reads',
 }
 """Verb -> the test that runs it; a file alone where all its tests do."""
 
 
 def test_every_verb_is_run_by_a_test() -> None:
-    (verbs,) = (action for action in main._parser()._actions if isinstance(action, argparse._SubParsersAction))
-    assert set(verbs.choices) == {verb.split(' ')[0] for verb in RUN_BY}
+    assert set(command_line.verbs_of(arguments.parser())) == set(main._VERBS) == {verb.split(' ')[0] for verb in RUN_BY}
     assert {f'plan {option}' for option in ('--expand', '--variables', '--cost')} <= set(RUN_BY)
 
 
@@ -42,3 +48,57 @@ def test_the_tests_of_verbs_are_there() -> None:
         file, _, name = place.partition('::')
         text = (ROOT / file).read_text()
         assert re.search(rf'^def {name or "test_"}', text, re.MULTILINE), (verb, place)
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yields the parsers of all verbs, and of their actions."""
+    for verb in command_line.verbs_of(parser).values():
+        yield verb
+        yield from _parsers(verb)
+
+
+def test_every_help_has_one_example_that_parses() -> None:
+    for verb in _parsers(arguments.parser()):
+        (example,) = re.findall(r'^Example: (.*)$', verb.format_help(), re.MULTILINE)
+        program, *words = shlex.split(example.partition(' > ')[0])
+        assert f'{program} {" ".join(words)} '.startswith(f'{verb.prog} '), verb.prog
+        assert command_line.parsed(arguments.parser, words).command == words[0]
+
+
+def test_every_argument_of_every_verb_is_described() -> None:
+    for verb in _parsers(arguments.parser()):
+        for action in verb._actions:
+            assert action.help or isinstance(action, argparse._SubParsersAction), (verb.prog, action.dest)
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ('rnu four.yaml', "argument VERB: invalid choice: 'rnu' | Did you mean 'run'?"),
+        ('data chek x', "Did you mean 'check'?"),
+        ('data convert x --to voc --out y --on_bad skipp', "Did you mean 'skip'?"),
+        ('run four.yaml --onyl=rpn_1', "stagetrain run: error: unrecognized arguments: --onyl=rpn_1. Did you mean '--only'?"),
+        (
+            'weights show x --scoop y',
+            "stagetrain weights show: error: unrecognized arguments: --scoop. Did you mean '--scope'?",
+        ),
+        ('status run extra', 'stagetrain status: error: unrecognized arguments: extra\n'),
+        ('--verson', "Did you mean '--version'?"),
+    ],
+)
+def test_what_is_not_known_gets_the_nearest(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(shlex.split(words))
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    for part in message.split('|'):
+        assert part in said
+
+
+def test_completion_prints_a_script_that_the_shell_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ('bash', 'zsh'):
+        assert main.main(['completion', shell]) == 0
+        script = capsys.readouterr().out
+        assert script.startswith(f'# Completes stagetrain in {shell}: ') and '_stagetrain stagetrain\n' in script
+        if shutil.which(shell):
+            subprocess.run([shell, '-n'], input=script, text=True, check=True)
