@@ -100,9 +100,9 @@ def joint(tmp_path_factory: pytest.TempPathFactory, tiny_data: pathlib.Path) -> 
 @pytest.fixture(scope='module')
 def plugins_forgotten() -> Iterator[None]:
     """Forgets, after a file whose tests load plugins in this process, what those registered: other files count what is known."""
-    from stagetrain.config import artefacts, callbacks, exporters, losses, schema, strategies
+    from stagetrain.config import artefacts, callbacks, exporters, losses, schema, stage_kinds, strategies
 
-    known = (artefacts._specs, callbacks._specs, exporters._specs, losses._specs, strategies._specs)
+    known = (artefacts._specs, callbacks._specs, exporters._specs, losses._specs, stage_kinds._specs, strategies._specs)
     registries: tuple[dict[str, Any], ...] = known
     before, modules = [dict(registry) for registry in registries], set(sys.modules)
     yield

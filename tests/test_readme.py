@@ -201,6 +201,10 @@ HELD_BY: dict[str, str] = {
     'An exporter: `ExporterSpec`': 'tests/cli/test_export.py::test_a_plugins_format_holds_every_variable_of_the_stage',
     'for programs without stagetrain': 'tests/inference/test_saved_model.py::test_a_fresh_process_finds_what_detect_finds',
     'A callback: `CallbackSpec`': 'tests/api/test_callbacks.py::test_it_sees_every_step_and_makes_no_stage_stale',
+    'A kind of stage: `StageKind`': 'tests/cli/test_outside_kind.py::test_every_variable_is_the_mean_and_names_its_stages',
+    'Lineage, freeze proof, evaluation and skipping are those of every stage': (
+        'tests/cli/test_outside_kind.py::test_it_is_evaluated_verified_skipped_and_stale_like_every_stage'
+    ),
     'A strategy: `StrategySpec`': (
         'tests/cli/test_outside_strategy.py::test_it_trains_freezes_and_resumes_with_the_bits_of_one_device'
     ),

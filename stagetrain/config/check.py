@@ -15,12 +15,12 @@ from typing import Any
 
 import pydantic
 
-from stagetrain.config import artefacts, losses, metric_names, model_rules, schedules, specs, strategies
+from stagetrain.config import artefacts, losses, metric_names, model_rules, schedules, specs, stage_kinds, strategies
 from stagetrain.config.document import show_path
 from stagetrain.config.load import Loaded
 from stagetrain.config.model_rules import Path, Problem
 from stagetrain.config.options import NetworkOptions, OneOf
-from stagetrain.config.schema import FRESH, DataSource, Init, PipelineBase, Stage
+from stagetrain.config.schema import FRESH, DataSource, Init, PipelineBase, Stage, Train
 from stagetrain.config.stages import (
     StageEntry,
     all_stages,
@@ -109,7 +109,9 @@ def _problems(pipeline: PipelineBase) -> Iterator[Problem]:
     yield from _max_detections(pipeline)
     yield from _sources(pipeline)
     for entry in all_stages(pipeline):
-        yield from _losses(pipeline, entry)
+        yield from _kind(pipeline, entry)
+        if stage_kinds.trains(entry.stage):
+            yield from _losses(pipeline, entry)
         yield from _origins(pipeline, entry)
         yield from _artefacts(pipeline, entry)
         yield from _teachers(pipeline, entry)
@@ -251,6 +253,36 @@ def _path(pipeline: PipelineBase, entry: StageEntry) -> Path:
     if entry.variant is None:
         return 'stages', pipeline.stages.index(entry.stage)
     return 'compare', entry.variant, 'stages', (pipeline.compare[entry.variant].stages or []).index(entry.stage)
+
+
+def _kind(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
+    """A stage has the keys of its kind, and what it is made of are earlier stages of the same network."""
+    stage, path = entry.stage, _path(pipeline, entry)
+    spec = stage_kinds.stage_kind(stage.kind)
+    known = {*stage_kinds.COMMON_KEYS, *stage_kinds.own_keys(spec)}
+    foreign = {key for other in stage_kinds.kinds() for key in stage_kinds.own_keys(other)} - known
+    for key in sorted(key for key in _given(stage) if (key in foreign if spec.trains else key not in known)):
+        rest = '' if spec.trains else f'. Known here: {known_names(known)}'
+        yield (*path, key), f'a stage of kind {spec.name} has no such key; remove it{rest}'
+    names = stage_kinds.made_of(stage)
+    for index, name in enumerate(names):
+        yield from _made_of(pipeline, entry, name, lambda other: _foreign(pipeline, stage, other), 'it cannot be taken', path)
+        if name in names[:index]:
+            yield path, f"'{name}' is named twice; expected each stage once"
+    if names and set(names) <= set(earlier_stages(pipeline, entry.id)) and not stage_modules(pipeline, stage):
+        yield path, f'no module is held by all of {", ".join(names)}; expected stages that have some in common'
+
+
+def _given(stage: Stage) -> set[str]:
+    """Returns the keys that a stage has in its file: without what stands for the training of one that does not train."""
+    filled = {'loss_weights': {}, 'train': Train.model_validate(stage_kinds.ONE_STEP)}
+    stand_in = {key for key, value in filled.items() if getattr(stage, key) == value}
+    return stage.model_fields_set - (set() if stage_kinds.trains(stage) else stand_in)
+
+
+def _foreign(pipeline: PipelineBase, stage: Stage, other: Stage) -> list[str]:
+    """Returns the modules of a stage's network that another stage cannot give, as it trains another network; else none."""
+    return [] if other.model == stage.model else list(spec_of(pipeline, stage).modules)
 
 
 def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from stagetrain import flags
-from stagetrain.config import artefacts, document, lengths, recipe_budgets, recipe_nodes, schema
+from stagetrain.config import artefacts, document, lengths, recipe_budgets, recipe_nodes, schema, stage_kinds
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
 from stagetrain.config.recipe_nodes import GivenBudget
@@ -241,10 +241,15 @@ def _train_problems(default: Node) -> list[Problem]:
 
 
 def _with_train(stage: Node, default: Node) -> Node:
-    if not isinstance(stage.value, dict):
+    if not isinstance(stage.value, dict) or _does_not_train(stage):
         return stage
     train = merge(default, stage.value['train'], ('train',)) if 'train' in stage.value else default
     return Node({**stage.value, 'train': train}, stage.place)
+
+
+def _does_not_train(stage: Node) -> bool:
+    kind = stage.value.get('kind')
+    return kind is not None and stage_kinds.does_not_train(kind.value)
 
 
 def _long_init(root: Node) -> Node:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic import Field, StringConstraints
 
-from stagetrain.config import artefacts, bounds, callbacks, documentation, losses, recipe_budgets, specs, strategies
+from stagetrain.config import artefacts, bounds, callbacks, documentation, losses, recipe_budgets, specs, stage_kinds, strategies
 from stagetrain.config.builtin.features import Features
 from stagetrain.config.builtin.proposals import Proposals
 from stagetrain.config.model_garden import optimization
@@ -262,6 +262,9 @@ class Stage(Strict):
 
     name: Name
     """What other stages, commands and the run directory call it. A variant may use the names of the pipeline's stages again."""
+    kind: str = stage_kinds.TRAIN
+    """How its checkpoint is made: `train`, or a kind that a plugin registers. One that does not train takes none of the keys
+    below but `model` and `require`, and has keys of its own."""
     model: str | None = None
     """A key of `models`: what this stage trains in place of the pipeline's `model`. Modules of the same name are handed on."""
     init: dict[str, Init] = Field(default_factory=dict)
@@ -290,6 +293,23 @@ class Stage(Strict):
     require: Cosmetic[dict[str, str]] = Field(default_factory=dict)
     """Cosmetic. A gate: metric of `evaluation.json` -> bound that the trained stage must keep, `{recall_0.5: '>= 0.8'}`, or the
     pipeline fails there. Metrics of proposals may be called `proposal_recall_0.5` too."""
+
+    @pydantic.model_validator(mode='before')
+    @classmethod
+    def _without_training(cls, value: Any) -> Any:
+        if isinstance(value, dict) and stage_kinds.does_not_train(value.get('kind')):
+            given = value.get('train')  # Not one of its keys, which `check` says; its own keys need not be judged too.
+            return {'loss_weights': {}, **value, 'train': {**stage_kinds.ONE_STEP, **(given if isinstance(given, dict) else {})}}
+        return value
+
+    @pydantic.model_validator(mode='after')
+    def _keys_of_its_kind(self) -> Stage:
+        spec = stage_kinds.stage_kind(self.kind)
+        required = [name for name, field in spec.settings.model_fields.items() if field.is_required()]
+        missing = [name for name in required if getattr(self, name, None) is None]
+        if missing:
+            raise ValueError(f'{missing[0]}: missing; a stage of kind {spec.name} needs it')
+        return self
 
     @pydantic.field_validator('init', mode='before')
     @classmethod
@@ -420,13 +440,28 @@ def stage_type() -> type[Stage]:
     more: dict[str, Any] = {
         spec.name: (spec.settings | None, None) for spec in artefacts.kinds() if spec.name not in Stage.model_fields
     }
+    more |= _keys_of_kinds()
     if losses.kinds():
         terms: dict[str, Any] = {spec.name: (spec.settings | None, None) for spec in losses.kinds()}
         added = pydantic.create_model(
             'Losses', __base__=Strict, __doc__="Losses added to the network's own, with settings.", **terms
         )
         more['losses'] = (added, Field(default_factory=added))
-    return pydantic.create_model('Stage', __base__=Stage, __doc__=Stage.__doc__, **more) if more else Stage
+    return pydantic.create_model('Stage', __base__=Stage, __doc__=Stage.__doc__, **more)
+
+
+def _keys_of_kinds() -> dict[str, Any]:
+    """Returns the field `kind` with the kinds registered so far, and the fields that they add, each of which may be left out."""
+    names = tuple(spec.name for spec in stage_kinds.kinds())
+    text = documentation.of_fields(Stage)['kind']
+    fields: dict[str, Any] = {'kind': (Literal[names], Field(stage_kinds.TRAIN, description=text))}
+    for spec in stage_kinds.kinds():
+        texts = documentation.of_fields(spec.settings)
+        fields |= {
+            name: (field.rebuild_annotation() | None, Field(None, description=texts.get(name)))
+            for name, field in spec.settings.model_fields.items()
+        }
+    return fields
 
 
 def _runtime_type() -> type[Runtime]:
@@ -458,10 +493,9 @@ def pipeline_type() -> type[PipelineBase]:
     fields: dict[str, Any] = {'model': (model, ...), 'models': (dict[Name, model], Field(default_factory=dict))}
     runtime: Any = _runtime_type()
     fields['runtime'] = (runtime, Field(default_factory=runtime))
-    if stage_type() is not Stage:
-        stages: Any = Annotated[list[stage_type()], Field(min_length=1)]  # type: ignore[misc]
-        variant: Any = pydantic.create_model('Variant', __base__=Variant, __doc__=Variant.__doc__, stages=(stages | None, None))
-        fields |= {'stages': (stages, ...), 'compare': (dict[Name, variant], Field(default_factory=dict))}
+    stages: Any = Annotated[list[stage_type()], Field(min_length=1)]  # type: ignore[misc]
+    variant: Any = pydantic.create_model('Variant', __base__=Variant, __doc__=Variant.__doc__, stages=(stages | None, None))
+    fields |= {'stages': (stages, ...), 'compare': (dict[Name, variant], Field(default_factory=dict))}
     kinds: dict[str, Any] = {
         kind: (str | None, Field(None, description=specs.source(kind).description or None)) for kind in specs.sources()
     }

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from stagetrain.config import losses, metric_names, specs
+from stagetrain.config import losses, metric_names, specs, stage_kinds
 from stagetrain.config.options import NetworkOptions
 from stagetrain.config.schema import PipelineBase, Stage, Train
 
@@ -78,9 +78,12 @@ def stage_modules(pipeline: PipelineBase, stage: Stage) -> tuple[str, ...]:
     """Returns the modules that a stage holds, and leaves in its checkpoint, in network order.
 
     These are the modules that its live losses need, and those named in `init`. A loss that works on proposals needs the modules
-    that make them too, unless the stage reads stored ones.
+    that make them too, unless the stage reads stored ones. A stage that is made of others holds what all of these hold.
     """
-    spec = spec_of(pipeline, stage)
+    spec, names = spec_of(pipeline, stage), stage_kinds.made_of(stage)
+    if names:
+        held = [stage_modules(pipeline, entry.stage) for entry in all_stages(pipeline) if entry.stage.name in names]
+        return tuple(module for module in spec.modules if all(module in modules for modules in held))
     return tuple(module for module in spec.modules if module in {*active_modules(pipeline, stage), *stage.init})
 
 

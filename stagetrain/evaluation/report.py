@@ -161,7 +161,7 @@ def _view(node: StageNode, finished: StageSummary | None) -> StageView:
     stage = node.stage
     return StageView(
         name=node.id,
-        origins=', '.join(f'{module} ← {_origin(node.origins[module])}' for module in node.modules),
+        origins=', '.join([*(f'{module} ← {_origin(origin)}' for module, origin in node.origins.items()), *node.made_of]),
         losses=', '.join(f'{name} × {weight:g}' for name, weight in live_losses(stage).items()),
         artefacts={kind: f'of {maker}' for kind, maker in node.reads.items()},
         trained=None if stage.train_variables is None else tuple(stage.train_variables),

@@ -24,7 +24,7 @@ from stagetrain.pipeline.answers import ArtefactResult, StageResult
 from stagetrain.pipeline.children import CHILDREN_FILE
 from stagetrain.pipeline.fingerprint import mixed
 from stagetrain.pipeline.lock import Entry, Lock
-from stagetrain.pipeline.records import VariableOrigin
+from stagetrain.pipeline.records import OF_SEVERAL, VariableOrigin
 from stagetrain.pipeline.rundir import RunDirectory, sealed_config
 
 _UNGUARDED = {'.lock', '.lock.json', CHILDREN_FILE}
@@ -168,8 +168,8 @@ class _Check:
         self._names(place, sorted(unfrozen), 'are frozen by the scopes of the stage but are not in frozen.json')
         moved = [name for name, digest in frozen.items() if name in variables and variables[name]['digest'] != digest]
         self._names(place, moved, 'were frozen and have other bits in the final checkpoint')
-        for origin_id, names in _by_stage(lineage).items():
-            self._origin(place, origin_id, {name: lineage[name] for name in names}, frozen, lock)
+        for origin_id, own in _by_stage(lineage).items():
+            self._origin(place, origin_id, own, frozen, lock)
 
     def _origin(self, place: str, origin_id: str, lineage: Lineage, frozen: Mapping[str, str], lock: Lock) -> None:
         entry = lock.stages.get(origin_id)
@@ -221,12 +221,13 @@ class _Check:
             self.wrong.append(f'{place}: {len(names)} variables {what}: {_few(sorted(names))}')
 
 
-def _by_stage(lineage: Lineage) -> dict[str, list[str]]:
-    """Returns id of a stage -> the variables that come from it."""
-    found: dict[str, list[str]] = {}
+def _by_stage(lineage: Lineage) -> dict[str, dict[str, VariableOrigin]]:
+    """Returns id of a stage -> the variables that come from it, or from several of which it is one, with `key` and `digest`."""
+    found: dict[str, dict[str, VariableOrigin]] = {}
     for name, origin in lineage.items():
-        if origin['kind'] == 'stage':
-            found.setdefault(origin['stage'], []).append(name)
+        stages = origin['stages'] if origin['kind'] == OF_SEVERAL else {}
+        for stage_id, digest in ({origin['stage']: origin['digest']} if origin['kind'] == 'stage' else stages).items():
+            found.setdefault(stage_id, {})[name] = {**origin, 'digest': digest}
     return found
 
 

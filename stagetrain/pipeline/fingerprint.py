@@ -21,7 +21,7 @@ from typing import Any
 import pydantic
 
 from stagetrain import files
-from stagetrain.config import artefacts, losses, onednn, options, schema, strategies, versions
+from stagetrain.config import artefacts, losses, onednn, options, schema, stage_kinds, strategies, versions
 from stagetrain.config.builtin import experiment
 from stagetrain.config.stages import all_stages, live_losses, model_of
 from stagetrain.errors import DataError, StagetrainError, WeightsError
@@ -91,8 +91,9 @@ def stage_fingerprint(
     origins: Mapping[str, OriginDigest],
     made_of: Mapping[str, Mapping[str, OriginDigest]],
     teachers: Mapping[str, Mapping[str, OriginDigest]],
+    results: Sequence[Mapping[str, OriginDigest]] = (),
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the fingerprint of a training stage and its parts.
+    """Returns the fingerprint of a stage and its parts.
 
     Args:
       pipeline: the whole pipeline; of it count the model, the class list, the seed and the runtime.
@@ -101,8 +102,14 @@ def stage_fingerprint(
       origins: where each module of the stage starts from.
       made_of: kind of artefact that it reads -> the weights of the modules that make it; empty while these are not known.
       teachers: loss term -> the weights of the modules of the network that it compares with; likewise.
+      results: the weights of the stages that it is made of, where it does not train; likewise.
     """
     parts = _common_parts(pipeline, stage, facts)
+    if stage.kind != stage_kinds.TRAIN:
+        parts |= _kind_parts(stage, results)
+    if not stage_kinds.trains(stage):
+        del parts['data.train']
+        return files.digest_of(parts), parts
     parts |= dict(flatten('train', stage.train))
     parts |= {f'loss_weights.{name}': weight for name, weight in live_losses(stage).items()}
     parts |= dict(flatten('loss_ramps', stage.loss_ramps))
@@ -123,6 +130,16 @@ def stage_fingerprint(
         parts |= {key: value for key, value in flatten(f'losses.{term}', settings) if key != f'losses.{term}.origin'}
         parts |= _origin_parts(f'losses.{term}.{_WEIGHTS}', teachers.get(term, {}))
     return files.digest_of(parts), parts
+
+
+def _kind_parts(stage: schema.Stage, results: Sequence[Mapping[str, OriginDigest]]) -> dict[str, Any]:
+    """Returns what a stage of another kind than `train` depends on; the names of other stages do not count, their weights do."""
+    names = list(stage_kinds.made_of(stage))
+    own = dict(flatten(stage.kind, stage_kinds.settings_of(stage)))
+    parts = {'kind': stage.kind, 'name': stage.name} | {key: value for key, value in own.items() if value != names}
+    for number, weights in enumerate(results):
+        parts |= _origin_parts(f'{stage.kind}[{number}].{_WEIGHTS}', weights)
+    return parts
 
 
 def artefact_fingerprint(

@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-from stagetrain.config import artefacts, losses, schema
+from stagetrain.config import artefacts, losses, schema, stage_kinds
 from stagetrain.config.stages import all_stages, stage_modules
 from stagetrain.errors import ConfigError
 
@@ -43,12 +43,14 @@ class StageNode:
     """Kind of artefact -> id of the stage that it is made of."""
     teachers: Mapping[str, str]
     """Loss term -> id of the stage whose network it compares with."""
+    made_of: tuple[str, ...] = ()
+    """Ids of the stages whose whole results it is made of; then `origins` is empty."""
 
     @property
     def parents(self) -> tuple[str, ...]:
         """The ids of the stages that this one needs, each once."""
         ids = [origin.name for origin in self.origins.values() if origin.kind == 'stage']
-        return tuple(dict.fromkeys([*ids, *self.reads.values(), *self.teachers.values()]))
+        return tuple(dict.fromkeys([*ids, *self.reads.values(), *self.teachers.values(), *self.made_of]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,10 +104,11 @@ def _node(
 ) -> StageNode:
     modules = tuple(stage_modules(pipeline, stage))
     known = set(earlier)
-    origins = {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
+    made_of = tuple(_stage_id(name, variant, known) for name in stage_kinds.made_of(stage))
+    origins = {} if made_of else {module: _origin(pipeline, stage.init.get(module), variant, known) for module in modules}
     reads = {kind: _stage_id(settings.origin, variant, known) for kind, settings in artefacts.read_by(stage).items()}
     teachers = {term: _stage_id(name, variant, known) for term, name in losses.teachers_of(stage).items()}
-    return StageNode(stage_id, stage, variant, modules, origins, reads, teachers)
+    return StageNode(stage_id, stage, variant, modules, origins, reads, teachers, made_of)
 
 
 def _origin(pipeline: schema.PipelineBase, init: schema.Init | None, variant: str | None, known: set[str]) -> Origin:

@@ -37,13 +37,14 @@ def stage_job(plan: Plan, stage: StagePlan, directory: RunDirectory, folder: pat
         stage=_resolved(plan, stage.node),
         fingerprint=stage.fingerprint,
         parts=dict(stage.parts),
-        origins={module: _origin(plan, stage, module, directory) for module in stage.node.modules},
+        origins={module: _origin(plan, stage, module, directory) for module in stage.node.origins},
         num_steps=stage.num_steps,
         folder=str(folder.absolute()),
         mixed_versions=stage.mixed_versions,
         extended=stage.extended,
         artefacts={artefact.kind: _folder(directory, artefact) for artefact in stage.artefacts},
         teachers={term: _teacher(plan, directory, term, stage_id) for term, stage_id in stage.node.teachers.items()},
+        made_of={stage_id: _of_stage(directory, stage_id, stage.node.modules) for stage_id in stage.node.made_of},
     )
 
 

@@ -109,6 +109,8 @@ class StageJob(WorkJob):
     """Kind of artefact -> the committed folder, absolute."""
     teachers: Mapping[str, Mapping[str, ModuleOrigin]] = dataclasses.field(default_factory=dict)
     """Loss term -> module of the network that it compares with -> where its weights are read from."""
+    made_of: Mapping[str, Mapping[str, ModuleOrigin]] = dataclasses.field(default_factory=dict)
+    """Of a stage that does not train: id of a stage whose result it is made of -> module -> where its weights are read from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +171,8 @@ def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
         fields = {name: item for name, item in value.items() if name != 'kind'}
         for name in {'origins', 'sources'} & set(fields):
             fields[name] = _origins(fields[name])
-        if 'teachers' in fields:
-            fields['teachers'] = {term: _origins(modules) for term, modules in fields['teachers'].items()}
+        for name in {'teachers', 'made_of'} & set(fields):
+            fields[name] = {key: _origins(modules) for key, modules in fields[name].items()}
         for marks in {'flags', 'mixed_versions', 'extended'} & set(fields):
             fields[marks] = tuple(fields[marks])
         return types[value['kind']](**fields)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from stagetrain import files
-from stagetrain.config import artefacts, check, load, losses, schema
+from stagetrain.config import artefacts, check, load, losses, schema, stage_kinds
 from stagetrain.config.stages import live_losses, reached_modules, spec_of
 from stagetrain.errors import ConfigError, known_names, suggestion
 from stagetrain.pipeline import actions, class_lists, crowded, data_items, fingerprint, judging, reasons
@@ -113,7 +113,11 @@ def _decide(
     origins = {} if first else origin_digests(node, facts, state)
     made_of = {} if first else {kind: _artefact_weights(graph, node, kind, state) for kind in node.reads}
     teachers = {} if first else {term: _teacher_weights(graph, node, term, state) for term in node.teachers}
-    whole, parts = fingerprint.stage_fingerprint(pipeline, node.stage, facts, origins=origins, made_of=made_of, teachers=teachers)
+    results = [] if first else [_weights_of(graph.nodes[stage_id], node.modules, state) for stage_id in node.made_of]
+    whole, parts = fingerprint.stage_fingerprint(
+        pipeline, node.stage, facts, origins=origins, made_of=made_of, teachers=teachers, results=results
+    )
+    trains = stage_kinds.trains(node.stage)
     steps = num_steps(node.stage.train, facts.num_train)
     plan = StagePlan(
         node=node,
@@ -126,10 +130,10 @@ def _decide(
         evaluation_parts=fingerprint.evaluation_parts(pipeline, facts),
         artefacts=tuple(_artefact_plan(graph, node, kind, facts, state, first) for kind in node.reads),
         losses=live_losses(node.stage),
-        masked=_masked(pipeline, node.stage),
-        idle=_idle(pipeline, node),
+        masked=_masked(pipeline, node.stage) if trains else (),
+        idle=_idle(pipeline, node) if trains else (),
         num_steps=steps,
-        num_images=steps * node.stage.train.batch_size,
+        num_images=steps * node.stage.train.batch_size if trains else 0,
     )
     asked = Asked(node.id, whole, parts, plan.evaluation_parts, steps)
     wishes = Wishes(node.id in select.force, node.id in select.extend, node.id in select.evaluate)
@@ -285,6 +289,9 @@ def _labels(node: StageNode, modules: Iterable[str]) -> dict[str, str]:
     teachers = {f'losses.{term}': maker for term, maker in node.teachers.items()}
     for kind, maker in {**node.reads, **teachers}.items():
         labels |= {f'{kind}.weights.{module}': f"{maker}'s weights of {module}" for module in modules}
+    for number, maker in enumerate(node.made_of):
+        place = f'{node.stage.kind}[{number}].weights'
+        labels |= {f'{place}.{module}': f"{maker}'s weights of {module}" for module in node.modules}
     return labels
 
 

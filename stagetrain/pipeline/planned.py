@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from stagetrain.config import artefacts, check, load, specs
+from stagetrain.config import artefacts, check, load, specs, stage_kinds
 from stagetrain.config.stages import spec_of
 from stagetrain.pipeline import crowded, data_items, gates, judging
 from stagetrain.pipeline.fingerprint import Facts
@@ -182,12 +182,27 @@ def _what(stage: StagePlan) -> str:
 
 
 def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
+    if stage.node.stage.model is not None:
+        yield 'network', f'{stage.node.stage.model}: {spec_of(plan.loaded.pipeline, stage.node.stage).name}'
+    trains = stage_kinds.trains(stage.node.stage)
+    if trains:
+        yield from _training_lines(plan, stage)
+    else:
+        kind = stage_kinds.stage_kind(stage.node.stage.kind)
+        yield kind.name, kind.describe(stage_kinds.settings_of(stage.node.stage))
+        yield 'holds', ', '.join(stage.node.modules)
+    if stage.node.stage.require:
+        bounds = ', '.join(f'{metric} {bound}' for metric, bound in stage.node.stage.require.items())
+        yield 'requires', bounds + (f': not kept, so a run stops here: {stage.lacking}' if stage.lacking else '')
+    if trains:
+        yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
+
+
+def _training_lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
     train = stage.node.stage.train_variables
     up_to = stage.node.stage.freeze_up_to
     scopes = [*stage.node.stage.freeze_variables, *([f'backbone up to {up_to}'] if up_to else [])]
     reached = [module for module in stage.node.modules if module not in stage.idle]
-    if stage.node.stage.model is not None:
-        yield 'network', f'{stage.node.stage.model}: {spec_of(plan.loaded.pipeline, stage.node.stage).name}'
     yield 'starts from', '; '.join(f'{", ".join(modules)} <- {origin}' for origin, modules in _by_origin(plan, stage).items())
     yield (
         'trains',
@@ -210,10 +225,6 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
         text = describe(plan.loaded.pipeline, stage.node.stage, plan.facts.num_train)
         if text is not None:
             yield kind.name, text
-    if stage.node.stage.require:
-        bounds = ', '.join(f'{metric} {bound}' for metric, bound in stage.node.stage.require.items())
-        yield 'requires', bounds + (f': not kept, so a run stops here: {stage.lacking}' if stage.lacking else '')
-    yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
 
 
 def _by_origin(plan: Plan, stage: StagePlan) -> dict[str, list[str]]:

@@ -10,6 +10,9 @@ from typing import Any, TypedDict
 
 from stagetrain.pipeline.answers import Metrics
 
+OF_SEVERAL = 'stages'
+"""The kind of origin of a variable that was made of several stages."""
+
 
 class _Step(TypedDict):
     step: int
@@ -38,7 +41,7 @@ class MetricsLine(_Step, total=False):
 
 class _Kind(TypedDict):
     kind: str
-    """As of `jobs.ModuleOrigin`; `fresh` for a variable that keeps its initial value."""
+    """As of `jobs.ModuleOrigin`; `fresh` for a variable that keeps its initial value; or `OF_SEVERAL`."""
 
 
 class VariableOrigin(_Kind, total=False):
@@ -54,6 +57,10 @@ class VariableOrigin(_Kind, total=False):
     """How the numbers of each class were taken by its name."""
     skipped: str
     """Why it is fresh although the source was asked for it."""
+    stages: Mapping[str, str]
+    """Of several: id of each stage -> digest of the module there."""
+    how: str
+    """Of several: the kind of the stage that made it of them."""
     new: bool
     """Whether surgery put its layer in, which the source need not have."""
 

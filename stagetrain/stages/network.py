@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from stagetrain.config import schema, scopes, specs
+from stagetrain.config import schema, scopes, specs, stage_kinds
 from stagetrain.config.stages import live_losses, model_as_built, seed_of, stage_modules
 from stagetrain.detectors.detector import Network
 from stagetrain.images import randomness
@@ -120,6 +120,9 @@ def roles_of(
     Raises:
       ConfigError: see `select_variables` and `step_multipliers`.
     """
+    if not stage_kinds.trains(stage):
+        held = {name: network.modules[name] for name in stage_modules(pipeline, stage)}
+        return scopes.Roles((), (), tuple(names.named_variables(held))), {}
     place = f'stages.{stage_id}'
     known = is_fresh or (lambda name: origin_of(pipeline, stage, network, name) in (schema.FRESH, NEW))
     roles = select_variables(network, stage, stage_modules(pipeline, stage), place, known)

@@ -29,6 +29,7 @@ class TrainingState:
 
     modules: Mapping[str, object]
     optimizer: Any
+    """None where nothing was trained."""
     step: tf.Variable
     averages: Averages | None = None
     classes: tuple[str, ...] = ()
@@ -40,8 +41,9 @@ class TrainingState:
         if not isinstance(items.get('detection_head', []), list):  # The Model Garden keeps its detection heads in a list.
             items['detection_head'] = [items['detection_head']]
         model = tf.train.Checkpoint(**items)
-        averages = {} if self.averages is None else {'averages': self.averages.trackable()}
-        return tf.train.Checkpoint(model=model, optimizer=self.optimizer, step=self.step, **averages, **self.modules)
+        more = {} if self.averages is None else {'averages': self.averages.trackable()}
+        more |= {} if self.optimizer is None else {'optimizer': self.optimizer}
+        return tf.train.Checkpoint(model=model, step=self.step, **more, **self.modules)
 
     @functools.cached_property
     def known_keys(self) -> Mapping[str, tuple[tf.Variable, tuple[str, ...]]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.config import losses, schema
+from stagetrain.config import losses, schema, stage_kinds
 from stagetrain.config.stages import all_stages, own_terms, spec_of
 from stagetrain.devices import setup
 from stagetrain.images.geometry import geometry_of
@@ -39,7 +39,7 @@ def probe(pipeline: Any, num_steps: dict[str, int]) -> list[dict[str, Any]]:
     trains_ours = any(spec_of(pipeline, stage).reads_images for _, stage, _ in all_stages(pipeline))
     strategy = setup.configure(pipeline.runtime, has_our_gradients=trains_ours)
     rows = []
-    for stage_id, stage, _ in all_stages(pipeline):
+    for stage_id, stage, _ in filter(lambda entry: stage_kinds.trains(entry.stage), all_stages(pipeline)):
         milliseconds = _milliseconds(pipeline, stage_id, stage, strategy)
         rows.append(
             {

@@ -22,7 +22,6 @@ from absl import logging
 from stagetrain import files
 from stagetrain.config import metric_names, specs
 from stagetrain.config.stages import judged_by_best_metric, own_terms
-from stagetrain.data import numbering
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
 from stagetrain.images import randomness
@@ -84,6 +83,20 @@ def _log_variables(stage_id: str, built: StageNetwork) -> None:
     origins = ', '.join(f'{count} from {kind}' for kind, count in sorted(kinds.items()))
     trained, frozen = len(built.roles.trained), len(built.roles.frozen)
     logging.info('%s: %d variables train, %d are frozen; origins: %s', stage_id, trained, frozen, origins)
+
+
+def prove_unmoved(stage_id: str, before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
+    """Compares the digests of what a stage must leave as it is with those of a later moment.
+
+    Raises:
+      StageFailed: one differs.
+    """
+    moved = sorted(name for name, value in before.items() if after[name] != value)
+    if moved:
+        raise StageFailed(
+            f'stage {stage_id}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a defect of stagetrain or '
+            f'of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
+        )
 
 
 class _Trainer:
@@ -199,13 +212,7 @@ class _Trainer:
         return found
 
     def _prove_frozen(self, when: str) -> None:
-        after = self._frozen_digests()
-        moved = sorted(name for name, value in self._frozen.items() if after[name] != value)
-        if moved:
-            raise StageFailed(
-                f'stage {self._context.id}: {len(moved)} frozen variables changed {when}, e.g. {moved[0]}. This is a '
-                f'defect of stagetrain or of a plugin: nothing may move what is frozen. The checkpoints are kept for inspection.'
-            )
+        prove_unmoved(self._context.id, self._frozen, self._frozen_digests(), when)
 
     def finish(self) -> StageResult:
         """Proves that nothing frozen moved, evaluates what is handed over, and returns the stage's result."""
@@ -220,12 +227,7 @@ class _Trainer:
         handed_over = self._hand_over(step, kept_best)
         outcome = self._outcome
         assert outcome is not None
-        files.write_json(self._folder / run_files.EVALUATION, outcome.metrics)
-        if outcome.detections is not None:
-            dataset = self._validation.images.dataset
-            ids = numbering.of_dataset(self._context.pipeline.data.validation, dataset)
-            files.write_json(self._folder / numbering.IMAGES_FILE, ids.skeleton(dataset))
-            files.write_json(self._folder / numbering.DETECTIONS_FILE, outcome.detections.to_coco(dataset, ids))
+        self._validation.write(outcome, self._folder)
         parts = {
             'training': self._seconds,
             'evaluation': self._evaluation_seconds,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stagetrain.config import load, schema
+from stagetrain.config import load, schema, stage_kinds
 from stagetrain.config.stages import all_stages, earlier_stages, spec_of
 from stagetrain.detectors.detector import Network
 from stagetrain.devices import setup
@@ -118,6 +118,8 @@ def _whole(pipeline: Any) -> dict[str | None, Network]:
 
 def _cells(pipeline: Any, detector: Network, stage_id: str, stage: schema.Stage) -> dict[str, str]:
     roles, _ = roles_of(pipeline, stage, stage_id, detector)
+    if not stage_kinds.trains(stage):
+        return dict.fromkeys(roles.frozen, f'{", ".join(stage_kinds.made_of(stage))}: {stage.kind}')
     reached = reached_variables(detector, stage)
     layers_reached = {name.rsplit('/', 1)[0] for name in reached}
     words = dict.fromkeys(roles.trained, 'trained') | dict.fromkeys(roles.updated, 'updated')

@@ -17,9 +17,12 @@ from stagetrain import files
 from stagetrain.errors import StagetrainError
 from stagetrain.pipeline import run_files
 from stagetrain.pipeline.jobs import ModuleOrigin
+from stagetrain.pipeline.records import OF_SEVERAL
 from stagetrain.weights import assign, class_order, sources
 
 _NUM_SHOWN = 3
+OF_RUN = ('fresh', 'stage', OF_SEVERAL)
+"""Kinds of origins that are no file outside the run directory."""
 
 
 def tensor_digests(checkpoint: pathlib.Path) -> dict[str, str]:
@@ -52,7 +55,7 @@ def source_faults(stage_folder: pathlib.Path) -> tuple[list[str], list[str]]:
       What is wrong, and remarks: files that are no longer there.
     """
     lineage, frozen = (files.read_json(stage_folder / name) for name in (run_files.LINEAGE, run_files.FROZEN))
-    given = {(origin['kind'], origin['path']) for origin in lineage.values() if origin['kind'] not in ('fresh', 'stage')}
+    given = {(origin['kind'], origin['path']) for origin in lineage.values() if origin['kind'] not in OF_RUN}
     wrong: list[str] = []
     remarks: list[str] = []
     for kind, path in sorted(given):

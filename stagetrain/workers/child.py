@@ -35,7 +35,7 @@ from stagetrain.workers.environment import prepare_environment
 
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
 IMPLEMENTATIONS = {
-    'train': 'stagetrain.training.stage:train_stage',
+    'train': 'stagetrain.training.kinds:carry_out_stage',
     'artefact': 'stagetrain.stores.making:make_artefact',
     'check': 'stagetrain.training.variables:check_model',
 }
