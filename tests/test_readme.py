@@ -108,6 +108,11 @@ HELD_BY: dict[str, str] = {
         'tests/data/test_voc_layout.py::test_every_layout_gives_the_same_data_and_is_recognised '
         'tests/data/test_convert.py::test_bccd_is_equal_in_every_form_and_back'
     ),
+    'a file of the Object Detection API, with a report of every field': (
+        'tests/bridges/tfod/test_import_verb.py::test_a_file_becomes_a_pipeline_file_and_a_report '
+        'tests/bridges/tfod/test_samples.py::test_every_sample_is_imported_or_refused_by_name '
+        'tests/bridges/tfod/test_nothing_is_dropped.py::test_no_field_is_dropped_in_silence'
+    ),
     'counts, sizes, every fault with file and object': (
         'tests/data/test_report.py::test_a_set_in_numbers '
         'tests/data/test_report.py::test_every_fault_of_a_dirty_bccd_is_found_and_none_invented '

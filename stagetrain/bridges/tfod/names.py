@@ -110,7 +110,7 @@ def _slim_ssd(extractor: Extractor, trains: bool) -> Iterator[Variable]:
     for number, level in ((2, 4), (1, 3)):
         yield Variable(f'{fpn}/smoothing_{number}/weights', f'decoder/post_hoc_{level}')
     for number, level in ((5, 6), (6, 7)):
-        yield Variable(f'FeatureExtractor/{extractor.slim}/bottom_up_block{number}/weights', f'decoder/coarser_{level}')
+        yield Variable(f'{fpn}/bottom_up_block{number}/weights', f'decoder/coarser_{level}')
     predictor = 'WeightSharedConvolutionalBoxPredictor'
     for number in range(4):
         yield Variable(f'{predictor}/BoxPredictionTower/conv2d_{number}/weights', f'head/box_convs/{number}')

@@ -201,7 +201,8 @@ class _Reader:
     def _as_meant(self, value: str, node: Node, here: str) -> str:
         """Returns a text whose backslashes are those of a Windows path so that protobuf reads them as such."""
         body = value[1:-1]
-        if '\\' not in body or not (_DRIVE.match(body) or _CONTROL.search(body) or '\\' in _ESCAPES.sub('', body)):
+        single = body.replace('\\\\', '')  # Two stand for one, as protobuf wants them.
+        if not (_DRIVE.match(body) or _CONTROL.search(single) or '\\' in _ESCAPES.sub('', single)):
             return value
         quote = value[0]
         meant = body.replace('\\\\', '\\').replace('\\', '\\\\').replace(quote, '\\' + quote)

@@ -111,11 +111,14 @@ def _manual_steps(draft: Draft, block: Block, steps: int) -> None:
         if step == 0:
             entry.remark('step', f'0: newer versions of the API refuse it; {rate:g} is the rate from the beginning')
             values[-1] = rate
+            block.say('initial_learning_rate', f'gives way to the rate of step 0, {rate:g}')
         elif boundaries and step <= boundaries[-1]:
             _unused(entry, f'{step} does not lie behind {boundaries[-1]}, the step before: the API refuses this; it is left out')
         elif step >= steps:
             _unused(entry, f'{step} lies behind the last of {steps} steps, so its rate {rate:g} is never used; it is left out')
         else:
+            if step == 1:
+                entry.say('step', '1: its rate counts from step 2 on here, the first at which a rate can change')
             boundaries.append(step)
             values.append(rate)
     if block.take('warmup', _WARMUP) and boundaries:
@@ -145,7 +148,12 @@ def _cosine(draft: Draft, block: Block, steps: int) -> None:
     total = block.take('total_steps', f'{target}.decay_steps')
     warmup = block.take('warmup_steps', f'{_WARMUP}.warmup_steps')
     hold = block.take('hold_base_rate_steps', f'{target}.decay_steps', f'{target}.offset')
-    decay = max(total - warmup - hold, 1)
+    decay = total - warmup - hold
+    if decay < 1:
+        text = f'{total} is less than warmup_steps and hold_base_rate_steps, {warmup + hold}: the API refuses this'
+        block.say('total_steps', text)
+        block.remark('total_steps', text)
+        decay = 1
     draft.put(f'{_RATE}.type', 'cosine')
     draft.put(target, {'initial_learning_rate': base, 'decay_steps': decay, 'offset': warmup + hold})
     if hold:

@@ -249,6 +249,10 @@ def test_moving_averages_are_on_where_the_file_is_silent(tmp_path: pathlib.Path)
         ('schedule { step: 0 learning_rate: 0.1 }', {'type': 'constant', 'constant': {'learning_rate': 0.1}}),
         ('', {'type': 'constant', 'constant': {'learning_rate': 0.0003}}),
         (
+            'schedule { step: 1 learning_rate: 0.1 }',
+            {'type': 'stepwise', 'stepwise': {'boundaries': [1], 'values': [0.0003, 0.1]}},
+        ),
+        (
             'schedule { step: 0 learning_rate: 0.1 } schedule { step: 500 learning_rate: 0.01 }',
             {'type': 'stepwise', 'stepwise': {'boundaries': [499], 'values': [0.1, 0.01]}},
         ),
@@ -277,6 +281,14 @@ def test_a_cosine_begins_behind_its_warm_up(tmp_path: pathlib.Path) -> None:
     assert train['learning_rate'] == {'type': 'cosine', 'cosine': cosine}
     assert train['warmup'] == {'type': 'linear', 'linear': {'warmup_steps': 50, 'warmup_learning_rate': 0.013333}}
     assert train['batch_size'] == 32  # The API's default.
+
+
+def test_a_cosine_that_ends_before_its_warm_up(tmp_path: pathlib.Path) -> None:
+    """The warm-up of a file that has none is 10,000 steps long."""
+    text = files.PYRAMID.replace('warmup_learning_rate: .013333 warmup_steps: 50', '')
+    result = imported(tmp_path, text)
+    assert any('total_steps: 500 is less than warmup_steps and hold_base_rate_steps, 10000' in line for line in result.remarks)
+    assert yaml.safe_load(result.pipeline)['train']['warmup']['linear']['warmup_steps'] == 500
 
 
 def test_rms_prop_with_an_exponential_schedule(tmp_path: pathlib.Path) -> None:

@@ -95,7 +95,10 @@ def dropped(path: pathlib.Path, copy: pathlib.Path, choices: Choices, importing:
             silent += [] if change.path.rpartition('.')[2] in str(error) else [f'{change.path}: {error}']
             continue
         entry = {entry.path: entry for entry in changed.entries}.get(change.path)
-        is_reported = entry is None or (entry.kind is not Kind.MAPPED and entry.value != found[change.path].value)
+        former = found[change.path]
+        is_reported = (
+            entry is None or entry.kind is not former.kind or (entry.kind is not Kind.MAPPED and entry.value != former.value)
+        )
         if keys(changed) == keys(plain) and not is_reported:
             silent.append(change.path)
     return number, silent

@@ -107,6 +107,7 @@ def test_extensions_are_unknown_fields(tmp_path: pathlib.Path) -> None:
     [
         (r'"C:\Users\new\label_map.pbtxt"', r'C:\Users\new\label_map.pbtxt'),
         (r'"C:\\Users\\label_map.pbtxt"', r'C:\Users\label_map.pbtxt'),
+        (r'"D:\\train\\annotations\\new.record"', r'D:\train\annotations\new.record'),
         (r"'..\data\train'", r'..\data\train'),
         (r'"data\train"', r'data\train'),
         (r'"C:\data\"', 'C:\\data\\'),
