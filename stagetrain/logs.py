@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from absl import logging as absl_logging
 from absl.logging import converter
 
-from stagetrain import outputs, standard_error
+from stagetrain import outputs
 from stagetrain.flags import FLAGS
 
 _installed: _Handler | None = None
@@ -95,11 +95,9 @@ def keep_in_log_dir(program: str) -> None:
 
 
 def show(line: str) -> None:
-    """Shows the person a line of a child's log, as lines of this process's own."""
+    """Shows the person a line of a child's log; in a program that is not ours nobody asked for it."""
     if _installed is not None:
         _installed.show(line)
-    else:
-        standard_error.write(line)
 
 
 def are_shown() -> bool:

@@ -1,6 +1,6 @@
 """What each verb takes, without importing what it does.
 
-options = command_line.parsed(parser, ['run', 'four.yaml', '--only=rpn_1'])
+options = command_line.parsed(parser(), ['run', 'four.yaml', '--only=rpn_1'], parser)
 options.command, options.config, options.only      # 'run', Path('four.yaml'), 'rpn_1'
 """
 

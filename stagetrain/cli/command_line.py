@@ -2,7 +2,7 @@
 
 parser = Parser(prog='stagetrain')
 verbs = parser.add_subparsers(dest='command', metavar='VERB')
-options = parsed(make_parser, ['run', 'four.yaml', '--verbosity=1', '--tint=3'])     # --tint: of a plugin in four.yaml
+options = parsed(parser, ['run', 'four.yaml', '--verbosity=1', '--tint=3'], make_parser)     # --tint: of a plugin in four.yaml
 """
 
 from __future__ import annotations
@@ -80,17 +80,17 @@ def add_verb(verbs: argparse._SubParsersAction[Parser], name: str, text: str, ex
     return parser
 
 
-def parsed(make_parser: Callable[[], Parser], words: Sequence[str]) -> argparse.Namespace:
+def parsed(parser: Parser, words: Sequence[str], make_parser: Callable[[], Parser]) -> argparse.Namespace:
     """Parses a command's words; where an option is not known, plugins that its files name are asked for flags.
 
     Args:
-      make_parser: makes the parser, with the flags that are defined at that moment.
+      parser: the parser of the command line.
       words: the command line, without the program.
+      make_parser: makes the parser again, with the flags that plugins have defined by then.
 
     Raises:
       SystemExit: as argparse does: with 0 after help, with 2 and a message when the words are wrong.
     """
-    parser = make_parser()
     try:
         words = FLAGS.read_flags_from_files(list(words), force_gnu=True)
     except (flags.Error, ValueError) as error:

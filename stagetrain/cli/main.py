@@ -21,8 +21,8 @@ from types import FrameType
 import rich.console
 
 from stagetrain import flags, logs, standard_error
+from stagetrain.cli import arguments as arguments_of
 from stagetrain.cli import command_line, streams
-from stagetrain.cli.arguments import parser
 from stagetrain.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, ConfigError, StagetrainError
 from stagetrain.workers import quiet
 
@@ -39,9 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:  # Neither `python -W` nor PYTHONWARNINGS asks for them.
         warnings.simplefilter('ignore')  # Of libraries, about what no user of theirs can change; logs hold them.
     words = sys.argv[1:] if arguments is None else arguments
-    with flags.of_command(command_line.options_of(parser())), logs.of_process(_show_log):
+    whole = arguments_of.parser()
+    with flags.of_command(command_line.options_of(whole)), logs.of_process(_show_log):
         try:
-            options = command_line.parsed(parser, words)
+            options = command_line.parsed(whole, words, arguments_of.parser)
         except KeyboardInterrupt:  # While a plugin was imported.
             return EXIT_INTERRUPTED
         return _main(options, is_process=arguments is None)
@@ -291,7 +292,7 @@ def _completion(options: argparse.Namespace, console: rich.console.Console) -> i
     from stagetrain.cli import completion
 
     del console
-    print(completion.script(options.shell, parser()), end='')
+    print(completion.script(options.shell, arguments_of.parser()), end='')
     return EXIT_DONE
 
 

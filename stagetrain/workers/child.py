@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import os
 import pathlib
 import select
@@ -33,6 +34,7 @@ from stagetrain.pipeline.answers import DoneMessage, Emit, FailedMessage, LogMes
 from stagetrain.pipeline.jobs import Job, WorkJob, read_job
 from stagetrain.workers.environment import prepare_environment
 
+_log = absl_logging.get_absl_logger()
 EVENTS_VARIABLE = 'STAGETRAIN_EVENTS_FD'
 IMPLEMENTATIONS = {
     'train': 'stagetrain.training.kinds:carry_out_stage',
@@ -68,18 +70,18 @@ def _logged(job: Job, emit: Emit) -> Iterator[Emit]:
         logs.keep_in_log_dir('stagetrain_child')
     name, version = job.id if isinstance(job, WorkJob) else 'all stages', stagetrain.__version__
     given = ' '.join(job.flags) or 'none'
-    absl_logging.info('%s: job %s, process %d, stagetrain %s; flags: %s', name, job.kind, os.getpid(), version, given)
+    _log.info('%s: job %s, process %d, stagetrain %s; flags: %s', name, job.kind, os.getpid(), version, given)
 
     def tell(message: Message) -> None:
-        absl_logging.info('%s', _described(name, message))
+        _log.info('%s', _described(name, message))
         emit(message)
 
     try:
         yield tell
     except StagetrainError as error:
-        absl_logging.log(absl_logging.INFO if isinstance(error, Interrupted) else absl_logging.ERROR, '%s: %s', name, error)
+        _log.log(logging.INFO if isinstance(error, Interrupted) else logging.ERROR, '%s: %s', name, error)
         raise
-    absl_logging.info('%s: job %s is done', name, job.kind)
+    _log.info('%s: job %s is done', name, job.kind)
 
 
 def _described(name: str, message: Message) -> str | None:

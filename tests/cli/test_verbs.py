@@ -62,7 +62,7 @@ def test_every_help_has_one_example_that_parses() -> None:
         (example,) = re.findall(r'^Example: (.*)$', verb.format_help(), re.MULTILINE)
         program, *words = shlex.split(example.partition(' > ')[0])
         assert f'{program} {" ".join(words)} '.startswith(f'{verb.prog} '), verb.prog
-        assert command_line.parsed(arguments.parser, words).command == words[0]
+        assert command_line.parsed(arguments.parser(), words, arguments.parser).command == words[0]
 
 
 def test_every_argument_of_every_verb_is_described() -> None:
