@@ -84,11 +84,22 @@ def _carry_out(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except OSError as error:
-        if error.errno not in _OF_THE_PLACE:
+        text = _of_the_place(error)
+        if text is None:
             raise
-        text = _OF_THE_PLACE[error.errno] or error.strerror
-        streams.say(f'stagetrain {options.command}: {error.filename or "a file"}: {text}')
+        streams.say(f'stagetrain {options.command}: {text}')
         return EXIT_BAD_INPUT
+
+
+def _of_the_place(error: OSError) -> str | None:
+    """Returns what a path or a disk does not allow, in words; None for an error of another kind."""
+    if error.errno in _OF_THE_PLACE:
+        return f'{error.filename or "a file"}: {_OF_THE_PLACE[error.errno] or error.strerror}'
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return 'the working directory is gone, and paths start from it; change to one that is there'
+    return None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -22,6 +22,7 @@ import rich.table
 import rich.text
 
 _ANY_WIDTH = 10_000
+_USUAL_WIDTH = 80
 _OBEYED = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]')
 """Control characters, and those that separate lines or turn the direction of writing."""
 
@@ -46,6 +47,8 @@ def say(text: str) -> None:
 def console() -> rich.console.Console:
     """Returns the printer to standard output: a name such as `[/x]` is shown as it is; a terminal obeys Rich alone."""
     made = rich.console.Console(markup=False, emoji=False)
+    if made.width < 1:  # COLUMNS=0, as some shells of editors set it: nothing at all would be printed.
+        made.width = _USUAL_WIDTH
     made.push_render_hook(_HarmlessContent())
     return made
 

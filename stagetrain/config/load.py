@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import os
 import pathlib
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -312,6 +313,9 @@ def _with_absolute_artefact_paths(stage: Node) -> Node:
     return stage
 
 
+_URL = re.compile(r'[A-Za-z][A-Za-z0-9+.-]+://')
+
+
 def _with_absolute_paths(root: Node) -> Node:
     for part in ('train', 'validation'):
         for key in ('path', 'images', 'class_file'):
@@ -327,7 +331,14 @@ def _with_absolute_paths(root: Node) -> Node:
 def _absolute(node: Node) -> Node:
     if not isinstance(node.value, str) or not node.value:
         return node
-    return Node(document.absolute(node.value, node.place.folder), node.place)
+    if _URL.match(node.value):
+        raise ConfigError(f"{node.place}: found the URL '{node.value}'; expected a path. Nothing is downloaded: fetch it first")
+    return Node(document.absolute(_from_home(node.value), node.place.folder), node.place)
+
+
+def _from_home(path: str) -> str:
+    """Returns a path whose `~` or `~/` at its beginning is the user's home, as in a shell; of other users' nothing is known."""
+    return os.path.expanduser(path) if path == '~' or path.startswith('~/') else path
 
 
 def _with_local_plugins(node: Node) -> Node:

@@ -15,7 +15,7 @@ import pydantic
 
 from stagetrain.config import document
 from stagetrain.config.document import Node, Place
-from stagetrain.config.options import UNKNOWN_BRANCH
+from stagetrain.config.options import UNKNOWN_BRANCH, OneOf
 from stagetrain.errors import ConfigError, known_names, suggestion
 
 Model = TypeVar('Model', bound=pydantic.BaseModel)
@@ -120,10 +120,22 @@ def _problem(
         found = f'found {_show(detail["ctx"]["tag"])}, expected one of {known_names(tags)}.'
         return _type_problem(f'{found}{suggestion(detail["ctx"]["tag"], tags)}', path, node)
     expected = _EXPECTED.get(detail['type']) or detail['msg'].removeprefix('Input should be ').removeprefix('a valid ')
+    if expected == 'a mapping' and (types_there := _types(_candidates(model, detail['loc']))):
+        expected = _choice(detail['input'], types_there)
+    if expected == 'a list' and isinstance(detail['input'], str | int | float):
+        expected = f'a list, such as [{detail["input"]!r}]'
     if detail['type'] == 'too_short':
         expected = f'at least {detail["ctx"]["min_length"]}'
     nearest = suggestion(str(detail['input']), _choices(detail)) if detail['type'] == 'literal_error' else ''
     return path, node.place, f'found {_show(detail["input"])}; expected {expected}{"." if nearest else ""}{nearest}'
+
+
+def _choice(found: Any, types: Collection[str]) -> str:
+    """Returns what stands for a choice by `type`, where something else than a mapping was found."""
+    if isinstance(found, str) and found in types:
+        return f'a mapping: {{type: {found}}}'
+    nearest = suggestion(found, types) if isinstance(found, str) else ''
+    return f'a mapping whose type is one of {known_names(types)}{nearest and "."}{nearest}'
 
 
 def _type_problem(text: str, path: Path, node: Node) -> tuple[Path, Place, str]:
@@ -155,12 +167,25 @@ def _keys(node: Node) -> Collection[str | int]:
 
 def _known_keys(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> set[str]:
     """Returns the keys known at pydantic's location; in a choice by `type` only those of the type that was chosen."""
+    return {key for candidate in _candidates(model, location) if _is_model(candidate) for key in _fields(candidate)}
+
+
+def _types(candidates: Collection[Any]) -> set[str]:
+    """Returns the types of a choice by `type`: a class for each, or one with a field for each; none where it is no choice."""
+    models = [candidate for candidate in candidates if _is_model(candidate) and 'type' in candidate.model_fields]
+    if len(models) > 1:
+        return {tag for tag in map(_tag, models) if tag is not None}
+    return {name for candidate in models if issubclass(candidate, OneOf) for name in _fields(candidate)} - {'type'}
+
+
+def _candidates(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> list[Any]:
+    """Returns the types that a value at pydantic's location may have."""
     candidates: list[Any] = [model]
     for part in location:
         chosen = [candidate for candidate in candidates if _is_model(candidate) and _tag(candidate) == part]
         inner = [inner for candidate in candidates for inner in _inside(candidate, part)]
         candidates = chosen or inner or candidates  # Names of other union members lead nowhere.
-    return {key for candidate in candidates if _is_model(candidate) for key in _fields(candidate)}
+    return candidates
 
 
 def _tag(model: type[pydantic.BaseModel]) -> str | None:

@@ -15,14 +15,19 @@ import numpy as np
 
 from stagetrain.data import box_causes
 from stagetrain.data.annotation import BOX_KINDS, BadItem, Dataset, Kind
+from stagetrain.data.csv_lines import EVIDENCE_FIELDS
+from stagetrain.data.images import SUFFIXES
 from stagetrain.data.places import is_clutter
 
 MAX_FILES_SEARCHED = 100_000
+_ANNOTATION_FOLDERS = ('annotations', 'annots', 'labels')
 _NUM_SHOWN = 6
 _SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
 
 
-def likely(kind: str, items: Sequence[BadItem], dataset: Dataset, form: str, root: str = '') -> str:
+def likely(
+    kind: str, items: Sequence[BadItem], dataset: Dataset, form: str, root: str = '', *, has_image_folder: bool = True
+) -> str:
     """Returns the likely cause of the faults of one kind, '' where the data tell none.
 
     Args:
@@ -31,11 +36,12 @@ def likely(kind: str, items: Sequence[BadItem], dataset: Dataset, form: str, roo
       dataset: What they were found in, with its other faults.
       form: As what the four numbers of a box are read: `box_causes.CORNERS` or `SIZES`.
       root: Where images that are missing may lie.
+      has_image_folder: Whether the data source can name the folder of the images.
     """
     if kind in BOX_KINDS:
         return _of_boxes(dataset, form)
     if kind == Kind.MISSING:
-        return _of_missing(items, root)
+        return _of_missing(items, root, has_image_folder)
     find = _CAUSES.get(kind)
     return find(items, dataset) if find else ''
 
@@ -104,12 +110,11 @@ def _of_fields(items: Sequence[BadItem], dataset: Dataset) -> str:
         return 'the lines look like filename,width,height,class,xmin,ymin,xmax,ymax: write that line above them as the header'
     if rows and all(len(row) == 5 for row in rows):
         return 'every line lacks one field, likely the class'
-    counts = collections.Counter(len(row) for row in rows)
-    return (
-        f'most of them have {counts.most_common(1)[0][0]} fields: columns are missing, too many, or a name holds a comma'
-        if rows
-        else ''
-    )
+    if not rows:
+        return ''
+    count = collections.Counter(len(row) for row in rows).most_common(1)[0][0]
+    or_more = ' or more' if count == EVIDENCE_FIELDS else ''
+    return f'most of them have {count}{or_more} fields: columns are missing, too many, or a name holds a comma'
 
 
 def _of_numbers(items: Sequence[BadItem], dataset: Dataset) -> str:
@@ -154,24 +159,39 @@ def _of_sizes(items: Sequence[BadItem], dataset: Dataset) -> str:
     return f'{len(rows)} images were scaled, cropped or turned after they were annotated'
 
 
-def _of_missing(items: Sequence[BadItem], root: str) -> str:
+def _of_missing(items: Sequence[BadItem], root: str, has_image_folder: bool) -> str:
     """Looks for images of the same name elsewhere: in another folder, or with another suffix."""
-    missing = [str(item.evidence[0]) for item in items if item.evidence]
+    missing = [str(item.evidence[-1]) for item in items if item.evidence]
     if not missing or not os.path.isdir(root):
         return ''
+    if os.path.basename(os.path.abspath(root)).lower() in _ANNOTATION_FOLDERS and not has_image_folder:
+        return f'{root} holds annotations alone: name the folder that it lies in'
     there = _files_below(root)
     names = [os.path.basename(path.replace('\\', '/')) for path in missing]
     folders = collections.Counter(there[name] for name in names if name in there)
     if folders:
         folder, count = folders.most_common(1)[0]
-        return f'{count} of {len(missing)} lie in {folder}: name that folder as the one of the images'
-    stems: dict[str, str] = {os.path.splitext(name)[0]: name for name in there}
+        named = next(path for path, name in zip(missing, names, strict=True) if there.get(name) == folder)
+        return f'{count} of {len(missing)} lie in {folder}: {_remedy_for(folder, named, has_image_folder)}'
+    stems: dict[str, str] = {os.path.splitext(name)[0]: name for name in there if name.lower().endswith(SUFFIXES)}
     others = [stems[stem] for stem in (os.path.splitext(name)[0] for name in names) if stem in stems]
     if others:
         return (
             f'{len(others)} of {len(missing)} are there under another suffix, as {others[0]}: write the names that the files have'
         )
     return f'none of {len(missing)} is anywhere in {root}: the images were not copied, or lie elsewhere'
+
+
+def _remedy_for(folder: str, named: str, has_image_folder: bool) -> str:
+    """Returns what to do about images that lie in a folder and are named with another."""
+    inner = os.path.dirname(named.replace('\\', '/'))
+    if not has_image_folder:
+        return f'move or link them to where they are named, such as {named}'
+    if not inner:
+        return 'name that folder as the one of the images'
+    if folder.endswith(f'/{inner}'):
+        return f'name {folder.removesuffix(f"/{inner}")} as the folder of the images'
+    return f'they are named as {named}; write names that begin in the folder of the images'
 
 
 def _files_below(root: str) -> dict[str, str]:

@@ -125,9 +125,8 @@ def splits(source: schema.DataSource) -> tuple[str, ...]:
 
 
 def has_header(file: pathlib.Path) -> bool:
-    """Returns whether the first line of a CSV file names all columns that a box needs, and not those of Open Images."""
-    header = csv_lines.first_row(file)
-    return not _missing(_places(header)) and not {_plain(name) for name in header} >= _OPEN_IMAGES
+    """Returns whether the first line of a CSV file names all columns that a box needs."""
+    return not _missing(_places(csv_lines.first_row(file)))
 
 
 def _plain(name: str) -> str:
@@ -156,6 +155,11 @@ def _columns_of(file: pathlib.Path) -> _Columns:
     if missing:
         known = '; '.join(f'{what}: {", ".join(NAMES[what])}' for what in missing)
         raise DataError(f'{file}: line 1: the header has {known_names(header)}, expected columns also for {known}')
+    if {_plain(name) for name in header} >= _OPEN_IMAGES:
+        raise DataError(
+            f'{file}: line 1: the header is that of Open Images, whose boxes are fractions of the image and whose images have no '
+            f'suffix; expected boxes in pixels and names of files. Write the lines as {",".join(_HEADER)}'
+        )
     return _Columns(places, len(header), not set(_EDGES) <= places.keys())
 
 

@@ -19,7 +19,7 @@ from stagetrain.data.text_files import decoded
 from stagetrain.errors import DataError, known_names, suggestion
 
 CLASS_FILE = 'classes.csv'
-_EVIDENCE_FIELDS, _EVIDENCE_LENGTH = 12, 40
+EVIDENCE_FIELDS, _EVIDENCE_LENGTH = 12, 40
 
 
 def rows(file: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
@@ -120,7 +120,7 @@ def classes_of(file: pathlib.Path) -> tuple[str, ...]:
 
 def evidence(row: Sequence[str]) -> Evidence:
     """Returns the fields of a line, as far as a cause may be worked out from them."""
-    return tuple(field[:_EVIDENCE_LENGTH] for field in row[:_EVIDENCE_FIELDS])
+    return tuple(field[:_EVIDENCE_LENGTH] for field in row[:EVIDENCE_FIELDS])
 
 
 def name_in(folder: str, path: str, place: str) -> str:

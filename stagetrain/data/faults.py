@@ -52,9 +52,13 @@ def by_kind(dataset: Dataset, source: schema.DataSource) -> tuple[FaultGroup, ..
     items = collections.defaultdict(list)
     for item in dataset.bad:
         items[item.kind].append(item)
-    form = specs.data_format(_format(source)).box_form
+    spec = specs.data_format(_format(source))
+    has_folder = 'images' in spec.reads
     root = source.path if os.path.isdir(source.path) else os.path.dirname(source.path) or '.'
-    groups = [FaultGroup(kind, tuple(found), causes.likely(kind, found, dataset, form, root)) for kind, found in items.items()]
+    groups = [
+        FaultGroup(kind, tuple(found), causes.likely(kind, found, dataset, spec.box_form, root, has_image_folder=has_folder))
+        for kind, found in items.items()
+    ]
     return tuple(sorted(groups, key=lambda group: (-len(group.items), group.kind)))
 
 

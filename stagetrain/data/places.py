@@ -128,7 +128,7 @@ def _missing(path: str, place: str, element: str) -> Unusable:
         return Unusable(element, f"'{place}': {_of_link(part)}", Kind.LINK, (path,))
     if os.path.isdir(path):
         return Unusable(element, f"'{place}' is a folder, expected a file", Kind.MISSING, (path,))
-    return Unusable(element, f"no such file: '{place}'", Kind.MISSING, (path,))
+    return Unusable(element, f"no such file: '{place}'", Kind.MISSING, (path, place))
 
 
 def _of_link(link: str) -> str:

@@ -120,7 +120,18 @@ def _seen(source: schema.DataSource) -> str:
     splits = [part.split for part in parts(source) if part.split is not None and source.split is None]
     if splits:
         return f'it is none of them without a split; set split to one of {", ".join(splits)}'
-    return f'it is none of them: {_in_words(path)}; give the format, or another path'
+    inner = _data_sets_in(path)
+    remedy = f'name one of the data sets in it: {", ".join(inner)}' if inner else 'give the format, or another path'
+    return f'it is none of them: {_in_words(path)}; {remedy}'
+
+
+def _data_sets_in(path: str) -> list[str]:
+    """Returns the folders of a folder that are data sets, as `VOCdevkit` holds them."""
+    if not os.path.isdir(path):
+        return []
+    folders = sorted(entry.path for entry in os.scandir(path) if entry.is_dir() and not is_clutter(entry.name))
+    sources = (schema.DataSource(format=AUTO, path=folder) for folder in folders[:NUM_SHOWN])
+    return [source.path for source in sources if any(_match(name, source) for name in specs.formats())]
 
 
 def _in_words(path: str) -> str:

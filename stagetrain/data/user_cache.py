@@ -27,7 +27,7 @@ _MAX_TEMPORARY_S = 24 * 3600
 
 
 def folder(environ: Mapping[str, str] | None = None) -> pathlib.Path | None:
-    """Returns the folder, which need not be there; None where nothing is to be kept, or the user has no home.
+    """Returns the folder, which need not be there; None where nothing is to be kept, or the user's home is not there.
 
     Args:
       environ: the environment; None: the process's.
@@ -39,7 +39,7 @@ def folder(environ: Mapping[str, str] | None = None) -> pathlib.Path | None:
     base = pathlib.Path(environ.get('XDG_CACHE_HOME', ''))
     if not base.is_absolute():  # The XDG specification has relative ones ignored.
         home = environ.get('HOME', '') or os.path.expanduser('~')
-        if not os.path.isabs(home):
+        if not os.path.isdir(home):
             return None
         base = pathlib.Path(home) / '.cache'
     return base / 'stagetrain'

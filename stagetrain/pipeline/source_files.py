@@ -80,9 +80,12 @@ def fault(kind: str, given: pathlib.Path) -> str | None:
     expected = f'expected {described[0].lower()}{described[1:]}'.rstrip('.')
     if kind in _TENSORFLOW and given.suffix == '.index':
         given = given.with_suffix('')
+    by_name = _by_name(kind, given)
+    if by_name is not None:
+        return f'{given}: {by_name.what}; {expected}. Remedy: {by_name.remedy}'
     found = files_of(given)
     if not found:
-        return f'{given}: no such file; {expected}'
+        return f'{given}: {"a folder without files" if given.is_dir() else "no such file"}; {expected}'
     if kind == 'keras_h5' and given.is_dir():
         return f'{given}: a folder; {expected}. Remedy: name the file in it'
     told = _telling(kind, given, found)
@@ -95,6 +98,25 @@ def fault(kind: str, given: pathlib.Path) -> str | None:
         return f'{wrong[0]}: {wrong[1].what}; {expected}. Remedy: {wrong[1].remedy}'
     missing = _missing_shard(told)
     return f'{missing}: no such file, a part of this checkpoint. Remedy: copy all of its files' if missing else None
+
+
+def _by_name(kind: str, given: pathlib.Path) -> Finding | None:
+    """Tells what a file is whose name alone says that it is not what to name: one of several of a checkpoint, or a graph."""
+    if not given.is_file() or kind not in ('keras_h5', *_TENSORFLOW):
+        return None
+    if given.suffix == '.onnx':
+        return Finding('a model of ONNX', 'name the weights that it was converted from')
+    if kind == 'keras_h5':
+        return None
+    if _is_shard(given):
+        return Finding('a part of a checkpoint', f'name what its files begin with, {_SHARD.sub("", str(given))}')
+    if given.suffix == '.meta':
+        return Finding('the graph of a checkpoint', f'name what its files begin with, {given.with_suffix("")}')
+    if given.name == 'checkpoint':
+        return Finding('the list of the checkpoints of a folder', f'name the folder, {given.parent}')
+    if given.name == 'saved_model.pb':
+        return Finding('the graph of a SavedModel', f'name its folder as saved_model: {given.parent}')
+    return Finding('a frozen graph', 'name the checkpoint that it was made of') if given.suffix == '.pb' else None
 
 
 def _telling(kind: str, given: pathlib.Path, found: list[pathlib.Path]) -> list[pathlib.Path]:

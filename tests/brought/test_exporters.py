@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 from tests.brought import sets
 from tests.brought.case import Case, Hold, Step, each
@@ -58,6 +59,32 @@ def _one_of_five(folder: pathlib.Path) -> None:
     sets.coco(folder / 'a.json', {f'{n}.jpg': [[5, 5, 20, 20] if n < 5 else [5, 5, 0, 20]] for n in range(1, 6)})
 
 
+def _open_images(folder: pathlib.Path) -> None:
+    sets.image(folder / 'images' / 'a1.jpg')
+    header = 'ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside'
+    sets.write(folder / 'boxes.csv', f'{header}\na1,xclick,/m/01g317,1,0.1,0.5,0.2,0.6,0,0,0,0,0\n')
+
+
+def _moved_images(folder: pathlib.Path) -> None:
+    sets.coco(folder / 'a.json', {'train/1.jpg': [[5, 5, 20, 20]]})
+    (folder / 'elsewhere').mkdir()
+    (folder / 'train').rename(folder / 'elsewhere' / 'train')
+
+
+def _coco_named(name: str) -> Callable[[pathlib.Path], object]:
+    def make(folder: pathlib.Path) -> None:
+        text = sets.coco(folder / 'a.json', {'1.jpg': [[5, 5, 20, 20]]}).read_text()
+        sets.write(folder / 'a.json', text.replace('1.jpg', name))
+
+    return make
+
+
+def _voc_moved(folder: pathlib.Path) -> None:
+    sets.voc(folder / 'data', ['1'])
+    (folder / 'data' / 'pics').mkdir()
+    (folder / 'data' / 'JPEGImages' / '1.jpg').rename(folder / 'data' / 'pics' / '1.jpg')
+
+
 CASES = [
     Case(
         'csv with semicolons',
@@ -105,6 +132,53 @@ CASES = [
         'coco with other class names than asked for',
         lambda folder: sets.coco(folder / 'a.json', {'1.jpg': [[5, 5, 20, 20]]}, ['person']),
         Step('data check a.json --classes cat,dog', code=2, says=['person', 'cat', 'dog']),
+    ),
+    Case(
+        'open images',
+        _open_images,
+        Step(
+            'data check boxes.csv',
+            code=2,
+            says=[r'boxes\.csv: line 1', 'Open Images', 'fractions', 'filename,width,height,class'],
+        ),
+    ),
+    Case(
+        'csv of many columns',
+        lambda folder: sets.csv(folder / 'boxes.csv', [','.join(['1.jpg', *'1' * 19])] * 2),
+        Step('data check boxes.csv', code=2, says=['most of them have 12 or more fields', 'found 20']),
+    ),
+    Case(
+        'coco with the folder of its images moved',
+        _moved_images,
+        Step(
+            'data check a.json', code=2, says=[r'1 of 1 lie in \./elsewhere/train: name \./elsewhere as the folder of the images']
+        ),
+        Step('data check a.json --images elsewhere', says=['images 1;', '0 faults']),
+    ),
+    Case(
+        'coco with links to a web page',
+        _coco_named('http://images.cocodataset.org/val2017/1.jpg'),
+        Step('data check a.json', code=2, says=['no such file', 'named as http://images', 'begin in the folder of the images']),
+    ),
+    Case(
+        'voc with images in another folder',
+        _voc_moved,
+        Step(
+            'data check data',
+            code=2,
+            says=[r'lie in data/pics: move or link them to where they are named, such as JPEGImages/1\.jpg'],
+        ),
+    ),
+    Case(
+        'the folder of annotations alone',
+        lambda folder: sets.voc(folder / 'data'),
+        Step('data check data/Annotations', code=2, says=['holds annotations alone: name the folder that it lies in']),
+    ),
+    Case(
+        "the development kit's folder above all",
+        lambda folder: [sets.voc(folder / 'VOCdevkit' / year) for year in ('VOC2007', 'VOC2012')],
+        Step('data check VOCdevkit', code=2, says=['name one of the data sets in it: VOCdevkit/VOC2007, VOCdevkit/VOC2012']),
+        Step('data check VOCdevkit/VOC2007', says=['images 2;', '0 faults']),
     ),
     Case(
         'coco with paths of Windows',

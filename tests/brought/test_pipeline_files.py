@@ -48,6 +48,36 @@ CHECK = 'check four.yaml'
 LINE = TEXT.splitlines().index('  steps: 8') + 1
 
 CASES = [
+    Case(
+        'a word in place of a choice',
+        _replaced('optimizer: {type: sgd, sgd: {momentum: 0.9}}', 'optimizer: sgd'),
+        Step(CHECK, code=2, says=[r"train\.optimizer: found 'sgd' \(text\); expected a mapping: \{type: sgd\}"]),
+    ),
+    Case(
+        'a number in place of a schedule',
+        _replaced('learning_rate: {type: constant, constant: {learning_rate: 0.01}}', 'learning_rate: 1e-3'),
+        Step(CHECK, code=2, says=['found 0.001 .number.; expected a mapping whose type is one of constant, cosine']),
+    ),
+    Case(
+        'the name of a network alone',
+        _pipeline(f'model: faster_rcn\n{TEXT[TEXT.index("data:") :]}'),
+        Step(CHECK, code=2, says=['model: found .faster_rcn.', r"Did you mean 'faster_rcnn'\?"]),
+    ),
+    Case(
+        'one class without brackets',
+        _replaced('classes: [thing]', 'classes: thing'),
+        Step(CHECK, code=2, says=[r"data\.classes: found 'thing' \(text\); expected a list, such as \['thing'\]"]),
+    ),
+    Case(
+        "the user's home as ~",
+        _replaced('path: data, split: trainval', 'path: ~/data, split: trainval'),
+        Step('plan four.yaml', says=['2 training images'], environ={'HOME': '.'}),
+    ),
+    Case(
+        'weights at a url',
+        _replaced('keras_h5: weights.h5', 'keras_h5: https://storage.googleapis.com/x/vgg16.h5'),
+        Step(CHECK, code=2, says=[r'four\.yaml:\d+: found the URL .https://storage', 'Nothing is downloaded']),
+    ),
     Case('windows line ends', _pipeline(TEXT.replace('\n', '\r\n')), Step(CHECK, says=[CORRECT])),
     Case('a byte order mark', _pipeline(b'\xef\xbb\xbf' + TEXT.encode()), Step(CHECK, says=[CORRECT])),
     Case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Callable
 
 from tests.brought import sets
@@ -21,6 +22,15 @@ def _project(folder: pathlib.Path) -> None:
 
 def _finished(folder: pathlib.Path) -> None:
     project.make_project(folder).run()
+
+
+def _weights_by_their_parts(folder: pathlib.Path) -> None:
+    project.make_project(folder)
+    for name in ('ck/model.ckpt-1.index', 'ck/model.ckpt-1.data-00000-of-00001', 'ck/model.ckpt-1.meta', 'ck/checkpoint'):
+        sets.write(folder / name, b'\x00table')
+    for name in ('sm/saved_model.pb', 'frozen_inference_graph.pb', 'a.onnx'):
+        sets.write(folder / name, b'\n\x1f\n\x0cimage_tensor')
+    (folder / 'empty').mkdir()
 
 
 def _coco(folder: pathlib.Path) -> None:
@@ -153,6 +163,26 @@ REFUSED = [
     ),
     Case('weights that are a folder', _project, Step('weights show data', code=2, says=['data'])),
     Case('weights that are an image', _project, Step('weights show data/JPEGImages/a.jpg', code=2, says=['a.jpg'])),
+    Case(
+        'what is named is one of several files',
+        _weights_by_their_parts,
+        *(
+            Step(f"plan four.yaml --set 'sources.imagenet={{{kind}: {name}}}'", code=2, says=[re.escape(name), *says])
+            for kind, name, says in (
+                (
+                    'checkpoint',
+                    'ck/model.ckpt-1.data-00000-of-00001',
+                    ['a part of a checkpoint', r'begin with, .*/ck/model\.ckpt-1$'],
+                ),
+                ('tf1_checkpoint', 'ck/model.ckpt-1.meta', [r'begin with, .*/ck/model\.ckpt-1$']),
+                ('checkpoint', 'ck/checkpoint', ['name the folder, .*/ck$']),
+                ('saved_model', 'sm/saved_model.pb', ['name its folder as saved_model: .*/sm$']),
+                ('checkpoint', 'frozen_inference_graph.pb', ['a frozen graph']),
+                ('keras_h5', 'a.onnx', ['a model of ONNX']),
+                ('checkpoint', 'empty', ['a folder without files']),
+            )
+        ),
+    ),
     Case('weights of nothing', _project, Step('weights diff none.h5 weights.h5', code=2, says=['none.h5'])),
 ]
 

@@ -113,6 +113,7 @@ CASES = [
         Step('compare four.yaml --run_dir run', says=['joint', 'unshared', 'four'], environ=NARROW, changes=RUN_FILES),
     ),
     Case('a terminal of one column', _finished, Step('status run', environ={'COLUMNS': '1'})),
+    Case('no columns at all', _finished, Step('status run', says=['detector_2', 'done'], environ={'COLUMNS': '0'})),
     Case('columns that are no number', _finished, Step('status run', says=['detector_2'], environ={'COLUMNS': 'wide'})),
 ]
 

@@ -124,6 +124,16 @@ def test_what_a_path_does_not_allow_is_told_and_other_errors_keep_their_tracebac
             main.main(['schema'])
 
 
+def test_a_working_directory_that_is_gone_is_told(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    assert main.main(['plan', '../four.yaml']) == 2
+    assert capsys.readouterr().err.startswith('stagetrain plan: the working directory is gone')
+
+
 def test_ctrl_c_outside_of_a_stage_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

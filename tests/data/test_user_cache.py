@@ -20,7 +20,7 @@ from tests import conftest
 from tests.data.conftest import VocFolder, age, aged
 from tests.fakes.project import Project, make_project
 
-HOME = {'HOME': '/home/me'}
+HOME = {'HOME': '/usr'}
 
 
 @pytest.fixture
@@ -50,9 +50,10 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
         ({**HOME, 'STAGETRAIN_CACHE': 'a'}, f'{os.getcwd()}/a'),
         ({**HOME, 'STAGETRAIN_CACHE': ''}, None),
         ({**HOME, 'XDG_CACHE_HOME': '/b'}, '/b/stagetrain'),
-        ({**HOME, 'XDG_CACHE_HOME': 'relative'}, '/home/me/.cache/stagetrain'),
-        ({**HOME, 'XDG_CACHE_HOME': ''}, '/home/me/.cache/stagetrain'),
-        (HOME, '/home/me/.cache/stagetrain'),
+        ({**HOME, 'XDG_CACHE_HOME': 'relative'}, '/usr/.cache/stagetrain'),
+        ({**HOME, 'XDG_CACHE_HOME': ''}, '/usr/.cache/stagetrain'),
+        (HOME, '/usr/.cache/stagetrain'),
+        ({'HOME': '/usr/of/nobody'}, None),
     ],
 )
 def test_the_folder_is_where_the_environment_says(environ: Mapping[str, str], expected: str | None) -> None:
