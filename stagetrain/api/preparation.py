@@ -7,11 +7,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stagetrain.api import lengths
 from stagetrain.config import check, load, schema, versions
 from stagetrain.data import faults, judged, recognise, user_cache
 from stagetrain.data.annotation import Dataset
 from stagetrain.data.index import load_dataset
-from stagetrain.errors import ConfigError
 from stagetrain.pipeline import class_lists, fingerprint
 from stagetrain.pipeline.fingerprint import Facts
 from stagetrain.pipeline.plan import make_plan
@@ -42,8 +42,6 @@ def checked(
     """
     loaded = load.load_pipeline(source, overrides)
     check.check_pipeline(loaded)
-    for asked in loaded.unmeasured:
-        raise ConfigError(f'{asked.place}: recipe.budget: times cannot be measured yet; give steps of end-to-end training')
     for remark in check.remarks(loaded):
         tell(f'note: {remark}')
     return loaded
@@ -88,8 +86,21 @@ def gather_facts(pipeline: schema.PipelineBase, cache: pathlib.Path | None, tell
     )
 
 
-def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection, tell: Tell = silent) -> Plan:
+Settle = Callable[[load.Loaded, Facts], load.Loaded]
+"""Decides lengths that depend on this machine; see `api.lengths`."""
+
+
+def planned(
+    loaded: load.Loaded, directory: RunDirectory, select: Selection, tell: Tell = silent, settle: Settle | None = None
+) -> Plan:
     """Returns the plan for a run directory, which need not be there yet; nothing but caches is written.
+
+    Args:
+      loaded: a checked pipeline.
+      directory: the run directory.
+      select: which stages.
+      tell: takes remarks.
+      settle: decides what depends on this machine's speed; by default as far as that is known.
 
     Raises:
       RunDirectoryError: something else is there, or the directory is damaged.
@@ -98,7 +109,8 @@ def planned(loaded: load.Loaded, directory: RunDirectory, select: Selection, tel
     directory.require_usable()
     there = directory.exists()
     facts = gather_facts(loaded.pipeline, directory.cache if there or directory.path.is_dir() else None, tell)
-    return make_plan(loaded, facts, directory.state() if there else EMPTY, select=select)
+    known = settle(loaded, facts) if settle else lengths.settled(loaded, directory, facts)
+    return make_plan(known, facts, directory.state() if there else EMPTY, select=select)
 
 
 def _left_out(dataset: Dataset, data: schema.Data) -> str:

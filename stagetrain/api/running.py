@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from stagetrain.api import preparation
+from stagetrain.api import lengths, preparation
 from stagetrain.api.listening import Listeners
 from stagetrain.config import load
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.events import Listener, Planned
+from stagetrain.pipeline.fingerprint import Facts
 from stagetrain.pipeline.planned import Selection
 from stagetrain.pipeline.rundir import RunDirectory
 from stagetrain.pipeline.runner import StartWorker
@@ -40,8 +41,13 @@ def run(
     """
     require_reachable(directory.path)
     with directory.writing():
-        plan = preparation.planned(loaded, directory, select, tell)
-        directory.create_or_open(loaded)
-        listeners = Listeners(loaded, directory, listen)
+        measure = lengths.measuring(directory, start_worker, listen, stopper)
+
+        def settle(pipeline: load.Loaded, facts: Facts) -> load.Loaded:
+            return lengths.settled(pipeline, directory, facts, measure)
+
+        plan = preparation.planned(loaded, directory, select, tell, settle)
+        directory.create_or_open(plan.loaded)
+        listeners = Listeners(plan.loaded, directory, listen)
         listeners(Planned(None, plan, directory.path))
         runner.run(plan, directory, start_worker, listeners, stopper)

@@ -145,11 +145,11 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
         if options.variables:
             from stagetrain.training import variables
 
-            tables.append(variables.variable_table(loaded.pipeline))
+            tables.append(variables.variable_table(planned.loaded.pipeline))
         if options.cost:
             from stagetrain.training import cost
 
-            tables.append(cost.probe(loaded.pipeline, {stage.id: stage.num_steps for stage in planned.stages}))
+            tables.append(cost.probe(planned.loaded.pipeline, {stage.id: stage.num_steps for stage in planned.stages}))
     for rows in tables:
         plan.show_table(rows, console)
     return EXIT_DONE

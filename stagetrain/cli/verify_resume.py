@@ -56,6 +56,8 @@ def verify_resume(
       StagetrainError: a stage failed in another way.
     """
     loaded = prepare.checked(config, [*overrides, f'stages.{stage}.train.summary_interval=1'])
+    for asked in loaded.unmeasured:
+        raise ConfigError(f'{asked.place}: recipe.budget: found {asked.budget}; expected steps here: --set recipe.budget=2400')
     straight, resumed = RunDirectory(folder / 'straight'), RunDirectory(folder / 'resumed')
     for directory in (straight, resumed):
         directory.require_usable()

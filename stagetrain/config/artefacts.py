@@ -58,6 +58,9 @@ class ArtefactSpec:
     an earlier stage that holds `modules` is checked for all kinds."""
     describe: str = ''
     """Place of `describe(pipeline, stage, num_images) -> str | None`: the plan's line, where no job makes the artefact."""
+    seconds: str = ''
+    """Place of `seconds(context) -> float`: about what making it for the whole data set takes, measured on a part of it;
+    `context` is that of the reading stage. Empty: budgets of time leave it out."""
 
     @property
     def has_job(self) -> bool:

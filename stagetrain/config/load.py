@@ -47,6 +47,8 @@ class Loaded:
     """Path below the top-level `train`, from `train` on -> `file:line`."""
     unmeasured: tuple[GivenBudget, ...] = ()
     """Budgets of time. Their stages have the file's own steps, or one, until the speed is measured; see `with_lengths`."""
+    length_notes: tuple[str, ...] = ()
+    """How lengths were decided that this machine's speed decides, in words."""
 
     def place(self, path: tuple[str | int, ...]) -> str:
         """Returns `file:line` of a value, or of the nearest mapping around it that stands in a file."""
@@ -89,7 +91,7 @@ def load_pipeline(
     asked = recipe_nodes.budgets(root)
     loaded = _finish(_with_budgets(spread, asked), path, problems, FILE_KEYS)
     common = {path: place for path, place in document.places(expanded).items() if path[:1] == ('train',)}
-    unmeasured = tuple(one for one in asked if one.budget.is_time)
+    unmeasured = tuple(one for one in asked if one.budget.is_time and one.stages)
     return dataclasses.replace(loaded, common_places=common, unmeasured=unmeasured)
 
 
@@ -119,7 +121,8 @@ def with_lengths(loaded: Loaded, steps: Mapping[str, int]) -> Loaded:
         document.from_plain(loaded.resolved, place),
         lambda stage_id, stage: lengths.with_steps(stage, steps[stage_id], place) if stage_id in steps else stage,
     )
-    return dataclasses.replace(_finish(root, loaded.path), places=loaded.places, common_places=loaded.common_places)
+    found = _finish(root, loaded.path)
+    return dataclasses.replace(loaded, pipeline=found.pipeline, resolved=found.resolved)
 
 
 def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:

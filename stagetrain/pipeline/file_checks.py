@@ -62,6 +62,7 @@ def verify(directory: RunDirectory) -> Report:
     check.config()
     check.ledger()
     check.cache()
+    check.lengths()
     check.data_items()
     for folder in sorted(path.parent for path in directory.path.rglob(files.MANIFEST)):
         check.committed_folder(folder)
@@ -110,11 +111,18 @@ class _Check:
     def cache(self) -> None:
         """Every cache fits its own digest."""
         for path in sorted(path for path in self._directory.cache.rglob('*') if path.is_file()):
-            if path.name.startswith('check.job.'):  # Of a check that failed or was cut short.
+            if path.name.startswith(('check.job.', 'speed.job.')):  # Of one that failed or was cut short.
                 continue
             self.guarded.add(path)
             read = files.read_sealed_bytes if path.suffix == '.npz' else files.read_sealed_json
             self._told(functools.partial(read, path))
+
+    def lengths(self) -> None:
+        """The lengths that were decided by the machine's speed fit their own digest."""
+        path = self._directory.path / run_files.LENGTHS
+        if path.is_file():
+            self.guarded.add(path)
+            self._told(functools.partial(files.read_sealed_json, path))
 
     def data_items(self) -> None:
         """Every list of a data set's images fits its own digest."""

@@ -77,6 +77,16 @@ class CheckJob(Job):
 
 
 @dataclasses.dataclass(frozen=True)
+class SpeedJob(Job):
+    """Measures how fast stages are carried out here. The result holds a `speed.Speed` for each, as a mapping."""
+
+    kind = 'speed'
+
+    stages: tuple[str, ...] = ()
+    """Ids."""
+
+
+@dataclasses.dataclass(frozen=True)
 class WorkJob(Job):
     """What jobs that compute for a stage have."""
 
@@ -166,14 +176,14 @@ def recorded_job(path: pathlib.Path) -> RecordedJob:
 
 def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:
     """Returns the job that `Job.to_json` described; raises `DamagedFile` with `place` for anything else."""
-    types = {job.kind: job for job in (CheckJob, StageJob, ArtefactJob)}
+    types = {job.kind: job for job in (CheckJob, SpeedJob, StageJob, ArtefactJob)}
     try:
         fields = {name: item for name, item in value.items() if name != 'kind'}
         for name in {'origins', 'sources'} & set(fields):
             fields[name] = _origins(fields[name])
         for name in {'teachers', 'made_of'} & set(fields):
             fields[name] = {key: _origins(modules) for key, modules in fields[name].items()}
-        for marks in {'flags', 'mixed_versions', 'extended'} & set(fields):
+        for marks in {'flags', 'mixed_versions', 'extended', 'stages'} & set(fields):
             fields[marks] = tuple(fields[marks])
         return types[value['kind']](**fields)
     except (KeyError, TypeError, AttributeError) as error:

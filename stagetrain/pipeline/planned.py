@@ -49,6 +49,10 @@ class Selection:
 
 
 EVERYTHING = Selection()
+_UNMEASURED = (
+    '{asked.place}: recipe.budget {asked.budget}: not measured yet on this machine with this data and network. `stagetrain run` '
+    'measures how fast its stages are first, and decides their steps by that'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +125,14 @@ class Plan:
         selected = [stage for stage in self.stages if stage.selected]
         given = (self.loaded.pipeline, [stage.node.stage for stage in selected], self.facts)
         found = [*judging.remarks(*given), *crowded.remarks(*given)]
+        unmeasured = [_UNMEASURED.format(asked=asked) for asked in self.loaded.unmeasured]
         return [
             *self.facts.left_out,
             *self._shared_images(),
             *found,
             *check.beyond_the_end(self.loaded, counted_steps(selected))[1],
+            *self.loaded.length_notes,
+            *unmeasured,
         ]
 
     def _shared_images(self) -> Iterator[str]:
@@ -194,7 +201,9 @@ def _lines(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, str]]:
     if stage.node.stage.require:
         bounds = ', '.join(f'{metric} {bound}' for metric, bound in stage.node.stage.require.items())
         yield 'requires', bounds + (f': not kept, so a run stops here: {stage.lacking}' if stage.lacking else '')
-    if trains:
+    if any(stage.id in given.stages for given in plan.loaded.unmeasured):
+        yield 'length', 'decided by recipe.budget, once this machine is measured'
+    elif trains:
         yield 'length', f'{stage.num_steps:,} steps, {stage.num_images:,} images'
 
 

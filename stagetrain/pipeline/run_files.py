@@ -1,6 +1,6 @@
 """What lies in a run directory, by name.
 
-run.yaml  pipeline.lock  ledger.jsonl
+run.yaml  pipeline.lock  ledger.jsonl  lengths.json
 stages/<id>/        job.json  lineage.json  frozen.json  metrics.jsonl  evaluation.json
                     checkpoints/step-<8 digits>/  best/step-<8 digits>/  averaged/step-<8 digits>/
 step-<8 digits>/    ckpt...  variables.json  classes.json  MANIFEST.json
@@ -13,6 +13,8 @@ import re
 
 CONFIG = 'run.yaml'
 """The resolved config."""
+LENGTHS = 'lengths.json'
+"""Lengths of stages that were decided by this machine's speed when the run began, and stay."""
 LOCK = 'pipeline.lock'
 LEDGER = 'ledger.jsonl'
 STAGES, STORES, CACHE, REPORT, LOGS = 'stages', 'stores', 'cache', 'report', 'logs'

@@ -39,7 +39,7 @@ from stagetrain.pipeline.lock import Entry, Lock, read_lock, write_lock
 
 _LOCK_FILE = '.lock'
 _OWNER_FILE = '.lock.json'
-_OWN_NAMES = {run_files.CONFIG, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, run_files.CACHE}
+_OWN_NAMES = {run_files.CONFIG, _LOCK_FILE, _OWNER_FILE, children.CHILDREN_FILE, run_files.CACHE, run_files.LENGTHS}
 _DISK_REMEDIES = {
     errno.ENOSPC: 'free some space (stagetrain clean removes stores that no stage needs)',
     errno.EDQUOT: 'free some space, or ask for a larger quota',
@@ -215,6 +215,17 @@ class RunDirectory:
         """
         self.require()
         return load.load_resolved(self.config_file)
+
+    def lengths(self) -> dict[str, Any]:
+        """Returns what `keep_lengths` has kept, by key; raises `DamagedFile` when it cannot be read."""
+        path = self.path / run_files.LENGTHS
+        return dict(files.read_sealed_json(path)) if path.is_file() else {}
+
+    def keep_lengths(self, key: str, value: Mapping[str, Any] | None) -> None:
+        """Keeps lengths of stages under a key, or forgets them; raises `RunDirectoryError` when they cannot be written."""
+        others = {name: kept for name, kept in self.lengths().items() if name != key}
+        with explained(self.path):
+            files.write_sealed_json(self.path / run_files.LENGTHS, others if value is None else {**others, key: dict(value)})
 
     def lock(self) -> Lock:
         """Returns the lock; raises `DamagedFile` when it cannot be read."""

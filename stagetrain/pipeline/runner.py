@@ -12,19 +12,22 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from stagetrain import files
+from stagetrain import files, flags
+from stagetrain.config import load
 from stagetrain.errors import EXIT_DONE, DamagedFile, Interrupted, StageFailed, StagetrainError
 from stagetrain.pipeline import actions, fingerprint, gates, job_making, planned, run_files, run_log, stopping
 from stagetrain.pipeline import plan as planning
 from stagetrain.pipeline.answers import ArtefactResult, Emit, Message, StageResult
-from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Note, Progress, Remark, Skipped, Started
+from stagetrain.pipeline.events import Checking, Ended, Finished, Listener, Measuring, Note, Progress, Remark, Skipped, Started
+from stagetrain.pipeline.jobs import SpeedJob
 from stagetrain.pipeline.ledger import utc_now
 from stagetrain.pipeline.lock import Entry
 from stagetrain.pipeline.planned import ArtefactPlan, Plan, StagePlan
 from stagetrain.pipeline.rundir import RunDirectory, explained
+from stagetrain.pipeline.speed import Speed
 from stagetrain.pipeline.stopping import Stopper, Work
 
 _STALE_EVALUATION = (run_files.EVALUATION, 'detections.json', 'images.json')
@@ -81,6 +84,45 @@ def run(plan: Plan, directory: RunDirectory, start_worker: StartWorker, listen: 
                 left = [later for later in plan.stages[number + 1 :] if later.selected and later.action != planned.SKIP]
                 _Stage(plan, directory, workers, listen, more_jobs=bool(left)).carry_out(stage.id)
     return EXIT_DONE
+
+
+def measure_speed(
+    loaded: load.Loaded,
+    stages: Sequence[str],
+    directory: RunDirectory,
+    start_worker: StartWorker,
+    listen: Listener,
+    stopper: Stopper | None = None,
+) -> dict[str, Speed]:
+    """Measures how fast stages are carried out here, in a worker; call it inside `directory.writing()`.
+
+    Args:
+      loaded: the pipeline.
+      stages: ids of its stages.
+      directory: in its cache the job file lies.
+      start_worker, listen, stopper: as for `run`.
+
+    Returns:
+      Stage id -> speed.
+
+    Raises:
+      StagetrainError: a stage cannot be built or carried out, or its process died.
+      Interrupted: it was asked to stop.
+    """
+    stopper = stopper or Stopper()
+    workers = _Workers(start_worker, stopper)
+    job_file = directory.cache / 'speed.job.json'
+    with explained(directory.cache):
+        directory.cache.mkdir(exist_ok=True)
+        job = SpeedJob(str(directory.path.absolute()), loaded.resolved, tuple(stages), flags=flags.given())
+        files.write_json(job_file, job.to_json())
+    listen(Measuring(None, tuple(stages)))
+    with workers.closing(), stopper.passing_to(workers.stop):
+        found = workers.carry_out(job_file, lambda event: None, lambda: stopping.MEASURING)
+    with explained(directory.cache):
+        for path in directory.cache.glob('speed.job.*'):
+            path.unlink()
+    return {stage_id: Speed(**value) for stage_id, value in found.items()}
 
 
 class _Workers:

@@ -93,6 +93,7 @@ class Work:
 
 BETWEEN_JOBS = Work('stopping before the next job begins; all that is done is saved', saves=False)
 CHECKING = Work('stopping in the check of names; nothing was begun yet', saves=False)
+MEASURING = Work('stopping in the measuring of speed; nothing was begun yet', saves=False)
 ENDING = 'ending without saving; the same command goes on from the last checkpoint'
 
 

@@ -13,6 +13,7 @@ import dataclasses
 import io
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -34,6 +35,14 @@ class Rows:
     count: int
     compute: Callable[[int, int], np.ndarray]
     """(first row, last row + 1) -> array `[rows, ...]`."""
+
+    def seconds_of_making(self, num_rows: int = 16) -> float:
+        """Returns about what all rows take but the first few, which are computed twice to know: the first time traces."""
+        few = min(self.count, num_rows)
+        self.compute(0, few)
+        started = time.monotonic()
+        self.compute(0, few)
+        return (time.monotonic() - started) * max(0, self.count / few - 2)
 
 
 def make(folder: pathlib.Path, tables: Mapping[str, Rows], progress: RowsDone, should_stop: ShouldStop) -> None:

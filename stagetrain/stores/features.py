@@ -73,6 +73,11 @@ class RowLayout:
         parts = tf.split(row, [math.prod(shape) for shape in self.shapes.values()])
         return {level: tf.reshape(part, shape) for (level, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
+    def noise(self) -> dict[str, tf.Tensor]:
+        """Returns what stands for a row where only its shape counts: name -> float32 `[h, w, C]`."""
+        random = np.random.default_rng(0)
+        return {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in self.shapes.items()}
+
     @property
     def stored(self) -> tf.DType:
         """The type of the values on disk."""
@@ -206,6 +211,12 @@ class FeatureStore:
             return self.layout.split(tf.ensure_shape(row, [self.layout.num_values]))
 
         return read
+
+    def seconds_of_making(self) -> float:
+        """Returns about what computing all features takes."""
+        started = time.monotonic()
+        estimate = self._rows().seconds_of_making()
+        return time.monotonic() - started + estimate
 
     def _row(self, index: tf.Tensor, view: View) -> tf.Tensor:
         return tf.cast(index, tf.int64) * self._count + tf.cast(view.number, tf.int64)

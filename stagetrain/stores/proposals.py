@@ -17,13 +17,14 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from stagetrain.config import schema, specs
-from stagetrain.detectors.detector import Detector, Proposing
+from stagetrain.config import schema, scopes, specs
+from stagetrain.config.stages import earlier_stages
+from stagetrain.detectors.detector import Cut, Detector, Proposing
 from stagetrain.evaluation import metrics
 from stagetrain.images import randomness
 from stagetrain.images.batches import ReadImage, ReadView, whole_batches
@@ -83,6 +84,41 @@ def make_proposals(job: ArtefactJob, emit: Emit, should_stop: ShouldStop) -> Pro
     }
 
 
+def seconds_of_making(context: Context) -> float:
+    """Returns about what `make_proposals` takes for a stage, by a few images and a network at its initial values."""
+    started = time.monotonic()
+    settings = context.stage.proposals
+    assert settings is not None
+    detector = context.build_detector(specs.spec_of(context.model).proposal_modules)
+    train, validation = context.training_images(), context.validation_images()
+    maker = earlier_stages(context.pipeline, context.id)[settings.origin].stage
+    stored = _noise_of_stored_features(context, maker, detector, train)
+    proposing = Proposing(settings.pre_nms_top_k, settings.nms_iou, settings.max_per_image)
+    tables = [
+        _rows(detector, proposing, len(train), _read_forms(train, train.geometry.num_flips, stored)),
+        _rows(detector, detector.proposing, len(validation), _read_forms(validation, 1, None)),
+    ]
+    estimates = [rows.seconds_of_making() for rows in tables]
+    return time.monotonic() - started + sum(estimates)
+
+
+def _noise_of_stored_features(
+    context: Context, maker: schema.Stage, detector: Detector, images: Images
+) -> features.ReadFeatures | None:
+    """Returns noise where the proposing stage will have stored features that serve."""
+    place = _place_of_stored_features(context, maker, detector, images)
+    held = list(names.named_variables(detector.modules))
+    rest = scopes.matched(maker.freeze_variables, held)
+    trained = [name for name in held if name not in rest]
+    if place is None:
+        return None
+    decision = features.decide(maker.features, detector, trained, images, place.views)
+    if decision.mode == 'off' or decision.cut != place.cut:
+        return None
+    rows = features.front_of(detector, place.cut, images.geometry.padded, maker.features.dtype).layout.noise()
+    return features.ReadFeatures(place.cut.key, lambda index, view: rows)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Forms:
     """What proposals of an image are made of, in all its mirrored forms."""
@@ -125,13 +161,26 @@ def _rows(detector: Detector, proposing: Proposing, num_images: int, forms: _For
 
 def _stored_features(context: Context, maker: schema.Stage, detector: Detector, images: Images) -> features.ReadFeatures | None:
     """Returns what reads the features that the proposing stage stored for its own steps; None where those do not serve."""
+    place = _place_of_stored_features(context, maker, detector, images)
+    return features.stored(context.run_dir, detector, place.cut, images, place.views) if place is not None else None
+
+
+class _Place(NamedTuple):
+    """What the proposing stage stores, if it does."""
+
+    cut: Cut
+    views: Views
+
+
+def _place_of_stored_features(context: Context, maker: schema.Stage, detector: Detector, images: Images) -> _Place | None:
+    """Returns which features of the proposing stage serve to make proposals; None where they cannot."""
     last = specs.spec_of(context.model).proposal_modules[-1]
     cut = detector.frozen_cut([name for name in names.named_variables(detector.modules) if name.split('/')[0] == last])
     views = Views(images.geometry, randomness.stage_seed(context.seed, maker.name), maker.features.views)
     # Rounded features would give other proposals, and random views are not the mirrored forms that proposals are made of.
     if cut is None or cut.layers or maker.features.views is not None or views.count is None or maker.features.dtype != 'float32':
         return None
-    return features.stored(context.run_dir, detector, cut, images, views)
+    return _Place(cut, views)
 
 
 class ProposalReader(ArtefactReader):

@@ -67,16 +67,26 @@ def stage_step(
 
 def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage, strategy: tf.distribute.Strategy) -> float:
     built, step = stage_step(pipeline, stage_id, stage, strategy)
-    batch = _batch(pipeline, stage, built)
+    return seconds_of_step(step, made_up_batch(pipeline, stage, built)) * 1000
+
+
+def seconds_of_step(step: StepFunction, batch: Batch) -> float:
+    """Returns the median of some steps on one batch."""
     seconds = []
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
         float(step(batch)['total'])
         seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds[WARM_UP:])) * 1000
+    return float(np.median(seconds[WARM_UP:]))
 
 
-def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> Batch:
+def made_up_proposals(count: int, size: tuple[int, int]) -> tf.Tensor:
+    """Returns float32 `[count, 4]` yxyx in pixels: boxes of a fifth of an image of (height, width), anywhere in it."""
+    top_left = np.random.default_rng(0).uniform(0, 0.7, size=[count, 2]) * size
+    return tf.constant(np.concatenate([top_left, top_left + 0.2 * size[0]], axis=1), tf.float32)
+
+
+def made_up_batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> Batch:
     """Returns a batch of noise with a few objects, in the form that the stage's steps would read."""
     network, size, count = built.network, stage.train.batch_size, NUM_OBJECTS
     if not spec_of(pipeline, stage).reads_images:
@@ -93,8 +103,7 @@ def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> Batch:
         image_shape=tf.constant([height, width], tf.float32),
     )
     if stage.proposals is not None:
-        top_left = random.uniform(0, 0.7, size=[stage.proposals.max_per_image, 2]) * (height, width)
-        known['proposals'] = tf.constant(np.concatenate([top_left, top_left + 0.2 * height], axis=1), tf.float32)
+        known['proposals'] = made_up_proposals(stage.proposals.max_per_image, geometry.padded)
     terms, seed = own_terms(stage), tf.constant(SEED)
     sample = Batch(
         gt_boxes=known['gt_boxes'],
@@ -111,7 +120,6 @@ def _batch(pipeline: Any, stage: schema.Stage, built: StageNetwork) -> Batch:
     if decision.mode == 'off' or decision.cut is None or losses.teachers_of(stage):
         sample['image'] = tf.constant(random.normal(size=[height, width, 3]), tf.float32)
     if decision.mode != 'off' and decision.cut is not None:
-        shapes = front_of(network, decision.cut, geometry.padded, stage.features.dtype).layout.shapes
-        stored = {name: tf.constant(random.normal(size=shape), tf.float32) for name, shape in shapes.items()}
+        stored = front_of(network, decision.cut, geometry.padded, stage.features.dtype).layout.noise()
         sample['features'] = {decision.cut.key: stored}
     return tf.nest.map_structure(lambda value: tf.stack([value] * size), sample)

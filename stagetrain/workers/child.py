@@ -40,6 +40,7 @@ IMPLEMENTATIONS = {
     'train': 'stagetrain.training.kinds:carry_out_stage',
     'artefact': 'stagetrain.stores.making:make_artefact',
     'check': 'stagetrain.training.variables:check_model',
+    'speed': 'stagetrain.training.speed:measure',
 }
 
 

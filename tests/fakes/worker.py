@@ -2,7 +2,8 @@
 
 It runs the real `stagetrain.workers.child`; only the two jobs are replaced. Its memory is `calls.jsonl` beside the run directory.
 Environment: FAKE_SECONDS (a step takes), FAKE_DIE (`id:step:signal or word`, happens when that step is reached, once),
-FAKE_EVALUATION_SECONDS, FAKE_PROPOSAL_SECONDS, FAKE_CHECK_SECONDS (these jobs take), FAKE_UNMEASURED (metrics are None).
+FAKE_EVALUATION_SECONDS, FAKE_PROPOSAL_SECONDS, FAKE_CHECK_SECONDS (these jobs take), FAKE_UNMEASURED (metrics are None),
+FAKE_MILLISECONDS (a step is said to take).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ IMPLEMENTATIONS = {
     'train': 'tests.fakes.worker:train_stage',
     'artefact': 'tests.fakes.worker:make_proposals',
     'check': 'tests.fakes.worker:check_model',
+    'speed': 'tests.fakes.worker:measure_speed',
 }
 BORN = time.time()
 
@@ -83,6 +85,18 @@ def make_proposals(job: Any, emit: Emit, should_stop: ShouldStop) -> dict[str, A
         files.verify_folder(folder) if folder.exists() else files.commit_folder(folder, lambda f: (f / 'boxes').write_text('1'))
     )
     return {'folder': str(folder), 'digest': digest, 'num_images': 3, 'seconds': 0.25, 'recall': {'recall_0.5': 0.9}}
+
+
+def measure_speed(job: Any, emit: Emit, should_stop: ShouldStop) -> dict[str, Any]:
+    """Says that a step takes 10 ms (or FAKE_MILLISECONDS), and a stage a second beside its steps."""
+    del emit, should_stop
+    files.append_json_line(pathlib.Path(job.run_dir).parent / 'measured.jsonl', list(job.stages))
+    step = float(os.environ.get('FAKE_MILLISECONDS', '10')) / 1000
+    proposals = {'proposals': 2.0}
+    return {
+        stage_id: {'step': step, 'start': 0.5, 'evaluation': 0.5, 'artefacts': proposals if 'detector' in stage_id else {}}
+        for stage_id in job.stages
+    }
 
 
 def check_model(job: Any, emit: Emit, should_stop: ShouldStop) -> dict[str, Any]:

@@ -32,5 +32,6 @@ register_artefact(
         reader='stagetrain.stores.proposals:ProposalReader',
         modules=lambda spec: spec.proposal_modules,
         rules='stagetrain.config.proposal_rules:problems',
+        seconds='stagetrain.stores.proposals:seconds_of_making',
     )
 )
