@@ -24,6 +24,7 @@ def run(
     listen: Listener,
     stopper: Stopper | None = None,
     tell: preparation.Tell = preparation.silent,
+    equal: str | None = None,
 ) -> None:
     """Runs the selected stages of a checked pipeline that are not up to date.
 
@@ -35,6 +36,7 @@ def run(
       listen: takes what happens; first `Planned`.
       stopper: asks the run to stop.
       tell: takes remarks about how the data is read.
+      equal: by what variants are made as long as the pipeline; see `pipeline.equal`.
 
     Raises:
       StagetrainError: as `runner.run`, `make_plan` and `RunDirectory.writing`.
@@ -44,7 +46,8 @@ def run(
         measure = lengths.measuring(directory, start_worker, listen, stopper)
 
         def settle(pipeline: load.Loaded, facts: Facts) -> load.Loaded:
-            return lengths.settled(pipeline, directory, facts, measure)
+            known = lengths.settled(pipeline, directory, facts, measure)
+            return known if equal is None else lengths.equalised(known, equal, directory, facts, measure)
 
         plan = preparation.planned(loaded, directory, select, tell, settle)
         directory.create_or_open(plan.loaded)

@@ -51,13 +51,15 @@ def _add_pipeline_verbs(verbs: Verbs) -> None:
     plan.add_argument('--variables', action='store_true', help=text)
     text = 'print the pipeline file with recipes, bases and overrides written out'
     plan.add_argument('--expand', action='store_true', help=text)
+    _add_equal(plan)
     plan.add_argument('--cost', action='store_true', help='measure some steps of every stage on noise and estimate its time')
     _add_config(add_verb(verbs, 'check', 'check a pipeline file', 'check four_step.yaml'))
     text = 'run a pipeline and its variants, or take finished runs, and compare them'
-    compare = add_verb(verbs, 'compare', text, 'compare four_step.yaml --seeds=3')
+    compare = add_verb(verbs, 'compare', text, 'compare four_step.yaml --equal=time --seeds=3')
     text = 'one pipeline file, or run directories'
     compare.add_argument('paths', type=pipeline_file, nargs='+', metavar='CONFIG | RUN_DIR', help=text)
     _add_run_dir_and_set(compare)
+    _add_equal(compare)
     compare.add_argument('--seeds', type=_positive, default=1, help='run with so many seeds; the table shows mean and deviation')
     _add_in_process(compare)
     text = 'train a stage once without and once with a SIGKILL on the way, and compare every bit'
@@ -175,6 +177,11 @@ def _add_selection(verb: Parser) -> None:
     verb.add_argument('--force', type=stage, action='append', default=[], metavar='STAGE', help=text)
     text = 'continue this stage though its schedule changed; repeatable'
     verb.add_argument('--extend', type=stage, action='append', default=[], metavar='STAGE', help=text)
+
+
+def _add_equal(verb: Parser) -> None:
+    text = 'make each variant as long as the pipeline: all its own stages times one factor; time is that of this machine'
+    verb.add_argument('--equal', choices=('time', 'steps', 'images'), help=text)
 
 
 def _add_in_process(verb: Parser) -> None:

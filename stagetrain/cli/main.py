@@ -134,11 +134,12 @@ def _plan(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.config import load
 
     loaded = prepare.checked(options.config, options.overrides)
+    directory = prepare.run_directory(options.run_dir, options.config)
     if options.expand:
+        loaded = prepare.with_lengths(loaded, directory, options)
         print(streams.fitting(lambda allow_unicode: load.dump_resolved(loaded, allow_unicode=allow_unicode)), end='')
         return EXIT_DONE
-    directory = prepare.run_directory(options.run_dir, options.config)
-    planned = prepare.planned(loaded, directory, prepare.selection(options))
+    planned = prepare.planned(loaded, directory, prepare.selection(options), options.equal)
     plan.show(planned, console)
     tables = []
     with quiet.computing(directory.log('plan')) if options.variables or options.cost else contextlib.nullcontext():
@@ -175,9 +176,9 @@ def _compare(options: argparse.Namespace, console: rich.console.Console) -> int:
     from stagetrain.cli import prepare, run
 
     if all(run.is_run_directory(path) for path in options.paths):
-        if options.seeds != 1 or options.overrides or options.run_dir:
+        if options.seeds != 1 or options.overrides or options.run_dir or options.equal:
             raise ConfigError(
-                '--seeds, --set and --run_dir: these go with a pipeline file; run directories are compared as they are'
+                '--seeds, --equal, --set and --run_dir: these go with a pipeline file; run directories are compared as they are'
             )
         return run.compare_runs(options.paths, console)
     if len(options.paths) > 1:
@@ -186,7 +187,13 @@ def _compare(options: argparse.Namespace, console: rich.console.Console) -> int:
     config = options.paths[0]
     directory = prepare.run_directory(options.run_dir, config)
     return run.compare_config(
-        config, directory, overrides=options.overrides, seeds=options.seeds, in_process=options.in_process, console=console
+        config,
+        directory,
+        overrides=options.overrides,
+        seeds=options.seeds,
+        equal=options.equal,
+        in_process=options.in_process,
+        console=console,
     )
 
 

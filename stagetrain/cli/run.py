@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 import rich.console
+import rich.text
 
 from stagetrain.api import running
 from stagetrain.cli import prepare, progress, signals, streams
@@ -19,8 +20,15 @@ from stagetrain.pipeline.rundir import RunDirectory, explained
 from stagetrain.workers import process, quiet
 
 
-def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_process: bool, console: rich.console.Console) -> int:
-    """Runs the selected stages of a pipeline that are not up to date; returns the exit code.
+def run(
+    loaded: load.Loaded,
+    directory: RunDirectory,
+    select: Selection,
+    in_process: bool,
+    console: rich.console.Console,
+    equal: str | None = None,
+) -> int:
+    """Runs the selected stages of a pipeline that are not up to date; returns the exit code. `equal` is as for `running.run`.
 
     Raises:
       StagetrainError: as `runner.run`, `make_plan` and `RunDirectory.writing`.
@@ -34,6 +42,7 @@ def run(loaded: load.Loaded, directory: RunDirectory, select: Selection, in_proc
             listen=progress.Console(console),
             stopper=stopper,
             tell=prepare.tell,
+            equal=equal,
         )
     return EXIT_DONE
 
@@ -44,10 +53,14 @@ def compare_config(
     *,
     overrides: Sequence[str],
     seeds: int,
+    equal: str | None,
     in_process: bool,
     console: rich.console.Console,
 ) -> int:
-    """Runs what is missing of a pipeline and its variants, for one or more seeds, and reports."""
+    """Runs what is missing of a pipeline and its variants, for one or more seeds, and reports.
+
+    All seeds have the lengths of the first one, where those depend on this machine.
+    """
     first = prepare.checked(config, overrides)
     named = directory.path if directory.path.name not in ('', '..') else pathlib.Path(os.path.abspath(directory.path))
     others = [first.pipeline.seed + number for number in range(1, seeds)]
@@ -56,8 +69,19 @@ def compare_config(
         one.require_usable()
     for seed, one in zip((None, *others), directories, strict=True):
         loaded = first if seed is None else prepare.checked(config, [*overrides, f'seed={seed}'])
-        run(loaded, one, Selection(variants=True), in_process, console)
+        if one is not directory:
+            _take_lengths(directory, one)
+        run(loaded, one, Selection(variants=True), in_process, console, equal)
     return report(directories, console)
+
+
+def _take_lengths(first: RunDirectory, other: RunDirectory) -> None:
+    """Keeps the lengths that were decided for one run in another."""
+    decided = first.lengths()
+    if decided:
+        with other.writing():
+            for key, value in decided.items():
+                other.keep_lengths(key, value)
 
 
 def compare_runs(paths: Sequence[pathlib.Path], console: rich.console.Console) -> int:
@@ -87,5 +111,7 @@ def report(directories: Sequence[RunDirectory], console: rich.console.Console) -
     with contextlib.suppress(ValueError):
         page = page.relative_to(pathlib.Path.cwd())
     streams.print_table(compare.table(found), console)
+    for sentence in found.sentences():
+        console.print(rich.text.Text(sentence), soft_wrap=True)
     console.print(f'The report is in {page}', highlight=False, soft_wrap=True)
     return EXIT_DONE

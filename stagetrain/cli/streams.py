@@ -97,8 +97,6 @@ def print_table(table: rich.table.Table, console: rich.console.Console) -> None:
         for name, value in zip(names[1:], values, strict=True):
             if value:
                 console.print(rich.text.Text(f'  {name}: {value}' if name else f'  {value}'), soft_wrap=True)
-    if table.caption:
-        console.print(rich.text.Text(_plain(table.caption)), soft_wrap=True)
 
 
 def print_rows(table: rich.table.Table, console: rich.console.Console) -> None:

@@ -15,6 +15,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from stagetrain import flags
@@ -116,12 +117,45 @@ def with_lengths(loaded: Loaded, steps: Mapping[str, int]) -> Loaded:
       loaded: a checked pipeline.
       steps: stage id -> its new `train.steps`.
     """
-    place = Place('resolved pipeline', None, pathlib.Path.cwd())
-    root = _map_stages_by_id(
-        document.from_plain(loaded.resolved, place),
-        lambda stage_id, stage: lengths.with_steps(stage, steps[stage_id], place) if stage_id in steps else stage,
+    return _changed(
+        loaded, lambda stage_id, stage, place: lengths.with_steps(stage, steps[stage_id], place) if stage_id in steps else stage
     )
-    found = _finish(root, loaded.path)
+
+
+def with_factors(loaded: Loaded, factors: Mapping[str, Fraction]) -> Loaded:
+    """Returns a pipeline in which stages are so many times as long, and their schedules with them (see `lengths`).
+
+    Args:
+      loaded: a checked pipeline.
+      factors: stage id -> what its length is multiplied by.
+    """
+    return _changed(
+        loaded,
+        lambda stage_id, stage, place: lengths.by_factor(stage, factors[stage_id], place) if stage_id in factors else stage,
+    )
+
+
+def _changed(loaded: Loaded, change: Callable[[str, Node, Place], Node]) -> Loaded:
+    place = Place('resolved pipeline', None, pathlib.Path.cwd())
+    root = document.from_plain(loaded.resolved, place)
+    found = _finish(_map_stages_by_id(root, lambda stage_id, stage: change(stage_id, stage, place)), loaded.path)
+    return dataclasses.replace(loaded, pipeline=found.pipeline, resolved=found.resolved)
+
+
+def with_own_stages(loaded: Loaded) -> Loaded:
+    """Returns a pipeline whose variants `until: STAGE` have stages of their own: copies of the pipeline's up to there."""
+
+    def stages(until: str) -> list[Any]:
+        names = [stage['name'] for stage in loaded.resolved['stages']]
+        return list(loaded.resolved['stages'][: names.index(until) + 1])
+
+    variants = {
+        name: {'stages': stages(variant['until'])} if variant.get('until') is not None else variant
+        for name, variant in (loaded.resolved.get('compare') or {}).items()
+    }
+    if not variants:
+        return loaded
+    found = load_resolved({**loaded.resolved, 'compare': variants})
     return dataclasses.replace(loaded, pipeline=found.pipeline, resolved=found.resolved)
 
 

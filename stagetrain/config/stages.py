@@ -166,6 +166,11 @@ def all_stages(pipeline: PipelineBase) -> list[StageEntry]:
     return entries
 
 
+def trained_stages(pipeline: PipelineBase) -> list[StageEntry]:
+    """Returns those of `all_stages` that train; others take no steps."""
+    return [entry for entry in all_stages(pipeline) if stage_kinds.trains(entry.stage)]
+
+
 def earlier_stages(pipeline: PipelineBase, stage_id: str) -> dict[str, StageEntry]:
     """Returns the stages that a stage may start from, by the name it calls them.
 

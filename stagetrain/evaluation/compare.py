@@ -25,9 +25,10 @@ from stagetrain.config import metric_names
 from stagetrain.config.metric_names import COMPARED, RECALL
 from stagetrain.config.stages import spec_of
 from stagetrain.errors import DataError
-from stagetrain.evaluation import pictures, plots, report
-from stagetrain.evaluation.summary import RunSummary, VariantSummary, load_summaries
-from stagetrain.pipeline import run_files
+from stagetrain.evaluation import confidence, pictures, plots, report
+from stagetrain.evaluation.confidence import Difference
+from stagetrain.evaluation.summary import MadeEqual, RunSummary, VariantSummary, load_summaries
+from stagetrain.pipeline import equal, run_files
 
 __all__ = [
     'Comparison',
@@ -42,6 +43,8 @@ __all__ = [
     'write_report',
 ]
 
+JUDGED = 'AP'
+"""The metric by which sentences tell whether one variant is better."""
 _COSTS = ('steps', 'images', 'seconds', 'trained_parameters')
 
 
@@ -79,11 +82,28 @@ class Comparison:
     rows: tuple[Row, ...]
     unfinished: Mapping[str, tuple[str, ...]]
     """Variant -> ids of the stages that are not finished."""
+    differences: Mapping[str, Difference] = dataclasses.field(default_factory=dict)
+    """Variant -> how much more AP the pipeline, the first row, has than it."""
+    made_equal: MadeEqual | None = None
+    """How `--equal` decided the variants' lengths."""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `compare.json`."""
         unfinished = {name: list(stages) for name, stages in self.unfinished.items()}
-        return {'variants': {row.name: row.to_json() for row in self.rows}, 'unfinished': unfinished}
+        whole: dict[str, Any] = {'variants': {row.name: row.to_json() for row in self.rows}, 'unfinished': unfinished}
+        if self.differences:
+            whole['differences'] = {
+                name: {'metric': JUDGED, 'confidence': confidence.CONFIDENCE, **dataclasses.asdict(difference)}
+                for name, difference in self.differences.items()
+            }
+        return whole | ({'equal': dataclasses.asdict(self.made_equal)} if self.made_equal is not None else {})
+
+    def sentences(self) -> list[str]:
+        """Returns what a reader of the table should know, in words."""
+        first = self.rows[0].name if self.rows else ''
+        better = [difference.words(first, name, JUDGED) for name, difference in self.differences.items()]
+        missing = [f'{name} is not in the table: not finished: {", ".join(stages)}' for name, stages in self.unfinished.items()]
+        return [*better, *(self.made_equal.notes if self.made_equal is not None else ()), *missing]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +125,9 @@ def compare_runs(summaries: Sequence[RunSummary]) -> Comparison:
       summaries: at least one.
     """
     each = [comparison(summary) for summary in summaries]
-    if len(each) == 1:
-        return each[0]
-    if are_seeds(summaries):
-        return _over_seeds(each)
+    if len(each) == 1 or are_seeds(summaries):
+        found = each[0] if len(each) == 1 else _over_seeds(each)
+        return dataclasses.replace(found, differences=differences(each), made_equal=summaries[0].made_equal)
     rows: list[Row] = []
     unfinished: dict[str, tuple[str, ...]] = {}
     for summary, label, one in zip(summaries, _labels(summaries), each, strict=True):
@@ -129,6 +148,23 @@ def comparison(summary: RunSummary) -> Comparison:
     )
 
 
+def differences(comparisons: Sequence[Comparison]) -> dict[str, Difference]:
+    """Returns variant -> how much more AP the pipeline has than it, paired over the runs that have both.
+
+    Args:
+      comparisons: of one pipeline, one for each seed.
+    """
+    measured = [{row.name: row.metrics.get(JUDGED) for row in one.rows} for one in comparisons]
+    first, *others = dict.fromkeys(row.name for one in comparisons for row in one.rows) or ('',)
+    found = {}
+    for other in others:
+        pairs = [(values.get(first), values.get(other)) for values in measured]
+        whole = [(one, two) for one, two in pairs if one is not None and two is not None]
+        if whole:
+            found[other] = confidence.paired([one for one, _ in whole], [two for _, two in whole])
+    return found
+
+
 def are_seeds(summaries: Sequence[RunSummary]) -> bool:
     """Tells whether runs differ in their seed and in nothing else."""
     different = {summary.pipeline.seed for summary in summaries}
@@ -147,6 +183,8 @@ def lines(comparison: Comparison) -> list[Line]:
             cells = tuple(_metric(value, row.deviations.get(name)) for value, row in zip(values, rows, strict=True))
             found.append(Line(name, cells, _best(values) if name in usual else frozenset()))  # Of others lower may be better.
     found += [_cost_line(name, [getattr(row, name) for row in rows]) for name in ('steps', 'images')]
+    if comparison.made_equal is not None and comparison.made_equal.by == equal.TIME:
+        found.append(Line('seconds, as planned', tuple(_seconds(comparison.made_equal.target) for _ in rows)))
     found.append(Line('seconds', tuple(_seconds(row.seconds, row.deviations.get('seconds')) for row in rows)))
     parts = {part: sum(row.seconds_by_part.get(part, 0.0) for row in rows) for row in rows for part in row.seconds_by_part}
     found += [
@@ -166,9 +204,6 @@ def table(comparison: Comparison) -> rich.table.Table:
     for line in lines(comparison):
         cells = [rich.text.Text(cell, 'bold' if column in line.best else '') for column, cell in enumerate(line.cells)]
         shown.add_row(rich.text.Text(line.label, 'dim' if line.label.startswith(' ') else ''), *cells)
-    if comparison.unfinished:
-        shown.caption = rich.text.Text('\n'.join(_unfinished(comparison)))
-        shown.caption_justify = 'left'
     return shown
 
 
@@ -180,7 +215,7 @@ def markdown(comparison: Comparison) -> str:
         cells = [f'**{cell}**' if column in line.best else cell for column, cell in enumerate(line.cells)]
         # Markdown swallows leading spaces; a part of the line above is marked by a dash.
         text.append(_markdown_row([line.label.replace('  ', '– '), *cells]))
-    return '\n'.join([*text, *(f'\n{note}' for note in _unfinished(comparison))]) + '\n'
+    return '\n'.join([*text, *(f'\n{sentence}' for sentence in comparison.sentences())]) + '\n'
 
 
 def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> pathlib.Path:
@@ -203,7 +238,7 @@ def write_report(run_dir: pathlib.Path, summaries: Sequence[RunSummary]) -> path
     files.write_json(folder / 'compare.json', found.to_json())
     files.atomic_write(folder / 'compare.md', markdown(found))
     files.atomic_write(folder / 'compare.png', plots.png(plots.curves_figure(plots.tracks(summaries))))
-    notes = [*_unfinished(found), *_write_detections(folder / 'detections.png', summaries[0])]
+    notes = [*found.sentences(), *_write_detections(folder / 'detections.png', summaries[0])]
     cells = [(line.label, line.cells, line.best) for line in lines(found)]
     page = report.page(
         summaries, [row.name for row in found.rows], cells, notes, has_detections=(folder / 'detections.png').is_file()
@@ -317,10 +352,6 @@ def _best(values: Sequence[float | None]) -> frozenset[int]:
     if len(values) < 2 or not measured:
         return frozenset()
     return frozenset(column for column, value in enumerate(values) if value == max(measured))
-
-
-def _unfinished(comparison: Comparison) -> list[str]:
-    return [f'{name} is not in the table: not finished: {", ".join(stages)}' for name, stages in comparison.unfinished.items()]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

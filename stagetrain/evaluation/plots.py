@@ -14,6 +14,7 @@ import io
 import itertools
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.ticker
 from matplotlib.axes import Axes
@@ -66,6 +67,32 @@ def tracks(summaries: Sequence[RunSummary]) -> list[Track]:
     ]
 
 
+@dataclasses.dataclass(frozen=True)
+class SpreadPoint:
+    """An evaluation that all seeds have."""
+
+    seconds: float
+    """The mean of when it was made."""
+    mean: float
+    deviation: float
+    """Sample standard deviation of the values."""
+
+
+def spread(tracks: Sequence[Track]) -> list[SpreadPoint]:
+    """Returns AP over the seeds of one variant, evaluation by evaluation; empty for one seed, or where some have fewer."""
+    if len(tracks) < 2 or not tracks[0].ap or len({len(track.ap) for track in tracks}) > 1:
+        return []
+    each = zip(*(track.ap for track in tracks), strict=True)
+    return [
+        SpreadPoint(
+            statistics.fmean(seconds for seconds, _ in points),
+            statistics.fmean(value for _, value in points),
+            statistics.stdev(value for _, value in points),
+        )
+        for points in each
+    ]
+
+
 def curves_figure(tracks: Sequence[Track]) -> Figure:
     """Draws lanes of stages, losses and AP below one another."""
     names = list(dict.fromkeys(track.name for track in tracks))
@@ -78,11 +105,13 @@ def curves_figure(tracks: Sequence[Track]) -> Figure:
     for axes in (lanes, losses, scores):
         _plain(axes)
     losses.set_xlim(0, longest / divisor * 1.16)  # The results stand behind the lanes.
+    lane_tracks = {name: [track for track in tracks if track.name == name] for name in names}
     for track in tracks:
         if not track.contained:
             _draw_losses(losses, track, colours[track.name], divisor)
-        _draw_ap(scores, track, colours[track.name], divisor)
-    lane_tracks = {name: [track for track in tracks if track.name == name] for name in names}
+        _draw_ap(scores, track, colours[track.name], divisor, is_one_of_many=len(lane_tracks[track.name]) > 1)
+    for name, seeds in lane_tracks.items():
+        _draw_spread(scores, spread(seeds), colours[name], divisor)
     for name, (first, *_) in lane_tracks.items():
         if not first.contained:
             _draw_boundaries((losses, scores), first, colours[name], divisor)
@@ -211,14 +240,29 @@ def _draw_boundaries(all_axes: Sequence[Axes], track: Track, colour: str, diviso
             axes.axvline(span.start / divisor, color=colour, alpha=0.3, linewidth=0.8, linestyle=(0, (2, 3)))
 
 
-def _draw_ap(axes: Axes, track: Track, colour: str, divisor: float) -> None:
+def _draw_ap(axes: Axes, track: Track, colour: str, divisor: float, *, is_one_of_many: bool) -> None:
     if not track.ap:
         return
     seconds, values = [second / divisor for second, _ in track.ap], [value for _, value in track.ap]
     if not track.contained:
-        axes.plot(seconds, values, color=colour, linewidth=1.6, marker='o', markersize=3.5)
+        style: dict[str, Any] = (
+            {'linewidth': 0.7, 'alpha': 0.4, 'markersize': 2.0} if is_one_of_many else {'linewidth': 1.6, 'markersize': 3.5}
+        )
+        axes.plot(seconds, values, color=colour, marker='o', **style)
     face = 'white' if track.contained else colour
-    axes.plot(seconds[-1:], values[-1:], 'o', color=colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8, zorder=4)
+    size = 5 if is_one_of_many else 8
+    axes.plot(seconds[-1:], values[-1:], 'o', color=colour, markerfacecolor=face, markersize=size, markeredgewidth=1.8, zorder=4)
+
+
+def _draw_spread(axes: Axes, points: Sequence[SpreadPoint], colour: str, divisor: float) -> None:
+    """The mean over the seeds, with its standard deviation as a band and, at the end, as a bar."""
+    if not points:
+        return
+    seconds = [point.seconds / divisor for point in points]
+    low, high = ([point.mean + sign * point.deviation for point in points] for sign in (-1, 1))
+    axes.fill_between(seconds, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(seconds, [point.mean for point in points], color=colour, linewidth=1.8)
+    axes.errorbar(seconds[-1:], [points[-1].mean], yerr=[points[-1].deviation], color=colour, capsize=4, linewidth=1.4, zorder=5)
 
 
 def _result(tracks: Sequence[Track]) -> str:

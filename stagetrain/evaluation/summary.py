@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from stagetrain import files
 from stagetrain.config import schema
 from stagetrain.config.load import load_resolved
+from stagetrain.config.stages import trained_stages
 from stagetrain.errors import RunDirectoryError
 from stagetrain.pipeline import fingerprint, jobs, run_files
+from stagetrain.pipeline.equal import EQUAL
 from stagetrain.pipeline.graph import Graph, build_graph
 from stagetrain.pipeline.lock import Lock, read_lock
 from stagetrain.pipeline.records import MetricsLine
@@ -58,6 +60,18 @@ class Curves:
 
 
 @dataclasses.dataclass(frozen=True)
+class MadeEqual:
+    """Lengths that `compare --equal` decided."""
+
+    by: str
+    """`time`, `steps` or `images`."""
+    target: float
+    """What every variant was to come to: seconds, by the speed that was measured before, steps or images."""
+    notes: tuple[str, ...]
+    """The rule, and what it came to."""
+
+
+@dataclasses.dataclass(frozen=True)
 class VariantSummary:
     """A way from the sources to a detector: its stages in order, those of others that it starts from included."""
 
@@ -81,6 +95,8 @@ class RunSummary:
     artefacts: Mapping[str, Artefact]
     """What stages made for others, by fingerprint."""
     curves: Mapping[str, Curves]
+    made_equal: MadeEqual | None = None
+    """How `compare --equal` made the variants as long as the pipeline, where their lengths are still those."""
 
     @property
     def label(self) -> str:
@@ -133,7 +149,17 @@ def _load(run_dir: pathlib.Path) -> RunSummary:
         stages={stage_id: _finished(run_dir, stage_id, lock) for stage_id in finished},
         artefacts={key: Artefact(kind, float(entry.result['seconds'])) for kind, key, entry in lock.all_artefacts()},
         curves={stage_id: read_curves(RunDirectory(run_dir).stage(stage_id) / run_files.METRICS) for stage_id in finished},
+        made_equal=_made_equal(run_dir, pipeline),
     )
+
+
+def _made_equal(run_dir: pathlib.Path, pipeline: schema.PipelineBase) -> MadeEqual | None:
+    """Returns what `--equal` decided, unless the stages have other lengths since."""
+    kept = RunDirectory(run_dir).lengths().get(EQUAL)
+    steps = {entry.id: entry.stage.train.steps for entry in trained_stages(pipeline) if entry.stage.train.steps is not None}
+    if kept is None or any(kept['steps'].get(stage_id) != count for stage_id, count in steps.items()):
+        return None
+    return MadeEqual(kept['by'], float(kept['target']), tuple(kept['notes']))
 
 
 def _finished(run_dir: pathlib.Path, stage_id: str, lock: Lock) -> StageSummary:

@@ -112,6 +112,18 @@ def test_plan_says_whether_it_is_measured_measures_nothing_and_leaves_tensorflow
     assert 'not measured yet' not in out
 
 
+def test_the_expanded_file_has_the_measured_steps(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    expand = ['plan', str(project.config), '--run_dir', str(project.directory.path), '--expand']
+    assert main.main(expand) == 2
+    assert 'recipe.budget 28 s: not measured yet on this machine' in capsys.readouterr().err
+    assert run(project, '--until', 'rpn_1') == 0
+    capsys.readouterr()
+    assert main.main(expand) == 0
+    (project.folder / 'expanded.yaml').write_text(capsys.readouterr().out)
+    stages = load_pipeline(project.folder / 'expanded.yaml').pipeline.stages
+    assert {stage.name: stage.train.steps for stage in stages} == STEPS
+
+
 def test_the_python_face_measures_too(project: Project) -> None:
     pipeline = st.load(project.config)
     assert 'not measured yet' in str(pipeline.plan(project.directory.path))

@@ -129,8 +129,9 @@ def finished_run(make_run: MakeRun) -> pathlib.Path:
     run_dir = make_run(ALL, stores={'abc': 2.0, 'other': 100.0})
     for stage_id in ALL:
         (run_dir / 'stages' / stage_id).mkdir(parents=True)
-    write_json(run_dir / 'stages/detector_1/job.json', {'proposals': str(run_dir / 'stores/proposals/abc')})
-    write_json(run_dir / 'stages/rpn_1/job.json', {'proposals': None})
+    job = {'fingerprint': 'f', 'parts': {}, 'stage': {}}
+    write_json(run_dir / 'stages/detector_1/job.json', {**job, 'proposals': str(run_dir / 'stores/proposals/abc')})
+    write_json(run_dir / 'stages/rpn_1/job.json', {**job, 'proposals': None})
     for step in (1, 2):
         losses = {'step': step, 'seconds': 2.0 * step, 'losses': {'rpn_score': 0.5, 'rpn_box': 0.25}, 'regularization': 9.0}
         append_json_line(run_dir / 'stages/rpn_1/metrics.jsonl', losses)

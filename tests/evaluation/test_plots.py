@@ -50,6 +50,25 @@ def test_seeds_share_a_name_and_other_runs_do_not(make_run):
     assert [track.name for track in plots.tracks(load_summaries(*runs))] == ['a/end_to_end', 'b/end_to_end']
 
 
+def test_the_spread_of_seeds_is_taken_evaluation_by_evaluation():
+    one, two = (Track('a', (), (), ap) for ap in (((1.0, 0.2), (4.0, 0.5)), ((3.0, 0.4), (6.0, 0.5))))
+    first, last = plots.spread([one, two])
+    assert (first.seconds, first.mean, first.deviation) == (2.0, pytest.approx(0.3), pytest.approx(0.2 / 2**0.5))
+    assert (last.seconds, last.mean, last.deviation) == (5.0, 0.5, 0.0)
+    assert plots.spread([one]) == []
+    assert plots.spread([one, Track('a', (), (), ((1.0, 0.2),))]) == []
+
+
+def test_the_spread_of_seeds_is_drawn():
+    spans = (Span('joint', 0.0, 6.0),)
+    tracks = [Track('a', spans, (), ((2.0, 0.2), (6.0, value))) for value in (0.4, 0.5, 0.6)]
+    lanes, losses, scores = plots.curves_figure(tracks).axes
+    (band, *_) = scores.collections
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(0.6)  # Mean 0.5 and deviation 0.1 at the end.
+    alone = plots.curves_figure(tracks[:1]).axes[2]
+    assert not alone.collections and lanes is not losses
+
+
 def test_smoothing_keeps_times_and_averages_neighbours():
     points = ((0.0, 4.0), (1.0, 1.0), (2.0, 1.0), (3.0, 7.0))
     assert plots.smoothed(points, 3) == ((0.0, 4.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0))
