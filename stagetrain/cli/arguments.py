@@ -120,7 +120,7 @@ class _Version(argparse.Action):
 def _add_weights(verbs: Verbs) -> None:
     text = 'show what is in a weight file, or what differs between two'
     weights = add_verb(verbs, 'weights', text, 'weights diff runs/mine/stages/rpn_1 runs/mine/stages/rpn_2')
-    actions = weights.add_subparsers(dest='action', required=True, metavar='ACTION')
+    actions = weights.add_subparsers(dest='action', required=True)
     what = 'a Keras file, a checkpoint, a SavedModel, RUN_DIR, or RUN_DIR/stages/NAME'
     show = add_verb(actions, 'show', 'list names, shapes and values', "weights show runs/mine --scope='backbone/.*'")
     show.add_argument('file', type=pathlib.Path, metavar='FILE', help=what)
@@ -190,7 +190,7 @@ def _add_in_process(verb: Parser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"found '{text}'; expected a whole number above 0")
     return number

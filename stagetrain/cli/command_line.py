@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from absl import flags
 from absl.flags import argparse_flags
 
 from stagetrain.cli import streams
-from stagetrain.errors import ConfigError, suggestion
+from stagetrain.errors import EXIT_BAD_INPUT, ConfigError, suggestion
 from stagetrain.flags import FLAGS
 
 _WHERE_FLAGS_ARE = 'Flags of absl (--verbosity, --log_dir, ...) and of plugins: --helpfull'
@@ -91,6 +92,9 @@ def parsed(parser: Parser, words: Sequence[str], make_parser: Callable[[], Parse
     Raises:
       SystemExit: as argparse does: with 0 after help, with 2 and a message when the words are wrong.
     """
+    if not words:
+        parser.print_help(sys.stderr)
+        parser.exit(EXIT_BAD_INPUT)
     try:
         words = FLAGS.read_flags_from_files(list(words), force_gnu=True)
     except (flags.Error, ValueError) as error:

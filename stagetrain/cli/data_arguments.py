@@ -9,7 +9,7 @@ from stagetrain.cli.command_line import Parser, add_verb, data_format, folder, p
 
 def add_arguments(parser: Parser) -> None:
     """Adds the actions `check` and `convert`, each with what it takes, to the verb's parser."""
-    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    actions = parser.add_subparsers(dest='action', required=True)
     checking = add_verb(
         actions, 'check', 'list what data sets hold and what is wrong with them', 'data check annotations.json --images=photos/'
     )

@@ -16,7 +16,7 @@ import rich.text
 from stagetrain.api import preparation
 from stagetrain.cli import prepare, progress, signals
 from stagetrain.config import load
-from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names
+from stagetrain.errors import EXIT_DONE, EXIT_FAILED, ConfigError, Interrupted, known_names, suggestion
 from stagetrain.pipeline import runner
 from stagetrain.pipeline.answers import Emit, Message
 from stagetrain.pipeline.planned import Selection
@@ -123,7 +123,7 @@ def _run(
 def _require_stage(loaded: load.Loaded, stage: str) -> None:
     names = [known.name for known in loaded.pipeline.stages]
     if stage not in names:
-        raise ConfigError(f"--stage: no stage '{stage}'. Known here: {known_names(names)}")
+        raise ConfigError(f"--stage: no stage '{stage}'. Known here: {known_names(names)}.{suggestion(stage, names)}")
 
 
 def _require_step(stage: str, at: int, num_steps: int) -> None:

@@ -84,6 +84,9 @@ def test_every_argument_of_every_verb_is_described() -> None:
         ),
         ('status run extra', 'stagetrain status: error: unrecognized arguments: extra\n'),
         ('--verson', "Did you mean '--version'?"),
+        ('compare four.yaml --seeds two', "argument --seeds: found 'two'; expected a whole number above 0"),
+        ('compare four.yaml --seeds 0', "argument --seeds: found '0'; expected a whole number above 0"),
+        ('data', 'usage: stagetrain data [-h] {check,convert} ...'),
     ],
 )
 def test_what_is_not_known_gets_the_nearest(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +96,14 @@ def test_what_is_not_known_gets_the_nearest(words: str, message: str, capsys: py
     assert ended.value.code == 2
     for part in message.split('|'):
         assert part in said
+
+
+def test_a_command_without_words_shows_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main([])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, '')
+    assert all(f'\n    {verb}' in said.err for verb in RUN_BY if ' ' not in verb)
 
 
 def test_completion_prints_a_script_that_the_shell_reads(capsys: pytest.CaptureFixture[str]) -> None:
