@@ -98,7 +98,7 @@ def import_file(path: str | os.PathLike[str], choices: Choices = Choices()) -> I
     inputs.translate(draft, account.root, parts.num_classes(network))
     loads = checkpoints.translate(draft, train, extractor)
     judged, comments = _freezing(draft, train, extractor, choices)
-    scopes = [] if judged is None else freezing.scopes(judged, _variables(draft, extractor))
+    scopes = [] if judged is None else _scopes(draft, train, extractor, judged)
     draft.put('name', _name(path))
     draft.document['stages'] = stages.make(draft, choices.recipe, scopes, loads)
     head = _head(parsed, choices, draft, comments)
@@ -191,8 +191,15 @@ def _evaluation(draft: Draft, block: Block) -> None:
 
 
 def _variables(draft: Draft, extractor: Extractor) -> list[names.Variable]:
-    kind = draft.document['model']['type']
-    return names.variables(extractor, kind, batch_norm_trains=not draft.rests, has_masks=kind == 'mask_rcnn')
+    model = draft.document['model']
+    shape = names.Shape(
+        model['type'],
+        batch_norm_trains=not draft.rests,
+        levels=(model.get('min_level', 3), model.get('max_level', 7)),
+        num_convs=model.get('head', {}).get('num_convs', 4),
+        num_mask_convs=model.get('mask_head', {}).get('num_convs', 2),
+    )
+    return names.variables(extractor, shape)
 
 
 def _freezing(draft: Draft, block: Block, extractor: Extractor, choices: Choices) -> tuple[freezing.Judged | None, list[str]]:
@@ -214,6 +221,19 @@ def _freezing(draft: Draft, block: Block, extractor: Extractor, choices: Choices
     _tell(block, judged, extractor, rule)
     unused = [hit for hit in judged.hits if hit.problem or rule == 'tf2' or not hit.by_rule[rule]]
     return judged, [f"{hit.field} '{hit.pattern}': {hit.problem or f'not read under rule {rule}'}" for hit in unused]
+
+
+def _scopes(draft: Draft, block: Block, extractor: Extractor, judged: freezing.Judged) -> list[str]:
+    """Returns the scopes of what is frozen; of a backbone that is no ResNet only as a whole, for its layers are others."""
+    found = freezing.scopes(judged, _variables(draft, extractor))
+    if extractor.depth is not None:
+        return found
+    parts_of = [scope for scope in found if re.match('(backbone|roi_head)/', scope) and not re.fullmatch(r'\w+/\.\*', scope)]
+    if parts_of:
+        text = f'{extractor.backbone} has no layers that {", ".join(parts_of)} could mean; they train'
+        block.remark(freezing.FREEZE, text)
+        block.account.say(block.at(freezing.FREEZE), Kind.REPORTED, text)
+    return [scope for scope in found if scope not in parts_of]
 
 
 def _judged(draft: Draft, block: Block, freeze: list[str], update: list[str], extractor: Extractor, rule: str) -> freezing.Judged:

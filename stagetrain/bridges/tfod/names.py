@@ -1,6 +1,6 @@
 """The Object Detection API's names of trainable variables, and what each is here. Pure.
 
-    variables(extractor, 'faster_rcnn_single_scale', batch_norm_trains=False)[0]
+    variables(extractor, Shape('faster_rcnn_single_scale'))[0]
     # Variable('FirstStageFeatureExtractor/resnet_v1_50/conv1/weights', 'backbone/conv1_conv')
 
 Moving statistics are not among them: no pattern reaches them there. BatchNorm's gamma and beta are,
@@ -27,23 +27,34 @@ class Variable:
     """The canonical name of its layer here; None for what has no counterpart."""
 
 
-def variables(extractor: Extractor, network: str, *, batch_norm_trains: bool, has_masks: bool = False) -> list[Variable]:
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What of a network decides which variables it has, besides its extractor."""
+
+    network: str
+    """The type of the network here."""
+    batch_norm_trains: bool = False
+    """Whether BatchNorm's gamma and beta are trained."""
+    levels: tuple[int, int] = (3, 7)
+    """The least and greatest level of its pyramid."""
+    num_convs: int = 4
+    """Convolutions in each tower of RetinaNet's heads."""
+    num_mask_convs: int = 2
+    """Convolutions of the mask head."""
+
+
+def variables(extractor: Extractor, shape: Shape) -> list[Variable]:
     """Returns all trainable variables of a network of the API.
 
     Args:
       extractor: of the network; a substitute has the names of the ResNet that it is, or of ResNet-101.
-      network: the type of the network here.
-      batch_norm_trains: whether BatchNorm's gamma and beta are trained.
-      has_masks: whether it predicts masks.
+      shape: of the network.
     """
-    if network == 'centernet':
+    if shape.network == 'centernet':
         return [*_keras_resnet(extractor, True, 5), *_centernet()]
-    if network == 'retinanet':
-        found = _keras_ssd(extractor, batch_norm_trains) if extractor.is_keras else _slim_ssd(extractor, batch_norm_trains)
-        return list(found)
-    if extractor.is_keras:
-        return list(_keras_two_stage(extractor, network, batch_norm_trains, has_masks))
-    return list(_slim_two_stage(extractor, network, batch_norm_trains, has_masks))
+    if shape.network == 'retinanet':
+        return list(_keras_ssd(extractor, shape) if extractor.is_keras else _slim_ssd(extractor, shape))
+    return list(_keras_two_stage(extractor, shape) if extractor.is_keras else _slim_two_stage(extractor, shape))
 
 
 def canonical_layers(depth: int, first: int, last: int) -> Iterator[str]:
@@ -78,8 +89,8 @@ def _both(scope: str, layer: str | None, names: tuple[str, str] = ('weights', 'b
     yield from (Variable(f'{scope}/{name}', layer) for name in names)
 
 
-def _slim_two_stage(extractor: Extractor, network: str, trains: bool, has_masks: bool) -> Iterator[Variable]:
-    is_single = network == 'faster_rcnn_single_scale'
+def _slim_two_stage(extractor: Extractor, shape: Shape) -> Iterator[Variable]:
+    is_single, trains = shape.network == 'faster_rcnn_single_scale', shape.batch_norm_trains
     yield from _slim_resnet(extractor, 'FirstStageFeatureExtractor', 'backbone', 1, 4, trains)
     yield from _slim_resnet(extractor, 'FirstStageFeatureExtractor', None, 5, 5, trains)
     head = 'roi_head' if is_single else 'backbone'
@@ -91,9 +102,23 @@ def _slim_two_stage(extractor: Extractor, network: str, trains: bool, has_masks:
     head_layers = _HEAD_SINGLE if is_single else _HEAD_PYRAMID
     yield from _both('SecondStageBoxPredictor/BoxEncodingPredictor', head_layers[0])
     yield from _both('SecondStageBoxPredictor/ClassPredictor', head_layers[1])
-    if has_masks:
-        yield from _both('SecondStageBoxPredictor/Conv', 'mask_head/convs/0')
-        yield from _both('SecondStageBoxPredictor/Conv_1', 'mask_head/mask_regressor')
+    if shape.network == 'mask_rcnn':
+        for number in range(shape.num_mask_convs):
+            yield from _both(f'SecondStageBoxPredictor/{_numbered("Conv", number)}', f'mask_head/convs/{number}')
+        yield from _both(f'SecondStageBoxPredictor/{_numbered("Conv", shape.num_mask_convs)}', 'mask_head/mask_regressor')
+
+
+def _numbered(name: str, number: int) -> str:
+    """Returns a name as slim and Keras repeat it: `Conv`, `Conv_1`, `Conv_2`."""
+    return f'{name}_{number}' if number else name
+
+
+def _pyramid(shape: Shape, scope: str, ending: str, names: tuple[str, str]) -> Iterator[Variable]:
+    """Yields an FPN's variables: the API counts its levels from the finest one, and blocks from 1 for C2."""
+    for number, level in enumerate(range(shape.levels[0], 6), 1):
+        yield from _both(f'{scope}projection_{number}', f'decoder/lateral_{level}', names)
+        if level < 5:
+            yield Variable(f'{scope}smoothing_{number}{ending}/{names[0]}', f'decoder/post_hoc_{level}')
 
 
 _RPN_SINGLE = ('rpn_head/rpn_conv', 'rpn_head/rpn_bbox_pred', 'rpn_head/rpn_cls_score')
@@ -102,21 +127,24 @@ _HEAD_SINGLE = ('detection_head/bbox_pred', 'detection_head/cls_score')
 _HEAD_PYRAMID = ('detection_head/box_regressor', 'detection_head/classifier')
 
 
-def _slim_ssd(extractor: Extractor, trains: bool) -> Iterator[Variable]:
-    yield from _slim_resnet(extractor, 'FeatureExtractor', 'backbone', 1, 5, trains)
-    fpn = f'FeatureExtractor/{extractor.slim}/fpn'
-    for number, level in ((3, 5), (2, 4), (1, 3)):
-        yield from _both(f'{fpn}/projection_{number}', f'decoder/lateral_{level}')
-    for number, level in ((2, 4), (1, 3)):
-        yield Variable(f'{fpn}/smoothing_{number}/weights', f'decoder/post_hoc_{level}')
-    for number, level in ((5, 6), (6, 7)):
-        yield Variable(f'{fpn}/bottom_up_block{number}/weights', f'decoder/coarser_{level}')
-    predictor = 'WeightSharedConvolutionalBoxPredictor'
-    for number in range(4):
-        yield Variable(f'{predictor}/BoxPredictionTower/conv2d_{number}/weights', f'head/box_convs/{number}')
-        yield Variable(f'{predictor}/ClassPredictionTower/conv2d_{number}/weights', f'head/cls_convs/{number}')
-    yield from _both(f'{predictor}/BoxPredictor', 'head/box_regressor')
-    yield from _both(f'{predictor}/ClassPredictor', 'head/classifier')
+_PREDICTOR = 'WeightSharedConvolutionalBoxPredictor'
+
+
+def _slim_ssd(extractor: Extractor, shape: Shape) -> Iterator[Variable]:
+    yield from _slim_resnet(extractor, 'FeatureExtractor', 'backbone', 1, 5, shape.batch_norm_trains)
+    fpn = f'FeatureExtractor/{extractor.slim}/fpn/'
+    yield from _pyramid(shape, fpn, '', ('weights', 'biases'))
+    for level in range(6, shape.levels[1] + 1):
+        yield Variable(f'{fpn}bottom_up_block{level - 1}/weights', f'decoder/coarser_{level}')
+    yield from _towers(shape, 'weights')
+    yield from _both(f'{_PREDICTOR}/BoxPredictor', 'head/box_regressor')
+    yield from _both(f'{_PREDICTOR}/ClassPredictor', 'head/classifier')
+
+
+def _towers(shape: Shape, kernel: str) -> Iterator[Variable]:
+    for number in range(shape.num_convs):
+        yield Variable(f'{_PREDICTOR}/BoxPredictionTower/conv2d_{number}/{kernel}', f'head/box_convs/{number}')
+        yield Variable(f'{_PREDICTOR}/ClassPredictionTower/conv2d_{number}/{kernel}', f'head/cls_convs/{number}')
 
 
 # ---- TensorFlow 2: Keras ----------------------------------------------------------------------------------------------------
@@ -131,17 +159,15 @@ def _keras_resnet(extractor: Extractor, trains: bool, last: int, module: str = '
             yield from _both(f'{layer}_bn', f'{module}/{layer}_bn', ('gamma', 'beta'))
 
 
-def _keras_two_stage(extractor: Extractor, network: str, trains: bool, has_masks: bool) -> Iterator[Variable]:
-    is_single = network == 'faster_rcnn_single_scale'
+def _keras_two_stage(extractor: Extractor, shape: Shape) -> Iterator[Variable]:
+    is_single, trains = shape.network == 'faster_rcnn_single_scale', shape.batch_norm_trains
     yield from _keras_resnet(extractor, trains, 4 if is_single else 5)
     if is_single:
         yield from _keras_resnet(extractor, trains, 5, 'roi_head', 5)
     elif extractor.has_pyramid:
-        for number, level in ((4, 5), (3, 4), (2, 3), (1, 2)):
-            yield from _both(f'FeatureMaps/top_down/projection_{number}', f'decoder/lateral_{level}', _KERAS)
-        for number, level in ((3, 4), (2, 3), (1, 2)):
-            yield Variable(f'FeatureMaps/top_down/smoothing_{number}_conv/kernel', f'decoder/post_hoc_{level}')
-        yield Variable('bottom_up_block5_conv/kernel', 'decoder/coarser_6')
+        yield from _pyramid(shape, 'FeatureMaps/top_down/', '_conv', _KERAS)
+        for level in range(6, shape.levels[1] + 1):
+            yield Variable(f'bottom_up_block{level - 1}_conv/kernel', f'decoder/coarser_{level}')
     rpn = _RPN_SINGLE if is_single else _RPN_PYRAMID
     yield from _both('RPNConv', rpn[0], _KERAS)
     yield from _both('FirstStageBoxPredictor/ConvolutionalBoxHead_0/BoxEncodingPredictor', rpn[1], _KERAS)
@@ -149,25 +175,21 @@ def _keras_two_stage(extractor: Extractor, network: str, trains: bool, has_masks
     head = _HEAD_SINGLE if is_single else _HEAD_PYRAMID
     yield from _both('SecondStageBoxPredictor/BoxEncodingPredictor_dense', head[0], _KERAS)
     yield from _both('SecondStageBoxPredictor/ClassPredictor_dense', head[1], _KERAS)
-    if has_masks:
+    if shape.network == 'mask_rcnn':
+        for number in range(shape.num_mask_convs):
+            yield from _both(f'SecondStageBoxPredictor/MaskPredictor_conv2d_{number}', f'mask_head/convs/{number}', _KERAS)
         yield from _both('SecondStageBoxPredictor/MaskPredictor_last_conv2d', 'mask_head/mask_regressor', _KERAS)
 
 
-def _keras_ssd(extractor: Extractor, trains: bool) -> Iterator[Variable]:
-    yield from _keras_resnet(extractor, trains, 5)
+def _keras_ssd(extractor: Extractor, shape: Shape) -> Iterator[Variable]:
+    yield from _keras_resnet(extractor, shape.batch_norm_trains, 5)
     scope = f'ResNet{extractor.depth or _DEFAULT_DEPTH}V1_FPN'
-    for number, level in ((3, 5), (2, 4), (1, 3)):
-        yield from _both(f'{scope}/FeatureMaps/top_down/projection_{number}', f'decoder/lateral_{level}', _KERAS)
-    for number, level in ((2, 4), (1, 3)):
-        yield Variable(f'{scope}/FeatureMaps/top_down/smoothing_{number}_conv/kernel', f'decoder/post_hoc_{level}')
-    for number, level in ((5, 6), (6, 7)):
-        yield Variable(f'{scope}/bottom_up_block{number}_conv/kernel', f'decoder/coarser_{level}')
-    predictor = 'WeightSharedConvolutionalBoxPredictor'
-    for number in range(4):
-        yield Variable(f'{predictor}/BoxPredictionTower/conv2d_{number}/kernel', f'head/box_convs/{number}')
-        yield Variable(f'{predictor}/ClassPredictionTower/conv2d_{number}/kernel', f'head/cls_convs/{number}')
-    yield from _both(f'{predictor}/WeightSharedConvolutionalBoxHead/BoxPredictor', 'head/box_regressor', _KERAS)
-    yield from _both(f'{predictor}/WeightSharedConvolutionalClassHead/ClassPredictor', 'head/classifier', _KERAS)
+    yield from _pyramid(shape, f'{scope}/FeatureMaps/top_down/', '_conv', _KERAS)
+    for level in range(6, shape.levels[1] + 1):
+        yield Variable(f'{scope}/bottom_up_block{level - 1}_conv/kernel', f'decoder/coarser_{level}')
+    yield from _towers(shape, 'kernel')
+    yield from _both(f'{_PREDICTOR}/WeightSharedConvolutionalBoxHead/BoxPredictor', 'head/box_regressor', _KERAS)
+    yield from _both(f'{_PREDICTOR}/WeightSharedConvolutionalClassHead/ClassPredictor', 'head/classifier', _KERAS)
 
 
 def _centernet() -> Iterator[Variable]:

@@ -14,7 +14,7 @@ from tests.bridges.tfod import files
 
 RESNET101 = extractors.of_type('faster_rcnn_resnet101')
 assert RESNET101 is not None
-VARIABLES = names.variables(RESNET101, 'faster_rcnn_single_scale', batch_norm_trains=False)
+VARIABLES = names.variables(RESNET101, names.Shape('faster_rcnn_single_scale'))
 NAMES = [variable.name for variable in VARIABLES]
 
 
@@ -35,7 +35,10 @@ def test_the_names_are_those_of_the_api(tfod: pathlib.Path) -> None:
         known = {line.split('\t')[0] for line in text.splitlines() if not line.startswith('#')}
         extractor = extractors.of_type(f'faster_rcnn_resnet{depth}')
         assert extractor is not None
-        found = {variable.name for variable in names.variables(extractor, 'faster_rcnn_single_scale', batch_norm_trains=True)}
+        found = {
+            variable.name
+            for variable in names.variables(extractor, names.Shape('faster_rcnn_single_scale', batch_norm_trains=True))
+        }
         assert found == {name for name in known if '/moving_' not in name}
 
 
@@ -83,7 +86,7 @@ def test_patterns_hit_what_each_trainer_would_have_frozen(pattern: str, match: i
 @pytest.mark.parametrize('trains', [False, True])
 def test_scopes_freeze_these_variables_and_no_others(patterns: list[str], trains: bool) -> None:
     assert RESNET101 is not None
-    variables = names.variables(RESNET101, 'faster_rcnn_single_scale', batch_norm_trains=trains)
+    variables = names.variables(RESNET101, names.Shape('faster_rcnn_single_scale', batch_norm_trains=trains))
     judged = freezing.judge(patterns, [], variables, 'model_main')
     scopes = freezing.scopes(judged, variables)
     frozen = {name for variable in judged.frozen for name in freezing.canonical_names(variable)}
@@ -183,3 +186,14 @@ def test_hits_under_each_rule_are_on_the_screen_and_in_the_report(tmp_path: path
     assert any("'FeatureExtractor' hits by rule: train 0, model_main 63, tf2 0" in line for line in result.remarks)
     assert '| freeze_variables | `FeatureExtractor` | 0 | 63 | 0 |' in result.report
     assert '    SecondStageFeatureExtractor/resnet_v1_50/block4/unit_3/bottleneck_v1/conv3/weights' in result.report
+
+
+def test_a_substitute_that_is_no_resnet_rests_as_a_whole_only(tmp_path: pathlib.Path) -> None:
+    whole = imported(tmp_path, 'freeze_variables: "FeatureExtractor"', backbone='keras_mobilenet_v2')
+    assert scopes_of(whole) == ['backbone/.*', 'roi_head/.*']
+    text = files.FASTER.replace('train_config: {', 'train_config: { freeze_variables: "block1"')
+    result = files.import_text(tmp_path, text, Choices(backbone='keras_mobilenet_v2'))
+    assert any(
+        'keras_mobilenet_v2 has no layers that backbone/conv2_.* could mean; they train' in line for line in result.remarks
+    )
+    assert scopes_of(result.pipeline) == []
