@@ -45,13 +45,25 @@ def _circle(folder: pathlib.Path) -> None:
 
 CORRECT = r'four\.yaml: correct; 4 stages'
 CHECK = 'check four.yaml'
+SGD = 'optimizer: {type: sgd, sgd: {momentum: 0.9}}'
 LINE = TEXT.splitlines().index('  steps: 8') + 1
 
 CASES = [
     Case(
         'a word in place of a choice',
-        _replaced('optimizer: {type: sgd, sgd: {momentum: 0.9}}', 'optimizer: sgd'),
+        _replaced(SGD, 'optimizer: sgd'),
         Step(CHECK, code=2, says=[r"train\.optimizer: found 'sgd' \(text\); expected a mapping: \{type: sgd\}"]),
+    ),
+    Case(
+        'names in capital letters',
+        _pipeline(TEXT.replace('format: voc', 'format: VOC').replace(SGD, 'optimizer: SGD')),
+        Step(CHECK, code=2, says=[r"Did you mean 'sgd'\?"]),
+        Step("check four.yaml --set 'train.optimizer={type: sgd, sgd: {}}'", code=2, says=[r"found 'VOC'.*Did you mean 'voc'\?"]),
+    ),
+    Case(
+        'a list in place of a choice',
+        _replaced(SGD, 'optimizer: [sgd]'),
+        Step(CHECK, code=2, says=[r'train\.optimizer: found a list of 1; expected a mapping whose type is one of adafactor']),
     ),
     Case(
         'a number in place of a schedule',
