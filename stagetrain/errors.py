@@ -60,7 +60,7 @@ class Interrupted(StagetrainError):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Returns ` Did you mean 'x'?` for the nearest of `known`, first one that differs in case alone; nothing when none is near."""
+    """Returns ` Did you mean 'x'?` for the nearest of `known`, at best one of another case; nothing when none is near."""
     known = sorted(known)
     close = [one for one in known if one.casefold() == name.casefold()] or difflib.get_close_matches(name, known, n=1)
     return f" Did you mean '{close[0]}'?" if close else ''
