@@ -221,7 +221,10 @@ HELD_BY: dict[str, str] = {
     ),
     'For example, a backbone:': LEADS,
     'Tested on Linux and CPUs': 'tests/scripts/test_scripts.py::test_every_dependency_is_pinned',
-    'Other values of `runtime.strategy`': 'tests/config/test_check.py::test_broken_rules_are_refused_with_place_and_remedy',
+    'The strategy `mirrored`, for several GPUs, was tried': (
+        'tests/devices/test_mirrored.py::test_losses_are_those_of_one_device '
+        'tests/config/test_check.py::test_broken_rules_are_refused_with_place_and_remedy'
+    ),
     'Bits are equal for equal versions, machine type': (
         'tests/reliability/test_campaigns.py::test_bits_do_not_depend_on_the_number_of_cores '
         'tests/config/test_versions.py::test_whether_onednn_is_on_is_one_of_them'

@@ -27,6 +27,7 @@ from stagetrain.config.stages import (
     earlier_stages,
     live_losses,
     measured_metrics,
+    path_of,
     spec_of,
     stage_modules,
 )
@@ -73,7 +74,7 @@ def beyond_the_end(loaded: Loaded, num_steps: Mapping[str, int]) -> tuple[list[s
     refused: list[Problem] = []
     told: list[Problem] = []
     for entry in all_stages(loaded.pipeline):
-        path = _path(loaded.pipeline, entry)
+        path = path_of(loaded.pipeline, entry)
         length = 'steps' if entry.stage.train.steps is not None else 'epochs'
         found = schedules.beyond_the_end(entry.stage, num_steps[entry.id]) if entry.id in num_steps else ()
         for inside, text in found:
@@ -195,7 +196,7 @@ def _stage_models(pipeline: PipelineBase) -> Iterator[Problem]:
         if name is not None and name not in pipeline.models:
             known = pipeline.models
             text = f"no model '{name}'. Known here, under `models`: {known_names(known)}.{suggestion(name, known)}"
-            yield (*_path(pipeline, entry), 'model'), text
+            yield (*path_of(pipeline, entry), 'model'), text
 
 
 def _models(pipeline: PipelineBase) -> Iterator[Problem]:
@@ -249,15 +250,9 @@ def _list_names(stages: list[Stage], path: Path) -> Iterator[Problem]:
             )
 
 
-def _path(pipeline: PipelineBase, entry: StageEntry) -> Path:
-    if entry.variant is None:
-        return 'stages', pipeline.stages.index(entry.stage)
-    return 'compare', entry.variant, 'stages', (pipeline.compare[entry.variant].stages or []).index(entry.stage)
-
-
 def _kind(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     """A stage has the keys of its kind, and what it is made of are earlier stages of the same network."""
-    stage, path = entry.stage, _path(pipeline, entry)
+    stage, path = entry.stage, path_of(pipeline, entry)
     spec = stage_kinds.stage_kind(stage.kind)
     known = {*stage_kinds.COMMON_KEYS, *stage_kinds.own_keys(spec)}
     foreign = {key for other in stage_kinds.kinds() for key in stage_kinds.own_keys(other)} - known
@@ -289,35 +284,38 @@ def _losses(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     known = spec_of(pipeline, entry.stage).loss_modules
     for term in entry.stage.loss_weights:
         if term not in known and term in [spec.name for spec in losses.kinds()]:
-            yield (*_path(pipeline, entry), 'loss_weights', term), f'has no settings; give them under losses.{term} of this stage'
+            yield (
+                (*path_of(pipeline, entry), 'loss_weights', term),
+                f'has no settings; give them under losses.{term} of this stage',
+            )
         elif term not in known:
             text = f'no loss of {spec_of(pipeline, entry.stage).name}. Known here: {known_names(known)}.{suggestion(term, known)}'
-            yield (*_path(pipeline, entry), 'loss_weights', term), text
+            yield (*path_of(pipeline, entry), 'loss_weights', term), text
     for term in entry.stage.loss_ramps:
         if term not in live_losses(entry.stage):
             live = known_names(live_losses(entry.stage))
             text = f'has no weight above 0 in loss_weights, so there is nothing to raise. With a weight here: {live}'
-            yield (*_path(pipeline, entry), 'loss_ramps', term), text
+            yield (*path_of(pipeline, entry), 'loss_ramps', term), text
     masks = [term for term in live_losses(entry.stage) if term in spec_of(pipeline, entry.stage).mask_losses]
     if masks and not pipeline.data.train.masks:
         text = 'needs the masks of the objects; set data.train.masks: true (and data.validation.masks, to measure them)'
-        yield (*_path(pipeline, entry), 'loss_weights', masks[0]), text
+        yield (*path_of(pipeline, entry), 'loss_weights', masks[0]), text
     for term in (spec.name for spec in losses.kinds()):
         if getattr(getattr(entry.stage, 'losses', None), term, None) is not None and not entry.stage.loss_weights.get(term):
             yield (
-                (*_path(pipeline, entry), 'losses', term),
+                (*path_of(pipeline, entry), 'losses', term),
                 f'has no weight above 0 in loss_weights; give {term} one, or remove it',
             )
     if not live_losses(entry.stage):
         text = f'no loss has a weight above 0, so nothing would be trained. Known here: {known_names(known)}.'
-        yield (*_path(pipeline, entry), 'loss_weights'), text
+        yield (*path_of(pipeline, entry), 'loss_weights'), text
 
 
 def _origins(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     spec = spec_of(pipeline, entry.stage)
     modules = spec.modules
     for module, init in entry.stage.init.items():
-        path = (*_path(pipeline, entry), 'init', module)
+        path = (*path_of(pipeline, entry), 'init', module)
         if module not in modules:
             yield path, f'no module of {spec.name}. Known here: {known_names(modules)}.{suggestion(module, modules)}'
         else:
@@ -353,7 +351,7 @@ def _not_earlier(pipeline: PipelineBase, entry: StageEntry, name: str) -> str:
 
 def _artefacts(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     for name, settings in artefacts.read_by(entry.stage).items():
-        kind, path = artefacts.artefact(name), (*_path(pipeline, entry), name)
+        kind, path = artefacts.artefact(name), (*path_of(pipeline, entry), name)
         found = list(specs.load_implementation(kind.rules)(pipeline, entry, settings)) if kind.rules else []
         yield from (((*path, *inside), text) for inside, text in found)
         if kind.modules(spec_of(pipeline, entry.stage)) or not found:
@@ -364,7 +362,7 @@ def _artefacts(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
 def _teachers(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
     for term, origin in losses.teachers_of(entry.stage).items():
         lacking = functools.partial(_lacking_modules, pipeline, entry.stage, losses.loss(term).teacher_modules, True)
-        path = (*_path(pipeline, entry), 'losses', term, 'from')
+        path = (*path_of(pipeline, entry), 'losses', term, 'from')
         yield from _made_of(pipeline, entry, origin, lacking, f'it cannot be the teacher of {term}', path)
 
 
@@ -397,7 +395,7 @@ def _lacking_modules(
 
 
 def _stores(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
-    spec, path, stage = spec_of(pipeline, entry.stage), _path(pipeline, entry), entry.stage
+    spec, path, stage = spec_of(pipeline, entry.stage), path_of(pipeline, entry), entry.stage
     if spec.reads_images:
         return
     if stage.features.store in ('memory', 'disk') or stage.features.views is not None:
@@ -412,7 +410,7 @@ def _scopes(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
         for index, scope in enumerate(getattr(entry.stage, field) or ()):
             problem = _scope(scope, held)
             if problem:
-                yield (*_path(pipeline, entry), field, index), problem
+                yield (*path_of(pipeline, entry), field, index), problem
 
 
 def _scope(scope: str, held: tuple[str, ...]) -> str | None:
@@ -443,9 +441,9 @@ def _schedule(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
         if choice is not None and choice.type in _REFUSED_SCHEDULES:
             known = known_names(name for name in type(choice).model_fields if name not in ('type', *_REFUSED_SCHEDULES))
             text = f"found '{choice.type}': {_REFUSED_SCHEDULES[choice.type]}. Known here: {known}."
-            yield (*_path(pipeline, entry), 'train', field, 'type'), text
+            yield (*path_of(pipeline, entry), 'train', field, 'type'), text
         elif choice is not None and choice.type is not None:
-            yield from _schedule_options(choice.chosen, (*_path(pipeline, entry), 'train', field, choice.type))
+            yield from _schedule_options(choice.chosen, (*path_of(pipeline, entry), 'train', field, choice.type))
 
 
 def _schedule_options(options: pydantic.BaseModel, path: Path) -> Iterator[Problem]:
@@ -473,7 +471,7 @@ def _best_metric(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]
         known = tuple(dict.fromkeys((*known, *metric_names.COCO_METRICS, *every)))
     if metric_names.canonical(metric) not in known:
         text = f"found '{metric}', not measured in this stage. Known here: {known_names(known)}.{suggestion(metric, known)}"
-        yield (*_path(pipeline, entry), 'train', 'best_metric'), text
+        yield (*path_of(pipeline, entry), 'train', 'best_metric'), text
 
 
 def _gates(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
@@ -483,7 +481,7 @@ def _gates(pipeline: PipelineBase, entry: StageEntry) -> Iterator[Problem]:
         measured = measured_metrics(pipeline, entry.stage)
         if metric_names.canonical(metric) not in measured:
             text = f'not measured in this stage. Known here: {known_names(measured)}.{suggestion(metric, measured)}'
-            yield (*_path(pipeline, entry), 'require', metric), text
+            yield (*path_of(pipeline, entry), 'require', metric), text
 
 
 def _variants(pipeline: PipelineBase) -> Iterator[Problem]:

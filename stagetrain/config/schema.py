@@ -391,7 +391,8 @@ class Runtime(Strict):
     """Size of TensorFlow's thread pool between ops. Pinned and counted likewise."""
     strategy: str = strategies.ONE_DEVICE
     """Which devices a stage computes on and how: a registered `tf.distribute` strategy, with its options in a key of its name
-    beside it. 'mirrored' and 'tpu' do not work yet and are refused by `check`, with the reason."""
+    beside it. `mirrored` shares every batch between the GPUs of a machine. `tpu` does not work yet and is refused by `check`,
+    with the reason."""
 
 
 class Evaluation(Strict):

@@ -171,6 +171,13 @@ def trained_stages(pipeline: PipelineBase) -> list[StageEntry]:
     return [entry for entry in all_stages(pipeline) if stage_kinds.trains(entry.stage)]
 
 
+def path_of(pipeline: PipelineBase, entry: StageEntry) -> tuple[str | int, ...]:
+    """Returns where a stage stands in its pipeline: `('stages', 2)`."""
+    if entry.variant is None:
+        return 'stages', pipeline.stages.index(entry.stage)
+    return 'compare', entry.variant, 'stages', (pipeline.compare[entry.variant].stages or []).index(entry.stage)
+
+
 def earlier_stages(pipeline: PipelineBase, stage_id: str) -> dict[str, StageEntry]:
     """Returns the stages that a stage may start from, by the name it calls them.
 

@@ -27,6 +27,7 @@ from official.vision.ops import box_ops
 from stagetrain.config.builtin import centernet as options
 from stagetrain.detectors.detector import BatchDetections
 from stagetrain.detectors.pyramid import BuildHead, PyramidDetector
+from stagetrain.detectors.replicas import mean_of_replicas, num_replicas
 from stagetrain.images.network_input import Batch, Known
 
 OUTPUTS = {'heatmap': 'ct_heatmaps', 'size': 'ct_size', 'offset': 'ct_offset'}
@@ -129,7 +130,7 @@ class CenterNet(PyramidDetector):
     def losses_on(self, outputs: Mapping[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the loss of each output (term -> `[B, h, w, channels]`), divided by the batch's number of objects."""
         is_object = tf.cast(batch['gt_classes'] > 0, tf.float32)
-        num_objects = tf.maximum(tf.reduce_sum(is_object), 1.0)
+        num_objects = tf.maximum(mean_of_replicas(tf.reduce_sum(is_object)), 1.0 / num_replicas())
         targets, sums = batch['targets'], {}
         for term, predicted in outputs.items():
             if term == 'heatmap':

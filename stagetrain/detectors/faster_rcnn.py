@@ -27,6 +27,7 @@ from stagetrain.config.builtin.mask_rcnn import MaskRcnn
 from stagetrain.detectors.anchors import RpnTargets, anchor_boxes
 from stagetrain.detectors.mask_branch import MaskBranch
 from stagetrain.detectors.pyramid import BuildHead, override
+from stagetrain.detectors.replicas import level_loss, with_one_margin
 from stagetrain.detectors.roi_sampler import BOX_WEIGHTS, RoiMatcher, Rois
 from stagetrain.detectors.two_stage import HEAD_TERMS, Classified, Levels, TwoStageDetector, each_alone
 from stagetrain.images.network_input import Batch
@@ -120,7 +121,7 @@ class FasterRcnn(TwoStageDetector):
             values['rpn_score'] = tf.reduce_mean(loss(scores, batch['targets']['rpn_score_targets']))
         if 'rpn_box' in terms:
             loss = maskrcnn_losses.RpnBoxLoss(self.model.losses.rpn_huber_loss_delta)
-            values['rpn_box'] = tf.reduce_mean(loss(encoded, batch['targets']['rpn_box_targets']))
+            values['rpn_box'] = tf.reduce_mean(level_loss(loss, encoded, batch['targets']['rpn_box_targets']))
         return values
 
     def head_losses(self, features: Levels, rois: Rois, batch: Batch, terms: Sequence[str]) -> dict[str, tf.Tensor]:
@@ -148,7 +149,8 @@ class FasterRcnn(TwoStageDetector):
             values['frcnn_class'] = self.class_loss(logits, rois)
         if 'frcnn_box' in terms:
             loss = maskrcnn_losses.FastrcnnBoxLoss(self.model.losses.frcnn_huber_loss_delta, self.is_class_agnostic)
-            values['frcnn_box'] = tf.reduce_mean(loss(encoded, rois.classes, rois.encoded))
+            own = tf.reduce_mean(loss(encoded, rois.classes, rois.encoded))
+            values['frcnn_box'] = with_one_margin(own, lambda: 4.0 * tf.reduce_sum(tf.cast(rois.classes > 0, tf.float32)))
         return values
 
     def classify(self, features: Levels, rois: tf.Tensor, image_shape: tf.Tensor) -> Classified:

@@ -13,6 +13,7 @@ from official.vision.modeling.heads import instance_heads
 from official.vision.modeling.layers import mask_sampler
 
 from stagetrain.config.builtin.mask_rcnn import MaskRcnn
+from stagetrain.detectors.replicas import with_one_margin
 from stagetrain.detectors.roi_align import Aligner
 from stagetrain.detectors.roi_sampler import Rois
 from stagetrain.images.network_input import Batch
@@ -55,7 +56,9 @@ class MaskBranch:
         )
         sampled, classes, targets = sampler(rois.boxes, matched, rois.classes, rois.matches, batch['gt_masks'])
         logits = head([self._roi_features(features, sampled), classes], training=True)
-        return tf.reduce_mean(maskrcnn_losses.MaskrcnnLoss()(logits, tf.stop_gradient(targets), classes))
+        own = tf.reduce_mean(maskrcnn_losses.MaskrcnnLoss()(logits, tf.stop_gradient(targets), classes))
+        num_points = float(logits.shape[2] * logits.shape[3])
+        return with_one_margin(own, lambda: num_points * tf.reduce_sum(tf.cast(classes > 0, tf.float32)))
 
     def predict(self, head: Any, features: Any, detected: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         """Returns probabilities float32 `[B, D, m, m]` inside boxes float32 `[B, D, 4]` of classes int32 `[B, D]`."""

@@ -24,6 +24,7 @@ from stagetrain.detectors import suppression
 from stagetrain.detectors.anchors import anchor_boxes
 from stagetrain.detectors.detector import BatchDetections
 from stagetrain.detectors.pyramid import BuildHead, PyramidDetector, override
+from stagetrain.detectors.replicas import mean_of_replicas, num_replicas
 from stagetrain.devices import setup
 from stagetrain.images.network_input import Batch, Known
 
@@ -86,7 +87,8 @@ class RetinaNet(PyramidDetector):
         scores, encoded, _ = self.modules['head'](self.features(batch, training=True), training=True)
         options, classes = self.model.losses, tf.cast(batch['targets']['class_targets'], tf.int32)
         positive = tf.cast(classes > 0, tf.float32)
-        num_positives = tf.reduce_sum(positive) + 1.0  # One more, as in the Model Garden: there may be none.
+        # One more in the whole batch, as in the Model Garden: there may be none.
+        num_positives = mean_of_replicas(tf.reduce_sum(positive)) + 1.0 / num_replicas()
         values = {}
         if 'class' in terms:
             loss = focal_loss.FocalLoss(options.focal_loss_alpha, options.focal_loss_gamma, tf_keras.losses.Reduction.SUM)

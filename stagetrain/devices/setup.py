@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -71,6 +72,25 @@ def with_kernels(chosen: str) -> Iterator[None]:
         yield
     finally:
         _asked_for.reset(former)
+
+
+@contextlib.contextmanager
+def readable_statistics() -> Iterator[None]:
+    """Has variables that each replica moves for itself, as BatchNorm's statistics, read as those of the first replica.
+
+    TensorFlow reads their mean, and the mean of equal numbers can have other bits than they. A step leaves them equal.
+    """
+
+    def create(next_creator: Callable[..., tf.Variable], **keys: Any) -> tf.Variable:
+        if keys.get('synchronization') == tf.VariableSynchronization.ON_READ:
+            keys['aggregation'] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        return next_creator(**keys)
+
+    if not tf.distribute.has_strategy():
+        yield
+        return
+    with tf.variable_creator_scope(create):
+        yield
 
 
 def runs_on_cpu() -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stagetrain.config import strategies
 from stagetrain.data.annotation import Dataset
 from stagetrain.devices import setup
 from stagetrain.evaluation.evaluate import Evaluator
@@ -17,7 +18,7 @@ from stagetrain.stages.network import loaded_network
 
 def load_detector(chosen: Chosen) -> Any:
     """Returns the detector of a finished stage, with its weights."""
-    with setup.configure(chosen.pipeline.runtime).scope():
+    with setup.configure(strategies.for_one_network(chosen.pipeline.runtime)).scope():
         return loaded_network(chosen.pipeline, chosen.stage, chosen.origins)
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from stagetrain.config import schema, scopes, specs, stage_kinds
 from stagetrain.config.stages import live_losses, model_as_built, seed_of, stage_modules
 from stagetrain.detectors.detector import Network
+from stagetrain.devices.setup import readable_statistics
 from stagetrain.images import randomness
 from stagetrain.pipeline.jobs import ModuleOrigin
 from stagetrain.pipeline.records import VariableOrigin
@@ -56,7 +57,7 @@ class StageNetwork:
 
 
 def build_network(pipeline: schema.PipelineBase, stage: schema.Stage, modules: tuple[str, ...] | None = None) -> Any:
-    """Builds a stage's network, mostly a `Detector`, with its initial values.
+    """Builds a stage's network, mostly a `Detector`, with its initial values, in the scope of a strategy if there is one.
 
     Args:
       pipeline: the pipeline.
@@ -66,7 +67,8 @@ def build_network(pipeline: schema.PipelineBase, stage: schema.Stage, modules: t
     model = model_as_built(pipeline, stage)
     build = specs.load_implementation(specs.spec_of(model).implementation)
     seed = randomness.initial_values_seed(seed_of(pipeline, stage))
-    return build(model, len(pipeline.data.classes), modules or stage_modules(pipeline, stage), seed)
+    with readable_statistics():
+        return build(model, len(pipeline.data.classes), modules or stage_modules(pipeline, stage), seed)
 
 
 def loaded_network(pipeline: schema.PipelineBase, stage: schema.Stage, origins: Origins) -> Any:

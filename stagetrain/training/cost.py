@@ -67,7 +67,10 @@ def stage_step(
 
 def _milliseconds(pipeline: Any, stage_id: str, stage: schema.Stage, strategy: tf.distribute.Strategy) -> float:
     built, step = stage_step(pipeline, stage_id, stage, strategy)
-    return seconds_of_step(step, made_up_batch(pipeline, stage, built)) * 1000
+    batch = made_up_batch(pipeline, stage, built)
+    if strategy.num_replicas_in_sync > 1:
+        batch = next(iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch))))
+    return seconds_of_step(step, batch) * 1000
 
 
 def seconds_of_step(step: StepFunction, batch: Batch) -> float:

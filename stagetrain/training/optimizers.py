@@ -15,15 +15,17 @@ from stagetrain.config import schema
 class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
     """The Model Garden's schedule of a stage, times a factor that plateaus and rollbacks lower."""
 
-    def __init__(self, train: schema.Train):
-        """Counts from the stage's first step."""
+    def __init__(self, train: schema.Train, scale: float = 1.0):
+        """Counts from the stage's first step; `scale` is what the number of replicas multiplies the rates by."""
+        self._scale = scale
         self._rate = _factory(train).build_learning_rate()
         self.factor = tf.Variable(1.0, trainable=False, dtype=tf.float32)
 
     def __call__(self, step: Any) -> tf.Tensor:
         """Returns the learning rate of a step, from 0."""
         rate = self._rate(step) if callable(self._rate) else tf.constant(self._rate, tf.float32)
-        return tf.cast(rate, tf.float32) * self.factor
+        scaled = tf.cast(rate, tf.float32) if self._scale == 1.0 else self._scale * tf.cast(rate, tf.float32)
+        return scaled * self.factor
 
     def get_config(self) -> dict[str, Any]:
         """Nothing: optimizers are built anew from the pipeline file, never from their own description."""

@@ -20,7 +20,7 @@ import tensorflow as tf
 from absl import logging
 
 from stagetrain import files
-from stagetrain.config import metric_names, specs
+from stagetrain.config import metric_names, specs, strategies
 from stagetrain.config.stages import judged_by_best_metric, own_terms
 from stagetrain.errors import StageFailed
 from stagetrain.evaluation.evaluate import Outcome
@@ -113,7 +113,7 @@ class _Trainer:
         self._train = context.stage.train
         with context.strategy.scope():
             step = tf.Variable(0, dtype=tf.int64, trainable=False)
-            self._schedule = Schedule(self._train)
+            self._schedule = Schedule(self._train, strategies.learning_rate_factor(context.pipeline.runtime))
             optimizer = build_optimizer(self._train, self._schedule)
             self._averages = Averages(built.trained, self._train.ema) if self._train.ema is not None else None
         classes = tuple(context.pipeline.data.classes)
@@ -207,7 +207,14 @@ class _Trainer:
     def _frozen_digests(self) -> dict[str, str]:
         started = time.monotonic()
         rest = {name: self._built.variables[name] for name in self._built.roles.frozen}
-        found = assign.digests({**rest, **self._added.variables})
+        strategy = self._context.strategy
+        held = {name: strategy.experimental_local_results(value) for name, value in {**rest, **self._added.variables}.items()}
+        found, *others = (
+            assign.digests({name: of_replicas[number] for name, of_replicas in held.items()})
+            for number in range(strategy.num_replicas_in_sync)
+        )
+        for digests in others:
+            prove_unmoved(self._context.id, found, digests, 'in one replica and not in the others')
         self._proof_seconds += time.monotonic() - started
         return found
 

@@ -224,12 +224,22 @@ def _is_within(total: tf.Tensor, is_finite: tf.Tensor, max_loss: float | None) -
 def _apply(task: Task, gradients: Sequence[Any], strategy: tf.distribute.Strategy | None = None) -> tf.Tensor:
     before = [variable.read_value() for variable, _ in task.multiplied]
     _run(strategy, lambda own: task.optimizer.apply_gradients(list(zip(own, task.trained, strict=True))), gradients)
+    if strategy is not None and strategy.num_replicas_in_sync > 1 and task.updated:
+        strategy.run(_share_statistics, args=(task,))
     for (variable, factor), value in zip(task.multiplied, before, strict=True):
         variable.assign(value + factor * (variable - value))
     if task.averages is not None:
         task.averages.update()
     task.step.assign_add(1)
     return tf.constant(True)
+
+
+def _share_statistics(task: Task) -> None:
+    """Gives each replica the mean of what all replicas made of BatchNorm's statistics: they are saved once, for all."""
+    own = [variable.read_value() for variable in task.updated]
+    means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, own)
+    for variable, value in zip(task.updated, means, strict=True):
+        variable.assign(value)
 
 
 def _undo(task: Task, statistics: Sequence[Any], strategy: tf.distribute.Strategy | None = None) -> tf.Tensor:

@@ -78,7 +78,11 @@ REFUSED = [
     Case(
         'mirrored',
         _project,
-        Step('check four.yaml --set runtime.strategy=mirrored', code=2, says=['runtime.strategy', 'mirrored', 'one_device']),
+        Step(
+            'check four.yaml --set runtime.strategy=mirrored --set runtime.mirrored.num_devices=3',
+            code=2,
+            says=['batch_size', 'multiple of 3'],
+        ),
     ),
     Case(
         'tpu',

@@ -1,7 +1,30 @@
-"""The strategy `mirrored`: named, and refused until replicas are proved to train like one device."""
+"""The strategy `mirrored`: a copy of the network on each of several devices of one machine, which share every batch."""
 
 from __future__ import annotations
 
-from stagetrain.config.strategies import StrategySpec, register_strategy
+from typing import Annotated, Literal
 
-register_strategy(StrategySpec('mirrored', refusal='no stage was ever trained on several replicas'))
+from pydantic import Field
+
+from stagetrain.config.strategies import ReplicaOptions, StrategySpec, register_strategy
+
+
+class Mirrored(ReplicaOptions):
+    """Options of the strategy `mirrored`."""
+
+    num_devices: Annotated[int, Field(gt=0)] = 1
+    """Devices; each computes `batch_size / num_devices` images of a step."""
+    device: Literal['gpu', 'cpu'] = 'gpu'
+    """`gpu`: the first GPUs of the machine. `cpu`: the processor is divided into so many logical devices, which makes nothing
+    faster and is for tests."""
+
+
+register_strategy(
+    StrategySpec(
+        'mirrored',
+        implementation='stagetrain.devices.mirrored:build',
+        options=Mirrored,
+        num_replicas=lambda options: options.num_devices,
+        rules='stagetrain.config.replica_rules:problems',
+    )
+)
