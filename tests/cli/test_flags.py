@@ -18,6 +18,7 @@ from stagetrain.cli import main
 from tests import tiny
 from tests.fakes.project import ROOT, Project
 
+pytestmark = pytest.mark.usefixtures('plugins_forgotten')
 OUTSIDE = ROOT / 'tests' / 'outside'
 ABSL_LINE = re.compile(absl_logging.ABSL_LOGGING_PREFIX_REGEX)
 
@@ -40,8 +41,7 @@ def _job_log(project: Project) -> list[str]:
 @pytest.fixture
 def with_plugin(project: Project) -> Project:
     """The project with the plugin of tests/outside that defines a flag."""
-    shutil.copy(OUTSIDE / 'calm.py', project.folder)
-    project.config.write_text(f'plugins: [calm]\n{project.config.read_text()}')
+    project.config.write_text(f'plugins: [{OUTSIDE / "calm"}]\n{project.config.read_text()}')
     return project
 
 
@@ -247,9 +247,8 @@ else:
 def test_the_job_log_of_a_real_stage_has_absls_lines_and_what_the_flag_of_a_plugin_asks_for(
     tmp_path: pathlib.Path, tiny_data: pathlib.Path
 ) -> None:
-    shutil.copy(OUTSIDE / 'calm.py', tmp_path)
     stage = tiny.stage('rpn', tiny.RPN | {'calm': 0.1}, {'steps': 2}, losses={'calm': {'bound': 0.5}})
-    config = tiny.write_config(tmp_path / 'calm.yaml', {**tiny.pipeline(tiny_data, [stage]), 'plugins': ['calm']})
+    config = tiny.write_config(tmp_path / 'calm.yaml', {**tiny.pipeline(tiny_data, [stage]), 'plugins': [str(OUTSIDE / 'calm')]})
     code, output = tiny.run_command('run', config, '--run_dir', tmp_path / 'run', '--calm_report=so far')
     assert code == 0 and not any(map(ABSL_LINE.match, output.splitlines())), output
     lines = (tmp_path / 'run/stages/rpn/job.log').read_text().splitlines()
