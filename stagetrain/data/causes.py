@@ -42,6 +42,8 @@ def likely(
         return _of_boxes(dataset, form)
     if kind == Kind.MISSING:
         return _of_missing(items, root, has_image_folder)
+    if kind == Kind.PLACE:
+        return _of_places(items, root, has_image_folder)
     find = _CAUSES.get(kind)
     return find(items, dataset) if find else ''
 
@@ -192,6 +194,20 @@ def _remedy_for(folder: str, named: str, has_image_folder: bool) -> str:
     if folder.endswith(f'/{inner}'):
         return f'name {folder.removesuffix(f"/{inner}")} as the folder of the images'
     return f'they are named as {named}; write names that begin in the folder of the images'
+
+
+def _of_places(items: Sequence[BadItem], root: str, has_image_folder: bool) -> str:
+    """Tells how images beside the folder of their annotations, `../images/1.jpg`, are reached."""
+    names = [str(item.evidence[0]).replace('\\', '/') for item in items if item.evidence]
+    folders = {os.path.dirname(name) for name in names}
+    if len(folders) != 1 or not all(name.startswith('../') and os.path.isfile(os.path.join(root, name)) for name in names):
+        return ''
+    (folder,) = folders
+    if has_image_folder:
+        place = os.path.normpath(os.path.join(root, folder))
+        return f'all begin with {folder}/: take that off the names, and name {place} as the folder of the images'
+    above = os.path.normpath(os.path.join(root, '..'))
+    return f'the images lie beside the annotations: name the folder above both, {above}'
 
 
 def _files_below(root: str) -> dict[str, str]:

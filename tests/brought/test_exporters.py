@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Callable
 
@@ -57,6 +58,24 @@ def _windows_paths(folder: pathlib.Path) -> None:
 
 def _one_of_five(folder: pathlib.Path) -> None:
     sets.coco(folder / 'a.json', {f'{n}.jpg': [[5, 5, 20, 20] if n < 5 else [5, 5, 0, 20]] for n in range(1, 6)})
+
+
+def _labelme_apart(folder: pathlib.Path) -> None:
+    sets.image(folder / 'set' / 'images' / 'a.jpg')
+    shape = {'label': 'cat', 'points': [[5, 5], [20, 20]], 'shape_type': 'rectangle'}
+    size = {'imageHeight': sets.HEIGHT, 'imageWidth': sets.WIDTH}
+    content = {'version': '5.0', 'flags': {}, 'shapes': [shape], 'imagePath': '..\\images\\a.jpg', 'imageData': None, **size}
+    sets.write(folder / 'set' / 'json' / 'a.json', json.dumps(content))
+
+
+def _csv_apart(folder: pathlib.Path) -> None:
+    sets.csv(folder / 'csv' / 'boxes.csv', ['../images/1.jpg,10,5,40,30,thing'], images=())
+    sets.image(folder / 'images' / '1.jpg')
+
+
+def _without_folder(folder: pathlib.Path) -> None:
+    path = folder / 'csv' / 'boxes.csv'
+    path.write_text(path.read_text().replace('../images/', ''))
 
 
 def _open_images(folder: pathlib.Path) -> None:
@@ -179,6 +198,22 @@ CASES = [
         lambda folder: [sets.voc(folder / 'VOCdevkit' / year) for year in ('VOC2007', 'VOC2012')],
         Step('data check VOCdevkit', code=2, says=['name one of the data sets in it: VOCdevkit/VOC2007, VOCdevkit/VOC2012']),
         Step('data check VOCdevkit/VOC2007', says=['images 2;', '0 faults']),
+    ),
+    Case(
+        'labelme with images in a folder beside',
+        _labelme_apart,
+        Step('data check set/json', code=2, says=['beside the annotations: name the folder above both, set\\b', '1 faults']),
+        Step('data check set', says=['images 1;', '0 faults']),
+    ),
+    Case(
+        'csv with images in a folder beside',
+        _csv_apart,
+        Step(
+            'data check csv/boxes.csv', code=2, says=[r'all begin with \.\./images/: take that off the names, and name images as']
+        ),
+        Step(
+            'data check csv/boxes.csv --images images', says=['images 1;', '0 faults'], before=_without_folder, changes=['csv/*']
+        ),
     ),
     Case(
         'coco with paths of Windows',
