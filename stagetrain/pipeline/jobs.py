@@ -166,12 +166,19 @@ def recorded_job(path: pathlib.Path) -> RecordedJob:
 
     Raises:
       RunDirectoryError: it cannot be read.
+      DamagedFile: it is no job of a stage.
     """
     job = files.read_json(path)
-    # Version 1.0 knew no artefact but proposals.
-    folders = job['artefacts'].values() if 'artefacts' in job else filter(None, [job.get('proposals')])
-    marks = (tuple(job.get(name, ())) for name in ('mixed_versions', 'extended'))
-    return RecordedJob(job['fingerprint'], job['parts'], job['stage'], tuple(folders), *marks)
+    try:
+        # Version 1.0 knew no artefact but proposals.
+        folders = job['artefacts'].values() if 'artefacts' in job else filter(None, [job.get('proposals')])
+        marks = (tuple(job.get(name, ())) for name in ('mixed_versions', 'extended'))
+        return RecordedJob(job['fingerprint'], job['parts'], job['stage'], tuple(folders), *marks)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedFile(
+            f'{path}: not the job file of a stage: {error!r}; expected the keys fingerprint, parts and stage. To start the stage '
+            f'from its sources again, remove the folder {path.parent}'
+        ) from error
 
 
 def job_from_json(value: Mapping[str, Any], place: str = 'job') -> Job:

@@ -108,6 +108,14 @@ def test_a_damaged_job_file_is_named(project: Project) -> None:
         project.directory.state()
 
 
+@pytest.mark.parametrize('content', ['{}', '[1]', '{"fingerprint": "f", "parts": {}, "stage": {}, "artefacts": 3}'])
+def test_a_job_file_of_something_else_is_named_with_what_to_do(project: Project, content: str) -> None:
+    project.directory.stage('rpn_1').mkdir(parents=True)
+    (project.directory.stage('rpn_1') / 'job.json').write_text(content)
+    with pytest.raises(DamagedFile, match=r'rpn_1/job\.json: not the job file of a stage: .*remove the folder .*rpn_1'):
+        project.directory.state()
+
+
 @pytest.mark.parametrize(
     ('code', 'remedy'),
     [(errno.ENOSPC, 'free some space'), (errno.EROFS, 'on a disk that can be written'), (errno.EIO, 'healthy')],
