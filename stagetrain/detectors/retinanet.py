@@ -130,7 +130,7 @@ class RetinaNet(PyramidDetector):
     def _is_native(self) -> bool:
         """Whether TensorFlow's own suppression takes the place of the Model Garden's padded one, with the same result."""
         options = self.model.detection_generator
-        return options.nms_version == 'v2' and not options.use_class_agnostic_nms and self.kernels == setup.NATIVE
+        return options.nms_version == 'v2' and not options.use_class_agnostic_nms and self.kernels != setup.GENERAL
 
     @functools.cached_property
     def _generator(self) -> detection_generator.MultilevelDetectionGenerator:

@@ -34,7 +34,7 @@ class Aligner:
 
     def __call__(self, features: Mapping[str, tf.Tensor], rois: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[B, R, S, S, C]`; see `align`."""
-        if self._kernels == setup.NATIVE:
+        if self._kernels != setup.GENERAL:
             return align(features, rois, self._crop_size, self._sample_offset)
         return self._layer(features, rois)
 
@@ -65,10 +65,50 @@ def align(features: Mapping[str, tf.Tensor], rois: tf.Tensor, crop_size: int, sa
     offset = tf.stack([tf.zeros_like(index, tf.float32), tf.gather(tf.constant(columns, tf.float32), index)], axis=-1)
     extent = tf.constant([canvas.shape[1] - 1, canvas.shape[2] - 1], tf.float32)
     corners = tf.concat([(first + offset) / extent, (last + offset) / extent], axis=-1)
-    num_rois = tf.shape(rois)[1]
-    image = tf.repeat(tf.range(tf.shape(rois)[0]), num_rois)
-    crops = tf.image.crop_and_resize(canvas, tf.reshape(corners, [-1, 4]), image, [crop_size, crop_size])
-    return tf.reshape(crops, [-1, rois.shape[1] or num_rois, crop_size, crop_size, canvas.shape[3]])
+    crops = _crops(canvas, corners, crop_size)
+    return tf.reshape(crops, [-1, rois.shape[1] or tf.shape(rois)[1], crop_size, crop_size, canvas.shape[3]])
+
+
+def _crops(canvas: tf.Tensor, corners: tf.Tensor, crop_size: int) -> tf.Tensor:
+    """Returns float32 `[B * R, S, S, C]`: what lies at a grid of points from corner to corner.
+
+    Args:
+      canvas: float32 `[B, h, w, C]`.
+      corners: float32 `[B, R, 4]`, yxyx of the first and the last point, from 0 to 1.
+      crop_size: S.
+    """
+    flat = tf.reshape(corners, [-1, 4])
+    if setup.kernels() == setup.PLAIN:
+        return _plain_crops(canvas[0], flat, crop_size)
+    image = tf.repeat(tf.range(tf.shape(corners)[0]), tf.shape(corners)[1])
+    return tf.image.crop_and_resize(canvas, flat, image, [crop_size, crop_size])
+
+
+def _plain_crops(canvas: tf.Tensor, corners: tf.Tensor, crop_size: int) -> tf.Tensor:
+    """Does what `tf.image.crop_and_resize` does on one image float32 `[h, w, C]`, by ops that TensorFlow Lite has."""
+    height, width, num_channels = canvas.shape
+    (top, bottom, down), (left, right, across) = (
+        _between(corners[:, axis], corners[:, axis + 2], length, crop_size) for axis, length in ((0, height), (1, width))
+    )
+    values = tf.reshape(canvas, [height * width, num_channels])
+
+    def at(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+        return tf.gather(values, rows[:, :, tf.newaxis] * width + columns[:, tf.newaxis])
+
+    down, across = down[:, :, tf.newaxis, tf.newaxis], across[:, tf.newaxis, :, tf.newaxis]
+    upper = at(top, left) + (at(top, right) - at(top, left)) * across
+    lower = at(bottom, left) + (at(bottom, right) - at(bottom, left)) * across
+    return upper + (lower - upper) * down
+
+
+def _between(first: tf.Tensor, last: tf.Tensor, length: int, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the cells on both sides of `count` points from `first` to `last` (`[R]`, from 0 to 1), and how far each lies behind
+    the first of its cells: int32, int32 and float32 `[R, count]`."""
+    steps = tf.constant([number / max(count - 1, 1) for number in range(count)], tf.float32)
+    points = (first[:, tf.newaxis] + (last - first)[:, tf.newaxis] * steps) * (length - 1)
+    before = tf.floor(tf.clip_by_value(points, 0.0, length - 1.0))
+    cells = tf.cast(before, tf.int32)
+    return cells, tf.minimum(cells + 1, length - 1), points - before
 
 
 def _canvas(levels: list[tf.Tensor]) -> tuple[tf.Tensor, list[int]]:

@@ -14,8 +14,9 @@ import tensorflow as tf
 from official.vision.ops import box_ops
 
 from stagetrain.detectors.detector import BatchDetections, BatchProposals, Proposing
+from stagetrain.devices import setup
 
-_BELOW_EVERY_SCORE = -1.0
+_BELOW_EVERY_SCORE, _LOWEST = -1.0, -2.0
 
 
 def multilevel_proposals(
@@ -63,16 +64,14 @@ def multilevel_proposals(
     widest = max(int(scores.shape[1]) for scores in level_scores)
     padded_boxes = [tf.pad(b, [[0, 0], [0, widest - int(b.shape[1])], [0, 0]]) for b in level_boxes]
     padded_scores = [tf.pad(s, [[0, 0], [0, widest - int(s.shape[1])]], constant_values=_BELOW_EVERY_SCORE) for s in level_scores]
-    kept, scores, _, _ = tf.image.combined_non_max_suppression(
+    kept = suppressed(
         tf.stack(padded_boxes, axis=2),
         tf.stack(padded_scores, axis=2),
-        max_output_size_per_class=how.num_proposals,
-        max_total_size=how.num_proposals,
-        iou_threshold=how.nms_iou,
-        score_threshold=_BELOW_EVERY_SCORE / 2,
-        clip_boxes=False,
+        min_score=_BELOW_EVERY_SCORE / 2,
+        nms_iou=how.nms_iou,
+        num_detections=how.num_proposals,
     )
-    return BatchProposals(tf.ensure_shape(kept, [None, how.num_proposals, 4]), tf.ensure_shape(scores, [None, how.num_proposals]))
+    return BatchProposals(kept.boxes_yxyx_px, kept.scores)
 
 
 def class_detections(
@@ -90,13 +89,79 @@ def class_detections(
     """
     top_scores, top = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), k=min(int(boxes.shape[1]), pre_nms_top_k))
     top_boxes = tf.gather(boxes, top, batch_dims=1)
-    found, found_scores, classes, num_valid = tf.image.combined_non_max_suppression(
+    return suppressed(
         tf.transpose(top_boxes, [0, 2, 1, 3]),
         tf.transpose(top_scores, [0, 2, 1]),
+        min_score=min_score,
+        nms_iou=nms_iou,
+        num_detections=num_detections,
+    )
+
+
+def suppressed(boxes: tf.Tensor, scores: tf.Tensor, *, min_score: float, nms_iou: float, num_detections: int) -> BatchDetections:
+    """Suppresses boxes within each class and keeps the best of all, by falling score.
+
+    Args:
+      boxes: float32 `[B, N, C, 4]` yxyx in pixels of the scaled image.
+      scores: float32 `[B, N, C]`.
+      min_score: score at or below which a box does not enter.
+      nms_iou: IoU above which the lower-scoring box is suppressed.
+      num_detections: K.
+    """
+    if setup.kernels() == setup.PLAIN:
+        return _suppressed_by_class(boxes, scores, min_score, nms_iou, num_detections)
+    found, found_scores, classes, num_valid = tf.image.combined_non_max_suppression(
+        boxes,
+        scores,
         max_output_size_per_class=num_detections,
         max_total_size=num_detections,
         iou_threshold=nms_iou,
         score_threshold=min_score,
         clip_boxes=False,
     )
-    return BatchDetections(found, found_scores, tf.cast(classes, tf.int32) + 1, num_valid)
+    return BatchDetections(
+        tf.ensure_shape(found, [None, num_detections, 4]),
+        tf.ensure_shape(found_scores, [None, num_detections]),
+        tf.cast(classes, tf.int32) + 1,
+        num_valid,
+    )
+
+
+def _suppressed_by_class(
+    boxes: tf.Tensor, scores: tf.Tensor, min_score: float, nms_iou: float, num_detections: int
+) -> BatchDetections:
+    """Does the same for one image, class by class, by an op that TensorFlow Lite and ONNX have too."""
+    found_boxes, found_scores = [], []
+    for number in range(int(scores.shape[2])):
+        chosen, count = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=_with_area(boxes[0, :, number]),
+            scores=scores[0, :, number],
+            max_output_size=num_detections,
+            iou_threshold=nms_iou,
+            score_threshold=min_score,
+            pad_to_max_output_size=True,
+        )
+        is_one = tf.range(num_detections) < count
+        found_boxes.append(tf.gather(boxes[0, :, number], chosen))
+        found_scores.append(tf.where(is_one, tf.gather(scores[0, :, number], chosen), _LOWEST))
+    top_scores, top = tf.math.top_k(tf.concat(found_scores, axis=0), k=num_detections)
+    is_valid = top_scores > min_score
+    kept = tf.where(is_valid[:, tf.newaxis], tf.gather(tf.concat(found_boxes, axis=0), top), 0.0)
+    return BatchDetections(
+        kept[tf.newaxis],
+        tf.where(is_valid, top_scores, 0.0)[tf.newaxis],
+        (tf.where(is_valid, top // num_detections, 0) + 1)[tf.newaxis],
+        tf.reduce_sum(tf.cast(is_valid, tf.int32))[tf.newaxis],
+    )
+
+
+def _with_area(boxes: tf.Tensor) -> tf.Tensor:
+    """Returns boxes float32 `[N, 4]`, with boxes of no area, which overlap nothing, moved away from all others and made larger.
+
+    TensorFlow Lite's kernel (tensorflow/lite/kernels/internal/reference/non_max_suppression.h) looks at a box that it chose once
+    more and relies on its overlap with itself: one without area it would choose until no place is left.
+    """
+    number = tf.range(boxes.shape[0], dtype=tf.float32)[:, tf.newaxis]
+    aside = tf.concat([-2.0 * number - 2.0, tf.zeros_like(number), -2.0 * number - 1.0, tf.ones_like(number)], axis=1)
+    has_area = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1, keepdims=True)
+    return tf.where(has_area, boxes, aside)

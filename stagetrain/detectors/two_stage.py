@@ -12,6 +12,7 @@ B images, P proposals, R RoIs, S x S points of a RoI, C channels, K classes with
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -191,21 +192,10 @@ class TwoStageDetector(PyramidDetector):
         # A padded proposal has no area; the head would see a corner of the image and might find something there.
         is_padding = tf.reduce_any(rois[..., 2:] <= rois[..., :2], axis=-1)
         classified = self._classify_all_but(is_padding, features, rois, batch['image_shape'])
-        found = self._detection_generator(int(rois.shape[1]))(
-            classified.encoded,
-            tf.where(is_padding[..., tf.newaxis], tf.one_hot([[0]], self.num_classes, on_value=1e4), classified.logits),
-            classified.rois,
-            batch['image_shape'],
-            classified.box_weights,
-            bbox_per_class=not self.is_class_agnostic,
-        )
-        return BatchDetections(
-            boxes_yxyx_px=found['detection_boxes'],
-            scores=found['detection_scores'],
-            classes=tf.cast(found['detection_classes'], tf.int32),
-            num_valid=tf.cast(found['num_detections'], tf.int32),
-            masks=self.predict_masks(features, found['detection_boxes'], found['detection_classes']),
-        )
+        background = tf.one_hot([[0]], self.num_classes, on_value=1e4)
+        logits = tf.where(is_padding[..., tf.newaxis], background, classified.logits)
+        found = self._detections(classified._replace(logits=logits), batch['image_shape'])
+        return dataclasses.replace(found, masks=self.predict_masks(features, found.boxes_yxyx_px, found.classes))
 
     def _classify_all_but(self, is_padding: tf.Tensor, features: Levels, rois: tf.Tensor, image_shape: tf.Tensor) -> Classified:
         """Returns `classify` of RoIs float32 `[B, R, 4]`; on a CPU the head sees no columns of padding (bool `[B, R]`) alone.
@@ -223,12 +213,36 @@ class TwoStageDetector(PyramidDetector):
 
         return Classified(filled(found.rois), filled(found.logits), filled(found.encoded), found.box_weights)
 
-    def _detection_generator(self, num_rois: int) -> detection_generator.DetectionGenerator:
-        """Returns the Model Garden's generator, on the native kernel where that gives the same boxes (see `boxes`)."""
+    def _detections(self, classified: Classified, image_shape: tf.Tensor) -> BatchDetections:
+        """Returns what the Model Garden's generator gives, with other kernels where these give the same boxes."""
         options = self.model.detection_generator.model_dump()
-        if options['nms_version'] == 'v2' and num_rois <= options['pre_nms_top_k'] and self.kernels == setup.NATIVE:
+        takes_all = options['nms_version'] != 'v1' and int(classified.rois.shape[1]) <= options['pre_nms_top_k']
+        if takes_all and self.kernels == setup.NATIVE:
             options['nms_version'] = 'batched'
-        return detection_generator.DetectionGenerator(**options)
+        options['apply_nms'] = not (takes_all and self.kernels == setup.PLAIN)
+        found = detection_generator.DetectionGenerator(**options)(
+            classified.encoded,
+            classified.logits,
+            classified.rois,
+            image_shape,
+            classified.box_weights,
+            bbox_per_class=not self.is_class_agnostic,
+        )
+        if not options['apply_nms']:
+            scores = found['decoded_box_scores']
+            return suppression.suppressed(
+                tf.broadcast_to(found['decoded_boxes'], [*scores.shape, 4]),
+                scores,
+                min_score=options['pre_nms_score_threshold'],
+                nms_iou=options['nms_iou_threshold'],
+                num_detections=options['max_num_detections'],
+            )
+        return BatchDetections(
+            boxes_yxyx_px=found['detection_boxes'],
+            scores=found['detection_scores'],
+            classes=tf.cast(found['detection_classes'], tf.int32),
+            num_valid=tf.cast(found['num_detections'], tf.int32),
+        )
 
     # ---- targets --------------------------------------------------------------------------------------------------------
 

@@ -51,8 +51,9 @@ def one_device(options: NoOptions) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-NATIVE, GENERAL = 'native', 'general'
-"""Kernels that networks compute with: TensorFlow's own for CPUs, or the Model Garden's layers, which suit accelerators."""
+NATIVE, GENERAL, PLAIN = 'native', 'general', 'plain'
+"""Kernels that networks compute with: TensorFlow's own for CPUs; the Model Garden's layers, which suit accelerators; or, for one
+image and in inference only, ops that TensorFlow Lite and ONNX have too."""
 _asked_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('kernels', default=None)
 
 

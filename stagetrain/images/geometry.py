@@ -155,7 +155,7 @@ class Geometry:
             padding = self.padded[axis] - shape[axis]
             mirrored = tf.roll(tf.reverse(image, [axis]), shift=-padding, axis=axis)
             image = tf.where(is_flipped, mirrored, image)
-        return tf.ensure_shape(image, [*self.padded, 3])
+        return image if image.shape == (*self.padded, 3) else tf.ensure_shape(image, [*self.padded, 3])
 
     def mirror_boxes(self, boxes: tf.Tensor, flip: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         """Mirrors boxes float32 `[G, 4]` yxyx inside an area of `shape` float32 `[2]`."""

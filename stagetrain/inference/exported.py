@@ -7,16 +7,12 @@ network.variables['backbone/conv1/kernel'], network.classes
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from stagetrain.data.index import load_dataset
 from stagetrain.images.geometry import Geometry, geometry_of
-from stagetrain.images.loading import plain_images
 from stagetrain.inference.choice import Chosen
 from stagetrain.stages.network import loaded_network
 from stagetrain.stages.undisturbed import undisturbed
@@ -55,14 +51,3 @@ class ExportedNetwork:
     def metrics(self) -> Mapping[str, float | None]:
         """What the run measured of the stage."""
         return dict(self._chosen.finished.result.get('metrics') or {})
-
-    def training_pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        """Yields the first images of the training set, at most `count`: uint8 `[height, width, 3]`, upright.
-
-        Raises:
-          DataError: the run's training set is not there any more, or an image cannot be decoded.
-        """
-        data = self._chosen.pipeline.data
-        images = plain_images(load_dataset(data.train, data, 'train', None), self._chosen.model)
-        for index in range(min(count, len(images))):
-            yield images.decode(index)

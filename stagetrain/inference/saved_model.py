@@ -17,10 +17,9 @@ import tensorflow as tf
 from stagetrain.config.builtin.export_saved_model import SavedModelOptions
 from stagetrain.devices import setup
 from stagetrain.inference.exported import ExportedNetwork
-from stagetrain.inference.served import OUTPUTS, Served
+from stagetrain.inference.served import INPUT, OUTPUTS, Served
 
 FOLDER = 'saved_model'
-INPUT = 'input_tensor'
 INPUTS = {
     'image': tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT),
     'encoded': tf.TensorSpec([None], tf.string, name=INPUT),

@@ -10,7 +10,7 @@ B images, D detections, m side of a mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -19,7 +19,9 @@ from stagetrain.evaluation.evaluate import build_inference
 from stagetrain.images import decoding
 from stagetrain.images.geometry import Geometry
 from stagetrain.images.network_input import Batch
+from stagetrain.inference.exported import ExportedNetwork
 
+INPUT = 'input_tensor'
 OUTPUTS = {
     'detection_boxes': 'float32 [B, D, 4]: ymin, xmin, ymax, xmax; see `boxes` of the options',
     'detection_scores': 'float32 [B, D], by falling score; 0 behind the last detection',
@@ -53,6 +55,13 @@ class Served:
         """Returns what is found in pictures uint8 `[B, height, width, 3]`, RGB."""
         return self._of(tf.identity, pictures)
 
+    def of_picture(self, picture: tf.Tensor) -> Outputs:
+        """Returns what is found in one picture uint8 `[height, width, 3]`, RGB, as a batch of one."""
+        one = self.prepared(picture)
+        # A shape that is written in the graph: TensorFlow Lite does not know what Python knows of it.
+        one['image'] = tf.reshape(one['image'], [*self._geometry.padded, 3])
+        return self.detected({key: value[tf.newaxis] for key, value in one.items()})
+
     def _of(self, pixels_of: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> Outputs:
         image = tf.TensorSpec([*self._geometry.padded, 3], tf.float32)
         sizes = tf.TensorSpec([2], tf.float32)
@@ -82,3 +91,30 @@ class Served:
         if 'masks' in found:
             outputs['detection_masks'] = found['masks']
         return outputs
+
+
+class PlainModule(tf.Module):
+    """A network for one picture at a time, of ops that TensorFlow Lite and ONNX have too.
+
+    It is made inside of `setup.with_kernels(setup.PLAIN)`.
+    """
+
+    def __init__(self, network: ExportedNetwork, *, are_normalized: bool, input_size: Sequence[int] | None) -> None:
+        """Builds the network and traces it.
+
+        Args:
+          network: what is exported.
+          are_normalized: as of `Served`.
+          input_size: height and width of the pictures; None: any.
+        """
+        super().__init__()
+        served = Served(network.network, network.geometry, are_normalized=are_normalized)
+        self.weights = network.variables
+        spec = tf.TensorSpec([1, *(input_size or (None, None)), 3], tf.uint8, name=INPUT)
+        detect = tf.function(lambda input_tensor: served.of_picture(input_tensor[0]), input_signature=[spec], autograph=False)
+        self.function = detect.get_concrete_function()
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what it gives."""
+        return sorted(self.function.structured_outputs)

@@ -53,3 +53,27 @@ def test_an_export_is_replaced_and_what_is_not_ours_is_left(run_dir: pathlib.Pat
     with pytest.raises(BadInput, match=r'--out .*: what is there has changed since it was written .*mine: extra'):
         run.export('npz', tmp_path / 'out')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out']
+
+
+def test_a_trained_network_finds_what_the_predictor_finds(
+    run_dir: pathlib.Path, tiny_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    out = st.open_run(run_dir).export('saved_model', tmp_path / 'out', options={'boxes': 'pixels'})
+    import tensorflow as tf
+
+    from stagetrain.detectors.detector import BatchDetections
+    from tests.same_detections import assert_same_detections
+
+    model, predictor = tf.saved_model.load(str(out / 'saved_model')), st.Predictor(run_dir)
+    num_found = 0
+    for path in sorted((tiny_data / 'JPEGImages').glob('*.jpg')):
+        one, found = predictor(path), model(tf.constant([path.read_bytes()]))
+        expected = BatchDetections(one.boxes_yxyx_px[None], one.scores[None], one.classes[None], tf.constant([len(one)]))
+        classes, count = (tf.cast(found[key], tf.int32) for key in ('detection_classes', 'num_detections'))
+        exported = BatchDetections(found['detection_boxes'], found['detection_scores'], classes, count)
+        assert_same_detections(exported, expected, pixels=0.01, score=1e-4)
+        num_found += len(one)
+    assert num_found > 20
+    said = files.read_json(out / 'export.json')
+    assert said['signatures'] == {'encoded': 'encoded', 'image': 'image', 'serving_default': 'image'}
+    assert said['metrics'] == dict(st.open_run(run_dir).stages['detector_2'].metrics)
