@@ -84,6 +84,7 @@ def test_every_argument_of_every_verb_is_described() -> None:
         ),
         ('status run extra', 'stagetrain status: error: unrecognized arguments: extra\n'),
         ('--verson', "Did you mean '--version'?"),
+        ('status run evil\x1b[2J', 'unrecognized arguments: evil\\x1b[2J\n'),
         ('compare four.yaml --seeds two', "argument --seeds: found 'two'; expected a whole number above 0"),
         ('compare four.yaml --seeds 0', "argument --seeds: found '0'; expected a whole number above 0"),
         ('data', 'usage: stagetrain data [-h] {check,convert} ...'),
