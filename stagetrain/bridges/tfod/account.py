@@ -18,6 +18,7 @@ from typing import Any
 from stagetrain.bridges.tfod import fields
 from stagetrain.bridges.tfod.descriptors import is_repeated
 from stagetrain.bridges.tfod.reading import Parsed
+from stagetrain.errors import ConfigError
 
 
 class Kind(enum.Enum):
@@ -138,6 +139,18 @@ class Block:
         return [
             Block(self.account, item, f'{self.at(name)}[{number}]') for number, item in enumerate(getattr(self.message, name))
         ]
+
+    def positive(self, name: str, *targets: str) -> Any:
+        """Returns a number as `take` does.
+
+        Raises:
+          ConfigError: It is not above 0, so that nothing can be computed of it.
+        """
+        value = self.take(name, *targets)
+        if not value > 0:
+            place = self.account.parsed.place(self.at(name))
+            raise ConfigError(f'{place}: found {value:g}; expected a number above 0')
+        return value
 
     def choice(self) -> str:
         """Returns which member of its only choice a block has; nothing where it has none."""

@@ -6,6 +6,7 @@ import math
 
 from stagetrain.bridges.tfod.account import Block, Kind
 from stagetrain.bridges.tfod.draft import Draft
+from stagetrain.errors import ConfigError
 
 BASE = 256
 FINEST = 8
@@ -38,6 +39,8 @@ def pyramid(draft: Draft, generator: Block) -> tuple[int, int]:
         generator.account.remark(generator.path, f'{generator.choice()}: the usual anchors of the network are used')
         return 3, 7
     sizes, ratios, block = _grid_sizes(generator, 'model.anchor.anchor_size')
+    if not sizes[0] > 0:
+        raise ConfigError(f'{block.account.parsed.place(block.at("scales"))}: found 0 or less; expected numbers above 0')
     least = min(max(round(math.log2(sizes[0] / FINEST)), 2), 5)
     levels = round(math.log2(sizes[-1] / sizes[0])) + 1
     greatest = min(least + levels - 1, 7)
@@ -69,7 +72,7 @@ def _grid_sizes(generator: Block, target: str) -> tuple[list[float], list[float]
     if generator.choice() not in ('', 'grid_anchor_generator'):
         generator.account.remark(generator.path, f'{generator.choice()}: the usual anchors of the network are used')
         return [BASE / 2, BASE, BASE * 2], USUAL_RATIOS, generator
-    height, width = block.take('height', target), block.take('width', target)
+    height, width = block.positive('height', target), block.positive('width', target)
     scales = block.take('scales', target) or [0.5, 1.0, 2.0]
     ratios = block.take('aspect_ratios', _RATIOS) or USUAL_RATIOS
     base, stretch = math.sqrt(height * width), width / height

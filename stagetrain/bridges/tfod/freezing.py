@@ -68,7 +68,9 @@ def judge(freeze: Iterable[str], update: Iterable[str], variables: Sequence[Vari
         wanted = {name for hit in hits if hit.field == UPDATE for name in hit.by_rule[rule]}
         out |= set(names) - wanted
     if names and len(out) == len(names) and not any(hit.problem for hit in hits):
-        raise ConfigError(f'{FREEZE}: {", ".join(frozen_by)} leave nothing to train; expected patterns that spare something')
+        raise ConfigError(
+            f'{FREEZE}: {", ".join(map(repr, frozen_by))} leave nothing to train; expected patterns that spare something'
+        )
     return Judged(tuple(hits), tuple(variable for variable in variables if variable.name in out))
 
 

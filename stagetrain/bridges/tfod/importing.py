@@ -40,6 +40,8 @@ from stagetrain.config.check import check_pipeline
 from stagetrain.errors import ConfigError, DataError
 
 PIPELINE, REPORT = 'pipeline.yaml', 'report.md'
+MAX_CONVS = 100
+"""Of a head, of which names are made."""
 VOC_METRICS = {'pascal_voc_detection_metrics', 'weighted_pascal_voc_detection_metrics', 'pascal_voc_metrics'}
 COCO_METRICS = {'coco_detection_metrics', 'coco_mask_metrics'}
 _ORDER = ('name', 'model', 'data', 'sources', 'evaluation', 'train', 'stages')
@@ -63,6 +65,8 @@ class Choices:
 class Imported:
     """What an import gives."""
 
+    source: str
+    """The file."""
     pipeline: str
     report: str
     remarks: tuple[str, ...]
@@ -108,6 +112,7 @@ def import_file(path: str | os.PathLike[str], choices: Choices = Choices()) -> I
     remarks = (*parsed.remarks, *_unknown_lines(parsed), *account.remarks)
     report = reports.render(parsed, entries, hits, choices.freeze_rule, remarks)
     return Imported(
+        parsed.path,
         '\n'.join(head) + '\n' + body,
         report,
         remarks,
@@ -131,7 +136,24 @@ def write(imported: Imported, folder: pathlib.Path) -> None:
         _copy_plain(source, folder / name)
     (folder / PIPELINE).write_text(imported.pipeline, encoding='utf-8')
     (folder / REPORT).write_text(imported.report, encoding='utf-8')
-    check_pipeline(load.load_pipeline(folder / PIPELINE))
+    try:
+        check_pipeline(load.load_pipeline(folder / PIPELINE))
+    except ConfigError as error:
+        raise ConfigError('\n'.join(_traced(imported, line) for line in str(error).splitlines())) from error
+
+
+_REFUSED = re.compile(r'.*?pipeline\.yaml(?::\d+)?: (?:(?P<key>[\w.\[\]]+): )?(?P<reason>.*)')
+
+
+def _traced(imported: Imported, line: str) -> str:
+    """Returns what is wrong with a key of the pipeline file, with the field that it is from."""
+    found = _REFUSED.fullmatch(line)
+    if found is None:
+        return line
+    key = re.sub(r'\[\d+\]', '', found['key'] or '').removeprefix('stages.')
+    fields = [entry for entry in imported.entries if entry.kind is Kind.MAPPED and key in entry.text.split(', ')]
+    places = ', '.join(f'{imported.source}:{entry.line}: {entry.path}: {entry.value}' for entry in fields)
+    return f'{places or imported.source}: becomes {found["key"]}: {found["reason"]}'
 
 
 def _copy_plain(source: str, target: pathlib.Path) -> None:
@@ -195,9 +217,9 @@ def _variables(draft: Draft, extractor: Extractor) -> list[names.Variable]:
     shape = names.Shape(
         model['type'],
         batch_norm_trains=not draft.rests,
-        levels=(model.get('min_level', 3), model.get('max_level', 7)),
-        num_convs=model.get('head', {}).get('num_convs', 4),
-        num_mask_convs=model.get('mask_head', {}).get('num_convs', 2),
+        levels=(model.get('min_level', 3), min(model.get('max_level', 7), parts.MAX_LEVEL)),
+        num_convs=min(model.get('head', {}).get('num_convs', 4), MAX_CONVS),
+        num_mask_convs=min(model.get('mask_head', {}).get('num_convs', 2), MAX_CONVS),
     )
     return names.variables(extractor, shape)
 

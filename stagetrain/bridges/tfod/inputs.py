@@ -98,7 +98,8 @@ def _reader(draft: Draft, reader: Block, part: str, label_map: dict[int, str] | 
     target = f'data.{part}.path'
     draft.put(f'data.{part}.format', 'tfrecord')
     records = reader.block('tf_record_input_reader')
-    paths = records.take('input_path', target) if reader.choice() == 'tf_record_input_reader' else []
+    given = records.take('input_path', target) if reader.choice() == 'tf_record_input_reader' else []
+    paths = [path for path in given if path.strip()]
     if not paths:
         draft.put(target, MISSING)
         reader.account.remark(reader.path, f'names no TFRecords; --set {target}=/path/to/records-*')
@@ -115,7 +116,7 @@ def _reader(draft: Draft, reader: Block, part: str, label_map: dict[int, str] | 
 
 def _plain(draft: Draft, records: Block, path: str, part: str) -> str:
     """Returns a pattern for records; of files compressed with GZIP that for the copies that the import makes of them."""
-    found = matching(os.path.expandvars(path))
+    found = [file for file in matching(os.path.expandvars(path)) if os.path.isfile(file)]
     if not any(is_compressed(file) for file in found):
         return path
     draft.copies += [(file, f'{RECORDS}/{part}/{os.path.basename(file).removesuffix(".gz")}') for file in found]
@@ -178,7 +179,8 @@ def resolved(draft: Draft, block: Block, name: str, given: str, target: str, exa
         what = f'holds ${next(filter(None, unknown[0].groups()))}, which the environment does not have' if unknown else what
         block.remark(name, f"'{given}' {what}: {line}")
         draft.set_lines.append(line)
-        return text.replace('$', '').replace('{', '').replace('}', ''), False
+        # A pipeline file names no URL.
+        return f'{MISSING}/{_name(text)}' if _REMOTE.match(text) else re.sub('[${}]', '', text), False
     referred = _REFERENCE.sub(lambda match: f'${{{next(filter(None, match.groups()))}}}', text)
     expanded = os.path.expandvars(os.path.expanduser(referred))
     folder = os.path.dirname(os.path.abspath(block.account.parsed.path))

@@ -12,6 +12,9 @@ from stagetrain.errors import ConfigError
 L2 = 'model.losses.l2_weight_decay'
 ACTIVATIONS = {'NONE': 'linear', 'RELU': 'relu', 'RELU_6': 'relu6', 'SWISH': 'swish'}
 SIZE = 'model.input_size'
+MAX_LEVEL = 12
+"""The coarsest level that a pipeline file may name."""
+MAX_CLASSES = 100_000
 USUAL_SIZE = 640
 """The side of inputs where a file has no size."""
 
@@ -32,7 +35,8 @@ def resizer(draft: Draft, block: Block, max_level: int, *, has_shorter_side: boo
       max_level: sides are multiples of 2 to the power of this.
       has_shorter_side: whether the network's parser has the option.
     """
-    kind, multiple = block.choice(), 2**max_level
+    # A level beyond all networks is refused when the pipeline file is checked.
+    kind, multiple = block.choice(), 2 ** min(max(max_level, 0), MAX_LEVEL)
     if not kind or kind in ('identity_resizer', 'pad_to_multiple_resizer'):
         draft.put(SIZE, [_multiple(USUAL_SIZE, multiple)] * 2 + [3], 'the file has no size')
         block.account.remark(block.at(kind) if kind else block.path, f'{SIZE}: the file has no size; {USUAL_SIZE} is taken')
@@ -157,7 +161,8 @@ def num_classes(block: Block) -> int:
       ConfigError: The file has none.
     """
     value = block.take('num_classes', 'data.classes')
-    if value < 1:
+    if not 0 < value <= MAX_CLASSES:
         text = f'found {value}' if block.has('num_classes') else 'missing'
-        raise ConfigError(f'{block.account.parsed.place(block.at("num_classes"))}: {text}; expected the number of classes')
+        expected = f'expected the number of classes, {MAX_CLASSES:,} at most'
+        raise ConfigError(f'{block.account.parsed.place(block.at("num_classes"))}: {text}; {expected}')
     return int(value)

@@ -100,10 +100,10 @@ def _boxes(draft: Draft, block: Block, loss: Block) -> None:
     """The API's loss of codes with factors, smooth L1 with a delta, as one of codes without: a weight and another delta."""
     coder = block.block('box_coder').block('faster_rcnn_box_coder')
     target = 'model.losses.huber_loss_delta'
-    scales = [coder.take(name, 'loss_weights.box', target) for name in _SCALES]
+    scales = [coder.positive(name, 'loss_weights.box', target) for name in _SCALES]
     factor = math.prod(scales) ** (1 / len(scales))
     smooth = loss.block('localization_loss')
-    delta = smooth.block('weighted_smooth_l1').take('delta', target)
+    delta = smooth.block('weighted_smooth_l1').positive('delta', target)
     if smooth.choice() not in ('', 'weighted_smooth_l1'):
         smooth.remark(smooth.choice(), 'boxes have smooth L1 here')
     by_code = block.take('normalize_loc_loss_by_codesize', 'loss_weights.box')

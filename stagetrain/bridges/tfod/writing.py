@@ -5,6 +5,7 @@ print(render({'model': {'type': 'retinanet', 'min_level': 3}}, {'model.min_level
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Mapping
@@ -93,6 +94,8 @@ def _flow(item: Any) -> str:
         return 'null'
     if isinstance(item, bool):
         return str(item).lower()
+    if isinstance(item, float) and not math.isfinite(item):
+        return '.nan' if math.isnan(item) else '.inf' if item > 0 else '-.inf'
     return _text(item) if isinstance(item, str) else repr(item)
 
 

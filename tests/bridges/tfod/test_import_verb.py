@@ -84,3 +84,33 @@ def test_damaged_compressed_records_are_refused(
     assert main(['import-tfod', str(config), '--out', str(tmp_path / 'out')]) == 2
     assert 'train.record-00000-of-00002: damaged: ' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('former', 'new', 'expected'),
+    [
+        ('batch_size: 2', 'batch_size: 0', ': train_config.batch_size: 0: becomes train.batch_size: found 0 (integer); expected'),
+        (
+            'first_stage_localization_loss_weight: 2.0',
+            'first_stage_localization_loss_weight: -2.0',
+            'first_stage_localization_loss_weight: -2.0: becomes stages[0].loss_weights.rpn_box: found -14.1421',
+        ),
+        ('first_stage_nms_iou_threshold: 0.65', 'first_stage_nms_iou_threshold: 2', 'nms_iou_threshold: found 2.0 (number)'),
+        ('first_stage_localization_loss_weight: 2.0', 'first_stage_localization_loss_weight: nan', 'nan'),
+        ('height_stride: 16', 'height: 0', 'grid_anchor_generator.height: found 0; expected a number above 0'),
+        (
+            'scales: [0.25, 0.5, 1.0]',
+            'scales: [0.0]',
+            'becomes model.anchor.sizes[0]: found 0.0 (number); expected greater than 0',
+        ),
+    ],
+)
+def test_values_that_cannot_be_are_refused_where_the_file_has_them(
+    config: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], former: str, new: str, expected: str
+) -> None:
+    config.write_text(files.FASTER.replace(former, new, 1))
+    assert main(['import-tfod', str(config), '--out', str(tmp_path / 'out')]) == 2
+    shown = capsys.readouterr().err
+    assert expected in shown
+    assert shown.startswith(f'stagetrain import-tfod: {config}:')
+    assert not (tmp_path / 'out').exists()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stagetrain.bridges.tfod import importing
 from stagetrain.bridges.tfod.importing import Choices, Imported
 from stagetrain.config import load
 from stagetrain.config.check import check_pipeline
@@ -188,6 +189,14 @@ def test_a_substitute_does_not_start_from_the_checkpoint_of_another_network(tmp_
     assert 'freeze_variables' not in found['stages'][0]
 
 
+def test_numbers_beyond_all_networks_cost_no_time(tmp_path: pathlib.Path) -> None:
+    text = files.PYRAMID.replace('train_config {', 'train_config { freeze_variables: "conv1"')
+    text = text.replace('max_level: 6 additional', 'max_level: 2147483647 additional')
+    result = files.import_text(tmp_path, text)
+    with pytest.raises(ConfigError, match='max_level: 2147483647: becomes model.max_level: found 2147483647'):
+        importing.write(result, tmp_path)
+
+
 def test_an_unknown_substitute_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="--backbone: found 'resnet34'. Known here: .*Did you mean"):
         imported(tmp_path, backbone='resnet34')
@@ -212,6 +221,10 @@ def test_tasks_that_nobody_has_here_are_refused_by_name(tmp_path: pathlib.Path, 
         ('train_config { num_steps: 3 }', 'model: the file has no network'),
         ('model { experimental_model { name: "x" } }', 'experimental_model is not here'),
         (files.FASTER.replace('num_classes: 3', ''), 'num_classes: missing; expected the number of classes'),
+        (files.FASTER.replace('num_classes: 3', 'num_classes: 2147483647'), 'found 2147483647; expected .*, 100,000 at most'),
+        (files.RETINANET.replace('y_scale: 10.0', 'y_scale: 0'), 'y_scale: found 0; expected a number above 0'),
+        (files.RETINANET.replace('smooth_l1 { }', 'smooth_l1 { delta: 0 }'), 'delta: found 0; expected a number above 0'),
+        (files.MASKS.replace('scales: [0.25, 0.5, 1.0]', 'scales: [0.0]'), 'scales: found 0 or less; expected numbers above 0'),
         (files.RETINANET.replace('num_classes: 2', 'num_classes: 2 mask_head_config { }'), 'masks of SSD are not here'),
         (files.FASTER.replace('use_dropout', 'predict_keypoints: true use_dropout'), 'keypoints are not predicted here'),
     ],
