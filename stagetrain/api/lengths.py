@@ -44,6 +44,8 @@ def settled(loaded: load.Loaded, directory: RunDirectory, facts: Facts, measure:
       ConfigError: a budget is too small for what a run takes beside its steps.
       StagetrainError: as `measure` does.
     """
+    if not loaded.unmeasured:
+        return loaded
     kept, left, steps, notes = directory.lengths(), [], dict[str, int](), []
     for asked in loaded.unmeasured:
         key = _key(asked, loaded)

@@ -44,7 +44,8 @@ _WITHOUT_SPEED = (
     'train.warmup',
 )
 """What begins the parts of a fingerprint that do not decide how long a step takes."""
-_CPUINFO = pathlib.Path('/proc/cpuinfo')
+_CPUINFO, _ACCELERATORS = pathlib.Path('/proc/cpuinfo'), pathlib.Path('/proc/driver/nvidia/gpus')
+_VISIBLE = 'CUDA_VISIBLE_DEVICES'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +81,20 @@ def key(pipeline: schema.PipelineBase, stage: schema.Stage, facts: Facts) -> str
 
 def machine() -> dict[str, Any]:
     """Returns what of this machine decides how fast it is, as far as the system tells."""
-    models: set[str] = set()
-    with contextlib.suppress(OSError):
-        lines = _CPUINFO.read_text().splitlines()
-        models = {line.partition(':')[2].strip() for line in lines if line.startswith('model name')}
-    return {'processors': sorted(models) or [platform.machine()], 'cores': len(os.sched_getaffinity(0))}
+    processors = sorted(set(_values(_CPUINFO, 'model name'))) or [platform.machine()]
+    accelerators = sorted(model for path in _ACCELERATORS.glob('*/information') for model in _values(path, 'Model'))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    visible = os.environ.get(_VISIBLE, '') if accelerators else ''
+    return {'processors': processors, 'cores': cores, 'accelerators': accelerators, 'visible': visible}
+
+
+def _values(path: pathlib.Path, name: str) -> list[str]:
+    """Returns the values of `name: value` lines of a file of the system; none where it cannot be read."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return []
+    return [value.strip() for key, _, value in (line.partition(':') for line in lines) if key.strip() == name]
 
 
 def cache_file(otherwise: pathlib.Path) -> pathlib.Path:

@@ -130,7 +130,8 @@ class _Reading:
             features=stored,
             cache_gib=self._context.pipeline.data.cache_gib,
         )
-        return iter(inputs.batches(0, max(WARM_UP + MOST_STEPS, self._steps_of_all_views())))
+        batches = inputs.batches(0, max(WARM_UP + MOST_STEPS, self._steps_of_all_views()))
+        return iter(self._context.strategy.experimental_distribute_dataset(batches))
 
     def _steps_of_all_views(self) -> int:
         """Returns the steps that show everything once, after which nothing is prepared any more; 0 where that is too much."""

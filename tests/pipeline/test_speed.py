@@ -55,8 +55,14 @@ def test_the_data_and_the_machine_are_in_the_key(project: Project, monkeypatch: 
     assert key(project) != before
     project.remove_image('d', 'trainval')
     assert key(project) == before
-    monkeypatch.setattr(speed, '_CPUINFO', pathlib.Path('/nowhere'))
-    assert key(project) != before
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(speed, '_CPUINFO', pathlib.Path('/nowhere'))
+        assert key(project) != before
+    assert key(project) == before
+    (project.folder / 'gpus' / '0').mkdir(parents=True)
+    (project.folder / 'gpus' / '0' / 'information').write_text('Model: \t\t NVIDIA X\nIRQ: 3\n')
+    monkeypatch.setattr(speed, '_ACCELERATORS', project.folder / 'gpus')
+    assert speed.machine()['accelerators'] == ['NVIDIA X'] and key(project) != before
 
 
 def test_what_is_kept_is_read_back_beside_what_was_there(tmp_path: pathlib.Path) -> None:
