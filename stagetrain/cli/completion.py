@@ -29,7 +29,7 @@ _FUNCTIONS = {
 }
 """Type of an argument -> what the script offers for it."""
 
-_SCRIPT = r"""# Completes stagetrain in {shell}: source <(stagetrain completion {shell})
+_SCRIPT = r"""# Completes stagetrain in {program}: source <(stagetrain completion {program})
 _stagetrain_stages() {{  # The names of the stages of what is named in the line.
     local each
     for each in "${{COMP_WORDS[@]:1}}"; do
@@ -117,7 +117,7 @@ def script(shell: str, parser: argparse.ArgumentParser) -> str:
     """
     parsers = dict(_parsers('', parser))
     return _SCRIPT.format(
-        shell=shell,
+        program=shell,
         tail=_ZSH if shell == 'zsh' else _BASH,
         flags=' '.join(f'--{flag.name}' for flag in FLAGS.get_flags_for_module('absl.logging')),
         verbs='|'.join(f"'{path}'" for path in parsers if path),
