@@ -7,10 +7,12 @@ draft.document['model']          # {'rpn_head': {'num_filters': 512}}
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from stagetrain.bridges.tfod.account import Account, Block, Kind, plain
+from stagetrain.errors import ConfigError
 
 
 class Draft:
@@ -64,6 +66,9 @@ class Draft:
     def weigh(self, block: Block, name: str, term: str, factor: float = 1.0, why: str = '') -> None:
         """Sets a loss weight to a value of the file, times a factor that `why` explains."""
         weight = block.take(name, f'loss_weights.{term}')
+        if not 0 <= weight < math.inf:
+            place = self.account.parsed.place(block.at(name))
+            raise ConfigError(f'{place}: found {weight:g}; expected a finite number, 0 or more')
         self.loss_weights[term] = rounded(weight * factor)
         if why:
             self.weight_notes.append(f'{term}: {weight:g} in the file, times {factor:.4g}: {why}')

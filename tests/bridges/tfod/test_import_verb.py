@@ -93,7 +93,7 @@ def test_damaged_compressed_records_are_refused(
         (
             'first_stage_localization_loss_weight: 2.0',
             'first_stage_localization_loss_weight: -2.0',
-            'first_stage_localization_loss_weight: -2.0: becomes stages[0].loss_weights.rpn_box: found -14.1421',
+            'first_stage_localization_loss_weight: found -2; expected a finite number, 0 or more',
         ),
         ('first_stage_nms_iou_threshold: 0.65', 'first_stage_nms_iou_threshold: 2', 'nms_iou_threshold: found 2.0 (number)'),
         ('first_stage_localization_loss_weight: 2.0', 'first_stage_localization_loss_weight: nan', 'nan'),
