@@ -211,6 +211,7 @@ def _second_stage(draft: Draft, block: Block, *, is_single_scale: bool) -> None:
         text = f'{sampled} RoIs of {proposals} proposals: the API refuses this; {proposals} are sampled'
         draft.put(f'{sampler}.num_sampled_rois', proposals, text)
         block.remark('second_stage_batch_size', text)
+        block.say('second_stage_batch_size', text)
     parts.detections(draft, block.block('second_stage_post_processing'))
     _classification(draft, block)
     if block.has('hard_example_miner'):
