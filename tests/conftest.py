@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +18,14 @@ onednn.decide(os.environ)  # As in every process of ours, before a test imports 
 USER_CACHE = tempfile.TemporaryDirectory(prefix='stagetrain-cache-')
 os.environ['STAGETRAIN_CACHE'] = USER_CACHE.name  # For child processes too: no test writes into the home of who runs it.
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escapes what a test logged of names that are not UTF-8, for the processes of xdist could not send it and all would end."""
+    report = yield
+    report.sections = [(title, text.encode(errors='backslashreplace').decode()) for title, text in report.sections]
+    return report
 
 
 def _folder(variable: str, beside: str) -> pathlib.Path:
