@@ -62,7 +62,8 @@ def test_a_run_that_starts_from_another_is_as_it_was_written(finished: pathlib.P
 
 def test_every_single_flipped_bit_is_found(run_dir: pathlib.Path) -> None:
     draw = random.Random(7)
-    paths = sorted(path for path in run_dir.rglob('*') if path.is_file() and path.stat().st_size)
+    guarded = (path for path in run_dir.rglob('*') if path.parent.name != 'logs')  # What a log says decides nothing.
+    paths = sorted(path for path in guarded if path.is_file() and path.stat().st_size)
     missed = []
     for _ in range(NUM_FLIPS):
         path = draw.choice(paths)
