@@ -73,6 +73,7 @@ NEEDS_OTHERS = {
     *('stages[3].train.warmup.type', 'stages[3].train.epochs', 'data.train.format', 'data.validation.format'),
     *('data.train.path', 'data.validation.path', 'data.train.images', 'data.validation.images'),
     *('data.train.class_file', 'data.validation.class_file', 'models', 'stages[3].model'),
+    *('runtime.mirrored', 'stages[3].kind'),  # With `strategy: mirrored`, and with a plugin's kind of stage.
 }
 """Keys of which no other value is right without changing others; of data and sources counts what they give, not these words."""
 
