@@ -15,7 +15,7 @@ from stagetrain import files
 from stagetrain.detectors.faster_rcnn import FasterRcnn, model_garden_config
 from stagetrain.evaluation import evaluate
 from stagetrain.images.batches import evaluation_batches
-from stagetrain.pipeline.jobs import ModuleOrigin
+from stagetrain.pipeline.jobs import ModuleOrigin, StageJob, read_job
 from stagetrain.weights import assign
 from tests import tiny
 
@@ -82,7 +82,8 @@ def test_each_stage_counts_its_steps_from_the_beginning(tiny_run: Any) -> None:
 
 def finished(run: Any) -> tuple[FasterRcnn, Any]:
     """Returns the last stage's detector with its weights, and the validation set."""
-    job = stage_file(run, 'detector_2', 'job.json')
+    job = read_job(run.run_dir / 'stages/detector_2/job.json')
+    assert isinstance(job, StageJob)
     context = tiny.context(job)
     detector = context.build_detector(MODULES)
     origin = ModuleOrigin('stage', str(tiny.last_checkpoint(run.run_dir, 'detector_2')))
