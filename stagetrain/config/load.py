@@ -8,18 +8,14 @@ loaded.place(('stages', 0, 'name'))        # 'configs/bccd/four_step.yaml:31'
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 import pathlib
 import re
-import sys
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from stagetrain import flags
-from stagetrain.config import artefacts, document, lengths, recipe_budgets, recipe_nodes, schema, stage_kinds
+from stagetrain.config import artefacts, document, lengths, plugins, recipe_budgets, recipe_nodes, schema, stage_kinds
 from stagetrain.config.document import Node, Place
 from stagetrain.config.merge import OVERRIDE, expand, merge, override
 from stagetrain.config.recipe_nodes import GivenBudget
@@ -29,7 +25,6 @@ from stagetrain.errors import ConfigError
 MAX_BASES = 10
 # Keys that a file may have at top level and that are gone from the resolved pipeline.
 FILE_KEYS = ('base', 'recipe', 'train')
-_plugin_folders: set[str] = set()  # Those on `sys.path` because a pipeline file named a plugin in them.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +81,7 @@ def load_pipeline(
     """
     path = None if isinstance(source, Mapping) else pathlib.Path(source).absolute()
     root = _given(source, overrides, os.environ if environ is None else environ)
-    _import_plugins(root)
+    plugins.import_named(root)
     expanded = _map_stages(recipe_nodes.expand_recipes(root), _with_absolute_artefact_paths)
     spread, problems = _spread_train(expanded)
     asked = recipe_nodes.budgets(root)
@@ -168,7 +163,7 @@ def load_resolved(source: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
       ConfigError: The file cannot be read or is not a resolved pipeline.
     """
     root = _resolved(source)
-    _import_plugins(root)
+    plugins.import_named(root)
     return _finish(root, None if isinstance(source, Mapping) else pathlib.Path(source).absolute())
 
 
@@ -178,12 +173,12 @@ def import_plugins(source: str | os.PathLike[str], overrides: Iterable[str] = ()
     Raises:
       ConfigError: The file cannot be read, or a plugin cannot be imported.
     """
-    _import_plugins(_given(source, overrides, os.environ))
+    plugins.import_named(_given(source, overrides, os.environ))
 
 
 def import_resolved_plugins(source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
     """Imports the plugins of what `load_resolved` reads, as `import_plugins` does."""
-    _import_plugins(_resolved(source))
+    plugins.import_named(_resolved(source))
 
 
 def dump_resolved(loaded: Loaded, *, allow_unicode: bool = True) -> str:
@@ -405,57 +400,3 @@ def _change(node: Node, path: tuple[str, ...], change: Callable[[Node], Node]) -
 def _keys(node: Node, name: str) -> list[str]:
     inner = node.value.get(name)
     return list(inner.value) if inner is not None and isinstance(inner.value, dict) else []
-
-
-def _import_plugins(root: Node) -> None:
-    """Imports what `plugins` names; what is not a list of text is left for validation."""
-    plugins = root.value.get('plugins') if isinstance(root.value, dict) else None
-    if plugins is None or not isinstance(plugins.value, list):
-        return
-    known = set(sys.modules)
-    for node in plugins.value:
-        if isinstance(node.value, str):
-            _import_plugin(node.value, node.place)
-    if set(sys.modules) - known:  # A plugin may have registered a detector or a backbone.
-        schema.clear_types()
-    flags.accept()
-
-
-def _import_plugin(name: str, place: Place) -> None:
-    folder, module = os.path.split(name)
-    try:
-        imported = _import(module, folder)
-    except ModuleNotFoundError as error:
-        looked = f'{place.folder / (module + ".py")} nor as an installed module'
-        text = (
-            f'no such module, neither as {looked}' if error.name == module else f'it needs {error.name}, which is not installed'
-        )
-        raise ConfigError(f"{place}: plugins: '{name}': {text}") from error
-    except Exception as error:
-        raise ConfigError(f"{place}: plugins: '{name}' cannot be imported: {type(error).__name__}: {error}") from error
-    file = os.path.realpath(imported.__file__ or '')
-    if folder and not file.startswith(os.path.realpath(name)):
-        raise ConfigError(
-            f"{place}: plugins: another module named '{module}' is imported already, from {file}; rename the plugin"
-        )
-
-
-def _import(module: str, folder: str) -> types.ModuleType:
-    """Imports a module; its folder stays importable, for what a plugin registers is imported by name later."""
-    if not folder or folder in sys.path and folder not in _plugin_folders:
-        return importlib.import_module(module)
-    before = list(sys.path)
-    _look_first_in(folder)
-    try:
-        return importlib.import_module(module)
-    except BaseException:
-        sys.path[:] = before
-        raise
-
-
-def _look_first_in(folder: str) -> None:
-    """Puts a plugin's folder after all that is installed, and before the folders of other plugins."""
-    others = [path for path in sys.path if path in _plugin_folders and path != folder]
-    _plugin_folders.add(folder)
-    sys.path[:] = [path for path in sys.path if path not in _plugin_folders] + [folder, *others]
-    importlib.invalidate_caches()

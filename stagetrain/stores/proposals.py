@@ -108,7 +108,7 @@ def _noise_of_stored_features(
     """Returns noise where the proposing stage will have stored features that serve."""
     place = _place_of_stored_features(context, maker, detector, images)
     held = list(names.named_variables(detector.modules))
-    rest = scopes.matched(maker.freeze_variables, held)
+    rest = scopes.surely_frozen(held, maker.freeze_variables, maker.train_variables)
     trained = [name for name in held if name not in rest]
     if place is None:
         return None
